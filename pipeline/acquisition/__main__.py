@@ -1,0 +1,40 @@
+"""Stage download: fetch or make the files of one data set into data/raw/DATASET, beside SOURCE.json that says what they are."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from pipeline.acquisition.downloading import address, download
+from pipeline.acquisition.params import load_dataset
+from pipeline.contracts.disk import require_free_space
+from pipeline.contracts.entry import run_stage
+from pipeline.contracts.fingerprint import fingerprint
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.settings import settings
+from pipeline.contracts.tables import write_json
+
+log = logging.getLogger(__name__)
+KIND = "raw files"
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", help="a name under `datasets` of params.yaml")
+    name = parser.parse_args(arguments).dataset
+    dataset = load_dataset(name)
+    files = dataset.files()
+    store = ScratchStore(f"download-{name}", fingerprint(dataset.parameters.model_dump(), [file.url for file in files]))
+    if dataset.megabytes and not all(store.has(file.name) for file in files):
+        require_free_space(settings().scratch, dataset.megabytes * 10**6, f"Downloading {name}")
+    for file in files:
+        download(file, store.path(file.name))
+    names = [file.name for file in files] + dataset.make(store.folder)
+    published = {file.name: {"url": file.url, "asked": address(file.url), "checksum": file.checksum} for file in files}
+    source = {"source": dataset.parameters.source, "title": dataset.title, "published": published, **dataset.provenance()}
+    write_json(store.path("SOURCE.json"), source)
+    manifest = store.publish(Path("data/raw") / name, [*names, "SOURCE.json"], KIND)
+    log.info("data/raw/%s: %d files, %d bytes.", name, len(manifest.parts), sum(part.bytes for part in manifest.parts))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,56 @@
+"""Archives read as streams: members are handed over one by one, nothing is unpacked into the file system."""
+
+import gzip
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pipeline.contracts.errors import SourceError
+
+LARGEST_MEMBER = 2**30
+
+
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Stream (name, content) of a tar (any compression) or zip archive's files, in archive order.
+
+    Raises:
+        SourceError: the archive is damaged, or a member is a link, a device, larger than 1 GiB, or named to leave the archive.
+    """
+    try:
+        yield from _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise SourceError(f"{path}: damaged archive ({error}); remove it and run the download stage again") from None
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            refuse_hostile(path, member.name, member.size)
+            if member.isdir():
+                continue
+            if not member.isfile():
+                raise SourceError(f"{path}: member {member.name!r} is a link or a device; the archive is refused")
+            stream = archive.extractfile(member)
+            if stream is not None:
+                yield member.name, stream.read()
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            refuse_hostile(path, info.filename, info.file_size)
+            if (info.external_attr >> 16) & 0o170000 == 0o120000:
+                raise SourceError(f"{path}: member {info.filename!r} is a link; the archive is refused")
+            if not info.is_dir():
+                yield info.filename, archive.read(info)
+
+
+def refuse_hostile(path: Path, name: str, size: int) -> None:
+    """Raise SourceError for a member that is named to leave the archive, or is absurdly large."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name or (len(name) > 1 and name[1] == ":"):
+        raise SourceError(f"{path}: member {name!r} would leave the archive's folder; the archive is refused")
+    if size > LARGEST_MEMBER:
+        raise SourceError(f"{path}: member {name!r} claims {size} bytes; more than {LARGEST_MEMBER} are refused")

@@ -1,0 +1,123 @@
+"""What a data set offers to the pipeline: files to fetch, photographs to stream, ground truth to score by.
+
+Adding a data set is adding one module with a subclass of `Dataset` and its line in registry.py.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from pipeline.contracts.catalogue import Box, CatalogueRow, GroundTruth
+from pipeline.contracts.parameters import Section
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download.
+
+    Attributes:
+        url: where it is published.
+        name: what it is called in data/raw/DATASET.
+        bytes: its size, where published.
+        checksum: 'sha256:…' or 'md5:…', where published; a prefix of the digest will do.
+    """
+
+    url: str
+    name: str
+    bytes: int | None = None
+    checksum: str | None = None
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One image as it came, encoded.
+
+    Attributes:
+        image_id: unique in the data set and stable.
+        path: its place in the source.
+        box: in pixels of the upright image.
+        rotation: degrees to turn the pixels clockwise so that they stand upright, beyond what EXIF says.
+        exif: whether the EXIF orientation counts; False where a list of rotations was made for the stored pixels.
+    """
+
+    image_id: str
+    path: str
+    data: bytes
+    role: str = "database"
+    instance: str | None = None
+    box: Box | None = None
+    rotation: int = 0
+    exif: bool = True
+
+
+class DatasetParameters(Section):
+    """What every section datasets.NAME may hold."""
+
+    source: str
+    tolerate: int = Field(0, ge=0, description="unreadable images that are left out and counted before the stage stops")
+
+
+class Dataset(ABC):
+    """A source of photographs.
+
+    Attributes:
+        Parameters: the section datasets.NAME.
+        title: one line for people.
+        images, queries: expected counts; None where the user decides.
+        megabytes: size of the download, for the listing.
+        unreadable: paths of images known to be broken; they are left out without counting against `tolerate`.
+    """
+
+    Parameters: ClassVar[type[DatasetParameters]] = DatasetParameters
+    title: ClassVar[str]
+    images: ClassVar[int | None] = None
+    queries: ClassVar[int | None] = None
+    megabytes: ClassVar[int | None] = None
+    unreadable: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, parameters: DatasetParameters) -> None:
+        self.parameters = parameters
+
+    def files(self) -> tuple[RemoteFile, ...]:
+        """What to download; empty for data sets that are made or found on this machine."""
+        return ()
+
+    def make(self, folder: Path) -> list[str]:
+        """Make files that are not downloaded, and return their names."""
+        return []
+
+    def provenance(self) -> dict[str, object]:
+        """What SOURCE.json shall say besides."""
+        return {}
+
+    @abstractmethod
+    def photographs(self, raw: Path) -> Iterator[Photograph]:
+        """Stream the photographs in a fixed order from data/raw/DATASET."""
+
+    @abstractmethod
+    def ground_truth(self, raw: Path, rows: list[CatalogueRow]) -> GroundTruth:
+        """What is relevant to each query, given the catalogue."""
+
+
+def truth_from_instances(rows: list[CatalogueRow], protocol: str = "instances") -> GroundTruth:
+    """Positives of a query are the database images of its instance.
+
+    Without any row of role query, every database image that shares its instance with another is a query, and is junk for itself.
+    """
+    members: dict[str, list[str]] = {}
+    for row in rows:
+        if row.role == "database" and row.instance is not None and row.readable:
+            members.setdefault(row.instance, []).append(row.image_id)
+    queries = [row for row in rows if row.role == "query" and row.readable]
+    own_junk = not queries
+    if own_junk:
+        queries = [row for row in rows if row.role == "database" and row.readable and len(members.get(row.instance or "", [])) > 1]
+    truth = []
+    for query in queries:
+        same = members.get(query.instance or "", [])
+        truth += [(query.image_id, image_id, "junk" if own_junk and image_id == query.image_id else "good") for image_id in same]
+    return GroundTruth(protocol, tuple(query.image_id for query in queries), tuple(truth))

@@ -1,0 +1,34 @@
+"""Every describer by the method that `aggregate.method` of params.yaml names."""
+
+from pathlib import Path
+
+import torch
+
+from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.global_pooling import GlobalPooling
+from pipeline.aggregation.describers.regional_max import RegionalMax
+from pipeline.aggregation.params import METHODS
+from pipeline.contracts.models import load_model
+from pipeline.contracts.parameters import validate
+
+DESCRIBERS: dict[str, type[Describer]] = {
+    "mac": GlobalPooling,
+    "spoc": GlobalPooling,
+    "gem": GlobalPooling,
+    "crow": GlobalPooling,
+    "rmac": RegionalMax,
+}
+
+
+def load_describer(folder: Path, device: torch.device) -> tuple[Describer, dict[str, object]]:
+    """The describer that the learn stage wrote, and its card.
+
+    Raises:
+        ModelError, ShardError: missing or damaged.
+    """
+    tensors, card = load_model(folder)
+    method = card["method"]
+    parameters = validate(METHODS[method], card["parameters"], f"aggregate.{method}", str(folder))
+    describer = DESCRIBERS[method](method, parameters)
+    describer.restore(tensors, card, device)
+    return describer, card

@@ -1,0 +1,31 @@
+"""Which images models are learned on, and that they are not those they are applied to."""
+
+from collections.abc import Iterable
+
+from pipeline.contracts.catalogue import CatalogueRow, select
+from pipeline.contracts.errors import LeakageError
+
+
+def held_out_ids(rows: list[CatalogueRow]) -> tuple[set[str], str]:
+    """(ids, role) of the images of a held-out set: those of role held_out, or the database's where there are none."""
+    chosen = select(rows, "held_out")
+    return {row.image_id for row in chosen}, chosen[0].role if chosen else "held_out"
+
+
+def refuse_leakage(benchmark: str, dataset: str, learned_on: str, role: str, allowed: bool) -> None:
+    """Refuse a model that was learned on the very set it is applied to.
+
+    Raises:
+        LeakageError: unless the benchmark allows it.
+    """
+    if learned_on == dataset and role == "database" and not allowed:
+        raise LeakageError(
+            f"benchmarks.{benchmark}: the model is learned on the database images of {dataset} and applied to them; "
+            f"name another held_out, or set benchmarks.{benchmark}.allow_self_learning: true"
+        )
+
+
+def duplicated(held_out: Iterable[CatalogueRow], dataset: Iterable[CatalogueRow]) -> list[tuple[str, str]]:
+    """(held-out id, benchmark id) of byte-identical images, where the two are different rows."""
+    seen = {row.sha256: row.image_id for row in held_out if row.readable}
+    return [(seen[row.sha256], row.image_id) for row in dataset if row.sha256 in seen and row.readable and row.image_id != seen[row.sha256]]

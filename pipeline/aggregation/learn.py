@@ -1,0 +1,59 @@
+"""Stage learn: what the active method learns on the held-out set, to data/models/BENCHMARK."""
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.aggregation.describers.registry import DESCRIBERS
+from pipeline.aggregation.held_out import held_out_ids, refuse_leakage
+from pipeline.aggregation.map_stream import stream_maps
+from pipeline.aggregation.params import load_method
+from pipeline.contracts.catalogue import read_catalogue
+from pipeline.contracts.device import choose_device, hold
+from pipeline.contracts.entry import run_stage
+from pipeline.contracts.errors import ModelError
+from pipeline.contracts.feature_shards import KIND
+from pipeline.contracts.fingerprint import fingerprint
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.models import CARD, TENSORS, save_model
+from pipeline.contracts.scratch import ScratchStore
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benchmark")
+    parser.add_argument("--dataset", required=True, help="what the model will be applied to")
+    parser.add_argument("--held-out", required=True, help="what it is learned on")
+    parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
+    options = parser.parse_args(arguments)
+    method, parameters = load_method()
+    describer = DESCRIBERS[method](method, parameters)
+    ids, role = held_out_ids(read_catalogue(Path("data/images") / options.held_out / "catalogue.parquet"))
+    features = Path("data/features") / options.held_out
+    manifest = load_manifest(features, KIND)
+    learned_on: dict[str, object] | None = None
+    if describer.learns:
+        refuse_leakage(options.benchmark, options.dataset, options.held_out, role, options.allow_self_learning == "true")
+        if not ids:
+            raise ModelError(f"benchmarks.{options.benchmark}.held_out: {options.held_out} has no images, and aggregate.{method} learns from some")
+        with hold(choose_device()) as device:
+            describer.fit(lambda: _maps(features, ids, device))
+        learned_on = {"dataset": options.held_out, "role": role, "images": len(ids), "fingerprint": manifest.fingerprint}
+    store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint))
+    save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on})
+    store.publish(Path("data/models") / options.benchmark, [TENSORS, CARD], "model", method=method)
+    log.info("data/models/%s: %s, learned on %s.", options.benchmark, method, f"{len(ids)} images of {options.held_out}" if learned_on else "nothing")
+
+
+def _maps(features: Path, ids: set[str], device: torch.device) -> Iterator[Sequence[torch.Tensor]]:
+    for _, maps in stream_maps(features, ids, device):
+        yield maps
+
+
+if __name__ == "__main__":
+    run_stage(main)

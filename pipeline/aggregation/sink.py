@@ -1,0 +1,78 @@
+"""Descriptors on their way to shards: gathered into row groups, checked, split into files of bounded size."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
+from pipeline.contracts.errors import SanityError
+from pipeline.contracts.tables import TableWriter
+
+ROWS_PER_GROUP = 2048
+ROWS_PER_FILE = 2**17
+
+
+class DescriptorSink:
+    """Context manager that writes PREFIX-00000.parquet, PREFIX-00001.parquet, … into a folder.
+
+    Attributes:
+        names: the files written.
+        rows: descriptors taken.
+        zeros: those among them that are all zero: images without any activation.
+        varies: whether two of them differ.
+    """
+
+    def __init__(self, folder: Path, prefix: str, **facts: Any) -> None:
+        self.folder, self.prefix, self.facts = folder, prefix, facts
+        self.names: list[str] = []
+        self.rows = self.zeros = self._in_file = 0
+        self.varies = False
+        self._first: torch.Tensor | None = None
+        self._ids: list[str] = []
+        self._vectors: list[torch.Tensor] = []
+        self._open = ExitStack()
+        self._writer: TableWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+        self._open.__exit__(kind, error, trace)
+
+    def add(self, image_ids: list[str], vectors: torch.Tensor) -> None:
+        """Take descriptors (N, D).
+
+        Raises:
+            SanityError: a value is not finite.
+        """
+        finite = torch.isfinite(vectors).all(dim=1)
+        if not finite.all():
+            broken = image_ids[int((~finite).nonzero()[0])]
+            raise SanityError(f"the descriptor of {broken} is not finite; look at its image, and at extract.precision")
+        self._first = vectors[0] if self._first is None else self._first
+        self.varies = self.varies or bool((vectors != self._first).any())
+        self.zeros += int((vectors == 0).all(dim=1).sum())
+        self._ids += image_ids
+        self._vectors.append(vectors.cpu())
+        self.rows += len(image_ids)
+        if len(self._ids) >= ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._ids:
+            return
+        vectors = torch.cat(self._vectors).numpy().astype(np.float32, copy=False)
+        if self._writer is None or self._in_file >= ROWS_PER_FILE:
+            self._open.close()
+            self.names.append(f"{self.prefix}-{len(self.names):05d}.parquet")
+            self._writer = self._open.enter_context(descriptor_writer(self.folder / self.names[-1], vectors.shape[1], **self.facts))
+            self._in_file = 0
+        self._writer.write(descriptor_columns(self._ids, vectors))
+        self._in_file += len(self._ids)
+        self._ids, self._vectors = [], []

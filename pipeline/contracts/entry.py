@@ -1,0 +1,48 @@
+"""What every stage's command does around its work: logging, one-line errors, exit status."""
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from pipeline.contracts.errors import PipelineError
+
+
+def run_stage(main: Callable[[list[str]], None]) -> None:
+    """Run a stage's main with the command line's arguments and exit: 0, or 1 after one line on standard error."""
+    _convert_without_pandas()
+    logging.basicConfig(level=os.environ.get("RETRIEVAL_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    try:
+        main(sys.argv[1:])
+    except PipelineError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fail(f"the disk is full while writing {error.filename or 'an output'}: free some space and run again; finished shards are kept")
+        raise
+    except KeyboardInterrupt:
+        fail("interrupted; finished shards are kept, run again to go on")
+
+
+def _convert_without_pandas() -> None:
+    """Let pyarrow's first conversion find no pandas: where it is installed, pyarrow imports it then, which takes every stage a second."""
+    import pyarrow as pa
+
+    class Hidden:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "pandas":
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(Hidden)
+
+
+def fail(message: str) -> None:
+    """Print one line on standard error and exit with status 1."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(1)

@@ -1,0 +1,101 @@
+"""Feature shards: the feature maps of images, one row group per batch of images with maps of equal size."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.contracts.errors import ShardError
+from pipeline.contracts.tables import TableWriter, open_table, open_writer, table_facts
+
+KIND = "feature maps"
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("scale", pa.float32()),
+        ("channels", pa.int32()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("map", pa.large_binary()),
+        ("crop", pa.list_(pa.int32(), 4)),
+    ]
+)
+DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Images with maps of equal size.
+
+    Attributes:
+        image_ids: B of them.
+        maps: one array (B, K, H, W) per scale, little-endian float16 or float32.
+        scales: the scales' factors.
+        crop: rows and columns (y0, x0, y1, x1) of the whole map that were kept, where a box was cropped (first scale).
+    """
+
+    image_ids: list[str]
+    maps: list[npt.NDArray[Any]]
+    scales: list[float]
+    crop: tuple[int, int, int, int] | None = None
+
+
+def feature_writer(path: Path, dtype: str, **facts: Any) -> AbstractContextManager[TableWriter]:
+    """A writer of one shard; give it `feature_columns`."""
+    return open_writer(path, KIND, SCHEMA, dtype=dtype, **facts)
+
+
+def feature_columns(batch: FeatureBatch, dtype: str) -> dict[str, list[object]]:
+    """A batch as columns of one row group: scale by scale, image by image."""
+    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    for scale, maps in zip(batch.scales, batch.maps, strict=True):
+        for image_id, feature_map in zip(batch.image_ids, maps, strict=True):
+            row = (image_id, scale, *feature_map.shape, np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes(), batch.crop)
+            for name, value in zip(SCHEMA.names, row, strict=True):
+                columns[name].append(value)
+    return columns
+
+
+def read_features(path: Path) -> Iterator[FeatureBatch]:
+    """Stream a shard batch by batch; memory is bounded by one row group.
+
+    Raises:
+        ShardError: a value's size does not fit its dimensions.
+    """
+    file = open_table(path, KIND)
+    dtype = DTYPES[table_facts(file)["dtype"]]
+    for group in range(file.num_row_groups):
+        yield _decode(file.read_row_group(group), dtype, path)
+
+
+def read_feature_ids(path: Path) -> list[list[str]]:
+    """The image ids of every batch of a shard, without the maps."""
+    file = open_table(path, KIND)
+    groups = (file.read_row_group(group, columns=["image_id"]).column(0).to_pylist() for group in range(file.num_row_groups))
+    return [list(dict.fromkeys(ids)) for ids in groups]
+
+
+def _decode(table: pa.Table, dtype: np.dtype[Any], path: Path) -> FeatureBatch:
+    columns = {name: table.column(name).to_pylist() for name in ("image_id", "scale", "channels", "height", "width", "crop")}
+    ids = list(dict.fromkeys(columns["image_id"]))
+    values = table.column("map").combine_chunks()
+    values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+    offsets = np.frombuffer(values.buffers()[1], np.int64)[values.offset : values.offset + len(values) + 1]
+    data = values.buffers()[2]
+    maps, scales = [], []
+    for first in range(0, len(columns["image_id"]), len(ids)):
+        shape = tuple(columns[name][first] for name in ("channels", "height", "width"))
+        count = len(ids) * int(np.prod(shape))
+        if offsets[first + len(ids)] - offsets[first] != count * dtype.itemsize:
+            raise ShardError(
+                f"{path}: the maps of {ids[0]} and its batch do not have {shape} values of {dtype}; remove the folder and run `dvc repro`"
+            )
+        maps.append(np.frombuffer(data, dtype, count, int(offsets[first])).reshape(len(ids), *shape))
+        scales.append(columns["scale"][first])
+    crop = columns["crop"][0]
+    return FeatureBatch(ids, maps, scales, tuple(crop) if crop else None)

@@ -1,0 +1,58 @@
+"""The manifest of a folder of shards: which parts belong to it, their checksums, and what is in them."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.errors import ShardError
+from pipeline.contracts.fingerprint import file_sha256, fingerprint
+from pipeline.contracts.tables import read_json, write_json
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a shard folder."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Parts in their order, and facts about the whole (JSON values: dimensions, layers, counts)."""
+
+    kind: str
+    parts: tuple[Part, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for folders with equal bytes."""
+        return fingerprint(asdict(self))
+
+    def paths(self, folder: Path, prefix: str = "part-") -> list[Path]:
+        """The shards in order."""
+        return [folder / part.name for part in self.parts if part.name.startswith(prefix)]
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / MANIFEST, asdict(self))
+
+
+def describe_parts(folder: Path, names: list[str]) -> tuple[Part, ...]:
+    """Sizes and checksums of the named files."""
+    return tuple(Part(name, (folder / name).stat().st_size, file_sha256(folder / name)) for name in names)
+
+
+def load_manifest(folder: Path, kind: str) -> Manifest:
+    """The manifest of a folder.
+
+    Raises:
+        ShardError: there is none, or it is one of another kind.
+    """
+    value = read_json(folder / MANIFEST)
+    if value.get("kind") != kind:
+        raise ShardError(f"{folder}: holds {value.get('kind')!r}, expected {kind!r}")
+    return Manifest(kind, tuple(Part(**part) for part in value["parts"]), value["facts"])

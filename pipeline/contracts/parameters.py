@@ -1,0 +1,86 @@
+"""Sections of params.yaml, validated before any work: unknown keys, wrong types and impossible values are refused by path."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.contracts.errors import ParameterError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def read_section(path: str, file: Path | None = None) -> Any:
+    """The raw value at a dotted path of params.yaml; an empty path gives the whole file.
+
+    Raises:
+        ParameterError: the file is missing or not YAML, or nothing stands at the path.
+    """
+    file = file or PARAMS_FILE
+    try:
+        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{file}: not found; run the command in the project's folder") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    walked: list[str] = []
+    for key in filter(None, path.split(".")):
+        walked.append(key)
+        if not isinstance(value, dict) or key not in value:
+            known = ", ".join(map(str, value)) if isinstance(value, dict) and value else "nothing"
+            raise ParameterError(f"{file}: {'.'.join(walked)} is missing; there is: {known}")
+        value = value[key]
+    return value
+
+
+def load_section(model: type[SectionT], path: str, file: Path | None = None) -> SectionT:
+    """The section at a dotted path of params.yaml, validated against its model.
+
+    Raises:
+        ParameterError: one line that names every offending parameter by its full path.
+    """
+    return validate(model, read_section(path, file), path, str(file or PARAMS_FILE))
+
+
+def validate(model: type[SectionT], value: Any, path: str, origin: str = "params.yaml") -> SectionT:
+    """Validate one raw section; `path` and `origin` are what the error names."""
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise ParameterError(f"{origin}: {path}: expected a mapping, got {value!r}")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        lines = [_explain(model, path, item) for item in error.errors()]
+        raise ParameterError(f"{origin}: " + "; ".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], path: str, item: Any) -> str:
+    where = ".".join([path, *(str(part) for part in item["loc"])])
+    if item["type"] == "extra_forbidden":
+        fields = _fields_at(model, item["loc"][:-1])
+        return f"{where}: unknown parameter; allowed: {', '.join(fields)}"
+    if item["type"] == "missing":
+        return f"{where}: missing"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}, got {item['input']!r}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for key in location:
+        field = model.model_fields.get(str(key))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return sorted(model.model_fields)

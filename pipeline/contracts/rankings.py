@@ -1,0 +1,22 @@
+"""What search hands to evaluation: the first results of every query, and exact counts for every labelled image."""
+
+import pyarrow as pa
+
+RANKING_SCHEMA = pa.schema([("query_id", pa.string()), ("rank", pa.int32()), ("image_id", pa.string()), ("score", pa.float32())])
+"""The top k: rank from 0, score higher is better."""
+
+COUNTS_SCHEMA = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("image_id", pa.string()),
+        ("relevance", pa.string()),
+        ("score", pa.float32()),
+        ("above", pa.int64()),
+        ("equal", pa.int64()),
+    ]
+)
+"""One row per query and labelled image that is in the database: how many database images score strictly above it, and
+how many score the same, itself included. Labelled images that are missing from the database stand in the ground truth alone."""
+
+SETS = ("database", "with_distractors")
+"""The two databases that every benchmark is searched in; the second only where there are distractors."""

@@ -1,0 +1,56 @@
+"""The scratch store: finished shards of an unfinished stage, kept outside its outputs so that a killed run resumes.
+
+Shards lie under SCRATCH/STAGE/FINGERPRINT/, the fingerprint made of parameters, input and code: whatever changes the
+result starts a fresh store. DVC removes a stage's outputs before it runs, which is why they cannot serve.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.manifest import Manifest, describe_parts
+from pipeline.contracts.settings import settings
+
+
+class ScratchStore:
+    """Files of one stage and item, identified by a fingerprint."""
+
+    def __init__(self, stage: str, fingerprint: str) -> None:
+        self.home = settings().scratch / stage
+        self.folder = self.home / fingerprint
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.partial"):
+            leftover.unlink()
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def has(self, *names: str) -> bool:
+        """True when all the named files are finished."""
+        return all(self.path(name).exists() for name in names)
+
+    def publish(self, destination: Path, names: list[str], kind: str, **facts: Any) -> Manifest:
+        """Link exactly the named files into a fresh folder beside a manifest, then delete the store."""
+        staging = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        try:
+            for name in names:
+                _link(self.path(name), staging / name)
+            manifest = Manifest(kind, describe_parts(staging, names), facts)
+            manifest.save(staging)
+            if destination.exists():
+                shutil.rmtree(destination)
+            staging.rename(destination)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+        return manifest
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)

@@ -1,0 +1,46 @@
+"""Where and how fast things run: read from RETRIEVAL_* variables or `.env`, never from params.yaml, so that a change reruns nothing."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.contracts.errors import ParameterError
+
+
+class Settings(BaseSettings):
+    """Settings of the place; every one has a default that works."""
+
+    model_config = SettingsConfigDict(env_prefix="RETRIEVAL_", env_file=".env", extra="ignore", frozen=True)
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$", description="auto, cpu, cuda or cuda:N")
+    workers: int = Field(default=0, ge=0, le=1024, description="threads for decoding and for the processor's arithmetic; 0: all cores")
+    batch_size: int = Field(default=0, ge=0, le=4096, description="images per forward pass; 0: chosen by the device")
+    data: Path = Field(default=Path("."), description="the folder that paths of `folder` data sets start from")
+    mirror: str = Field(default="", description="address that replaces the scheme of every download: MIRROR/HOST/PATH")
+    scratch: Path = Field(default=Path(".scratch"), description="where unfinished work is kept")
+    retries: int = Field(default=5, ge=0, le=100, description="how often a failed download is tried again")
+    retry_delay: float = Field(default=1.0, ge=0, description="seconds before the first retry; doubles each time")
+
+    @property
+    def threads(self) -> int:
+        """Threads to use."""
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.workers or allowed or 1
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ParameterError: a variable has a value that is not allowed.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "RETRIEVAL_" + str(first["loc"][0]).upper()
+        raise ParameterError(f"{name}: {first['msg']}, got {first['input']!r}") from None

@@ -1,0 +1,73 @@
+"""Stage extract: the images of one data set to feature shards in data/features/DATASET. Distractors are left out: they never have maps on disk."""
+
+import argparse
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+from pipeline.contracts.catalogue import read_catalogue
+from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.entry import run_stage
+from pipeline.contracts.feature_shards import KIND
+from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.parameters import load_section
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.settings import settings
+from pipeline.extraction.params import ExtractParameters, NetworkChoice
+from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", help="a name under `datasets` of params.yaml")
+    name = parser.parse_args(arguments).dataset
+    choice = load_section(NetworkChoice, "network")
+    parameters = load_section(ExtractParameters, "extract")
+    images = Path("data/images") / name
+    weights = load_manifest(Path("data/networks") / choice.name, "network")
+    source = load_manifest(images, "images")
+    made_of = (choice.model_dump(), parameters.model_dump(), source.fingerprint, weights.fingerprint)
+    store = ScratchStore(f"extract-{name}", fingerprint(*made_of, code_fingerprint("contracts", "imaging", "networks", "extraction")))
+    rows = read_catalogue(images / "catalogue.parquet")
+    batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
+    facts = {"network": choice.model_dump(mode="json"), "extract": parameters.model_dump(mode="json"), "images": source.facts}
+    names = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else []
+    manifest = store.publish(Path("data/features") / name, names, KIND, **facts)
+    log.info("data/features/%s: %d shards, %s.", name, len(names), human_bytes(sum(part.bytes for part in manifest.parts)))
+
+
+def _extract(
+    name: str, choice: NetworkChoice, parameters: ExtractParameters, batches: list[PlannedBatch], store: ScratchStore, made_of: str
+) -> list[str]:
+    """Write the shards and return their names. Torch is imported here, so that an empty data set costs nothing."""
+    from pipeline.contracts.device import hold, visible_devices
+    from pipeline.extraction.inference import FeatureExtractor
+    from pipeline.extraction.shards import shard_name, write_shards
+    from pipeline.networks.registry import load_from_folder
+
+    devices = visible_devices()
+    with ExitStack() as held:
+        for device in devices:
+            held.enter_context(hold(device))
+        folder = Path("data/networks") / choice.name
+        extractors = [FeatureExtractor(load_from_folder(folder, choice.layers, choice.pooled), parameters, device) for device in devices]
+        network = extractors[0].network
+        values_per_pixel = network.channels / network.stride**2 * sum(scale**2 for scale in parameters.scales)
+        bytes_per_value = 2 if parameters.storage == "float16" else 4
+        plan = plan_shards(batches, values_per_pixel, parameters.shard_mib * 2**20 // bytes_per_value)
+        names = [shard_name(index) for index in range(len(plan))]
+        pixels = sum(
+            len(batch.image_ids) * batch.width * batch.height for index, shard in enumerate(plan) if not store.has(names[index]) for batch in shard
+        )
+        needed = int(pixels * values_per_pixel * bytes_per_value)
+        log.info("Extracting %s on %s: at most %s in %d shards.", name, ", ".join(map(str, devices)), human_bytes(needed), len(plan))
+        require_free_space(settings().scratch, needed, f"Extracting {name}")
+        write_shards(plan, extractors, store, settings().threads, network=choice.name, fingerprint=made_of)
+    return names
+
+
+if __name__ == "__main__":
+    run_stage(main)

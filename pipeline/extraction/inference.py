@@ -1,0 +1,76 @@
+"""Feature maps of batches of images: several scales in one pass, chosen precision, activations cropped to a query's box."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from pipeline.contracts.catalogue import Box
+from pipeline.contracts.feature_shards import FeatureBatch
+from pipeline.contracts.settings import settings
+from pipeline.extraction.loading import LoadedBatch
+from pipeline.extraction.params import ExtractParameters
+from pipeline.networks.network import Network
+
+BATCH_SIZES = {"cpu": 4, "cuda": 32}
+
+
+@dataclass
+class FeatureExtractor:
+    """A network on a device, as a function from loaded batches to feature maps."""
+
+    network: Network
+    parameters: ExtractParameters
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.network.to(self.device)
+        self.batch_size = settings().batch_size or BATCH_SIZES[self.device.type]
+
+    def maps(self, batch: LoadedBatch) -> list[torch.Tensor]:
+        """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the box's window where the batch has one."""
+        chunks = [self._forward(batch, first) for first in range(0, len(batch.pixels), self.batch_size)]
+        return [torch.cat(scale) if len(scale) > 1 else scale[0] for scale in zip(*chunks, strict=True)]
+
+    def features(self, batch: LoadedBatch) -> FeatureBatch:
+        """The same as arrays of the stored type."""
+        storage = torch.float16 if self.parameters.storage == "float16" else torch.float32
+        limit = torch.finfo(storage).max
+        with torch.inference_mode():
+            arrays = [item.clamp(-limit, limit).to(storage).contiguous().cpu().numpy() for item in self.maps(batch)]
+        return FeatureBatch(list(batch.plan.image_ids), arrays, list(self.parameters.scales), self._crop(batch, 1.0))
+
+    def _forward(self, batch: LoadedBatch, first: int) -> list[torch.Tensor]:
+        with torch.inference_mode(), self._autocast():
+            images = self.network.preprocess(batch.pixels[first : first + self.batch_size], self.device)
+            return [self._at_scale(images, batch, scale) for scale in self.parameters.scales]
+
+    def _at_scale(self, images: torch.Tensor, batch: LoadedBatch, scale: float) -> torch.Tensor:
+        if scale != 1.0:
+            size = (max(1, round(images.shape[2] * scale)), max(1, round(images.shape[3] * scale)))
+            images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+        maps = self.network.feature_maps(images).float()
+        if batch.plan.box is not None:
+            y0, x0, y1, x1 = activation_window(batch.plan.box, self.network.stride / scale, maps.shape[2], maps.shape[3])
+            maps = maps[:, :, y0:y1, x0:x1]
+        return maps
+
+    def _crop(self, batch: LoadedBatch, scale: float) -> tuple[int, int, int, int] | None:
+        if batch.plan.box is None:
+            return None
+        height, width = (math.ceil(side * scale / self.network.stride) for side in (batch.plan.height, batch.plan.width))
+        return activation_window(batch.plan.box, self.network.stride / scale, height, width)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.parameters.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.parameters.precision))
+
+
+def activation_window(box: Box, stride: float, height: int, width: int) -> tuple[int, int, int, int]:
+    """Rows and columns (y0, x0, y1, x1) of an H×W map inside a box in pixels: floor and ceil of box ÷ stride, at least one cell."""
+    x0, y0 = min(max(math.floor(box[0] / stride), 0), width - 1), min(max(math.floor(box[1] / stride), 0), height - 1)
+    x1, y1 = max(min(math.ceil(box[2] / stride), width), x0 + 1), max(min(math.ceil(box[3] / stride), height), y0 + 1)
+    return y0, x0, y1, x1

@@ -1,0 +1,114 @@
+"""Stage resize: the photographs of one data set to image shards, catalogue and ground truth in data/images/DATASET."""
+
+import argparse
+import itertools
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from pipeline.acquisition.params import load_dataset
+from pipeline.acquisition.sources import Dataset, Photograph
+from pipeline.contracts.catalogue import CatalogueRow, read_catalogue, write_catalogue, write_ground_truth
+from pipeline.contracts.entry import run_stage
+from pipeline.contracts.errors import ImageError, SourceError
+from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
+from pipeline.contracts.image_shards import KIND, image_columns, image_writer
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.parameters import load_section
+from pipeline.contracts.progress import Progress
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.settings import settings
+from pipeline.imaging.params import ResizeParameters
+from pipeline.imaging.preparation import prepare
+
+log = logging.getLogger(__name__)
+IMAGES_PER_SHARD = 128
+IMAGES_PER_GROUP = 16
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", help="a name under `datasets` of params.yaml")
+    name = parser.parse_args(arguments).dataset
+    dataset = load_dataset(name)
+    parameters = load_section(ResizeParameters, "resize")
+    raw = Path("data/raw") / name
+    manifest = load_manifest(raw, "raw files")
+    digest = fingerprint(
+        parameters.model_dump(), dataset.parameters.model_dump(), manifest.fingerprint, code_fingerprint("contracts", "acquisition", "imaging")
+    )
+    store = ScratchStore(f"resize-{name}", digest)
+    shards = _write_shards(dataset, raw, parameters, store)
+    rows = [row for index in range(shards) for row in read_catalogue(store.path(_names(index)[1]))]
+    _check(name, dataset, rows)
+    write_catalogue(store.path("catalogue.parquet"), rows)
+    write_ground_truth(store.path("ground_truth.parquet"), dataset.ground_truth(raw, rows))
+    names = [_names(index)[0] for index in range(shards)] + ["catalogue.parquet", "ground_truth.parquet"]
+    unreadable = sum(not row.readable for row in rows)
+    about = {"source": dataset.parameters.source, "resize": parameters.effective()}
+    store.publish(Path("data/images") / name, names, KIND, images=len(rows), unreadable=unreadable, **about)
+    log.info("data/images/%s: %d images, %d unreadable.", name, len(rows), unreadable)
+
+
+def _names(index: int) -> tuple[str, str]:
+    return f"part-{index:05d}.parquet", f"catalogue-{index:05d}.parquet"
+
+
+def _write_shards(dataset: Dataset, raw: Path, parameters: ResizeParameters, store: ScratchStore) -> int:
+    """Write shard after shard, those of an earlier run left as they are; returns their number."""
+    photographs = iter(dataset.photographs(raw))
+    index = 0
+    with ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.images or 0, "images") as progress:
+        for index in itertools.count():
+            shard = list(itertools.islice(photographs, IMAGES_PER_SHARD))
+            if not shard:
+                return index
+            if not store.has(*_names(index)):
+                _write_shard(shard, parameters, store, index, pool)
+                progress.advance(len(shard))
+            else:
+                progress.advance(len(shard), skipped=True)
+    raise AssertionError("the loop above ends by returning")
+
+
+def _write_shard(shard: list[Photograph], parameters: ResizeParameters, store: ScratchStore, index: int, pool: ThreadPoolExecutor) -> None:
+    images, catalogue = (store.path(name) for name in _names(index))
+    rows: list[CatalogueRow] = []
+    with image_writer(images) as writer:
+        for group in _grouped(shard):
+            prepared = list(pool.map(partial(prepare, parameters=parameters), group))
+            rows += [row for row, _ in prepared]
+            stored = [image for _, image in prepared if image is not None]
+            if stored:
+                writer.write(image_columns(stored))
+    write_catalogue(catalogue, rows)
+
+
+def _grouped(shard: list[Photograph]) -> Iterator[list[Photograph]]:
+    for first in range(0, len(shard), IMAGES_PER_GROUP):
+        yield shard[first : first + IMAGES_PER_GROUP]
+
+
+def _check(name: str, dataset: Dataset, rows: list[CatalogueRow]) -> None:
+    """Refuse an empty data set, ids that occur twice, and more broken images than are tolerated."""
+    if not rows and dataset.images != 0:
+        raise SourceError(f"datasets.{name}: no images in data/raw/{name}; look at the source with `retrieval validate {name}`")
+    seen: set[str] = set()
+    for row in rows:
+        if row.image_id in seen:
+            raise SourceError(f"datasets.{name}: two images have the id {row.image_id!r} (the second is {row.path}); ids must be unique")
+        seen.add(row.image_id)
+    broken = [row for row in rows if not row.readable and row.path not in dataset.unreadable]
+    for row in broken[:20]:
+        log.warning("%s: %s", row.path, row.status)
+    if len(broken) > dataset.parameters.tolerate:
+        raise ImageError(
+            f"datasets.{name}: {len(broken)} unreadable images, datasets.{name}.tolerate is {dataset.parameters.tolerate}; "
+            f"the first is {broken[0].path} ({broken[0].status.removeprefix('unreadable: ')})"
+        )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,29 @@
+"""The section `resize` of params.yaml."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.contracts.parameters import Section
+
+ResizeRule = Literal["longest_side", "shortest_side", "area", "none"]
+ResizeFilter = Literal["pillow_bilinear", "pillow_bicubic", "pillow_lanczos", "pillow_box"]
+QueryCrop = Literal["image", "image_own_size", "activations", "none"]
+
+
+class ResizeParameters(Section):
+    """How images are brought to the size that the network sees."""
+
+    rule: ResizeRule = Field("longest_side", description="what `size` is the measure of; for `area`, size² pixels")
+    size: int = Field(1024, ge=16, le=16384, description="pixels")
+    enlarge: bool = Field(False, description="whether smaller images are enlarged")
+    filter: ResizeFilter = Field("pillow_bicubic", description="library and filter; all are antialiased")
+    encoding: Literal["png", "jpeg"] = Field("png", description="png is lossless")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    minimum_side: int = Field(32, ge=1, description="images whose shorter side comes out smaller are unreadable")
+    query_crop: QueryCrop = Field("image", description="what a query's box does: crop the pixels, crop the feature map, or nothing")
+    query_context: float = Field(0.0, ge=0, description="pixels of the resized image by which the box is widened on every side")
+
+    def effective(self) -> dict[str, Any]:
+        """What decides the stored images: a quality that is not used is left out."""
+        return self.model_dump(exclude={"jpeg_quality"} if self.encoding == "png" else set())

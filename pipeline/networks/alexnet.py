@@ -1,0 +1,13 @@
+"""AlexNet (Krizhevsky et al., 2012) in torchvision's one-column form."""
+
+import torchvision
+
+from pipeline.networks.architecture import Architecture
+
+ALEXNET = Architecture(
+    build=lambda: torchvision.models.alexnet(weights=None).features,
+    layers={"conv1": "1", "pool1": "2", "conv2": "4", "pool2": "5", "conv3": "7", "conv4": "9", "conv5": "11", "pool5": "12"},
+    default="pool5",
+    prefix="features.",
+    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+)

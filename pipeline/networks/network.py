@@ -1,0 +1,113 @@
+"""A network as a function from images to the feature maps of named layers, with stride and receptive field read off its graph."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import NodePathTracer
+
+from pipeline.contracts.errors import ModelError
+from pipeline.networks.folding import fold_batch_norm
+from pipeline.networks.geometry import Geometry, geometry_of
+from pipeline.networks.preprocessing import Preprocessing
+
+
+class Network:
+    """Feature maps of a convolutional network.
+
+    Attributes:
+        layers: whose outputs `feature_maps` gives by default.
+        preprocess: (B, H, W, 3) uint8 RGB to (B, 3, H, W) float32.
+        stride: input pixels per feature-map cell, computed from the graph.
+        receptive_field: input pixels that one cell sees, computed from the graph.
+    """
+
+    def __init__(self, module: nn.Module, names: Mapping[str, str], layers: Sequence[str], preprocess: Preprocessing, pooled: bool = False) -> None:
+        tracer = NodePathTracer()
+        self._graph = tracer.trace(module)
+        self._root = tracer.root
+        self._paths = {str(node): path for node, path in tracer.node_to_qualname.items()}
+        self._names = names
+        self._modules: dict[tuple[str, ...], fx.GraphModule] = {}
+        self._device, self._pooled = torch.device("cpu"), pooled
+        self.preprocess = preprocess
+        self.layers = tuple(layers)
+        geometries = [geometry_of(self._graph, self._root, self._node(layer)) for layer in self.layers]
+        geometry = Geometry(max(item.stride for item in geometries), max(item.receptive_field for item in geometries))
+        if pooled:
+            geometry = Geometry(geometry.stride * 2, geometry.receptive_field + geometry.stride)
+        self.stride, self.receptive_field = geometry.stride, geometry.receptive_field
+
+    @property
+    def channels(self) -> int:
+        """K of the default layers' maps."""
+        with torch.inference_mode():
+            side = max(64, 4 * self.stride)
+            return int(self.feature_maps(torch.zeros(1, 3, side, side, device=self._device)).shape[1])
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The field's names; any name of an operation in the module will do besides."""
+        return tuple(self._names)
+
+    def to(self, device: torch.device) -> Self:
+        """Move to a device."""
+        self._device = device
+        for module in self._modules.values():
+            module.to(device)
+        return self
+
+    def feature_maps(self, batch: torch.Tensor, layers: Sequence[str] | None = None) -> torch.Tensor:
+        """Maps of the layers, concatenated along the channels; layers of several sizes are max-pooled to the smallest.
+
+        Args:
+            batch: (B, 3, H, W) float32, preprocessed.
+
+        Returns:
+            (B, K, H', W').
+
+        Raises:
+            ModelError: unknown layer, or images smaller than the network needs.
+        """
+        try:
+            maps: list[torch.Tensor] = self._module(tuple(layers or self.layers))(batch)
+            if self._pooled:
+                maps = [F.max_pool2d(item, 2, 2) for item in maps]
+        except RuntimeError as error:
+            if "too small" in str(error) or "Kernel size" in str(error):
+                raise ModelError(
+                    f"images of {batch.shape[3]}×{batch.shape[2]} pixels are too small for layers {', '.join(layers or self.layers)}"
+                ) from None
+            raise
+        if len(maps) == 1:
+            return maps[0]
+        size = min(item.shape[-2] for item in maps), min(item.shape[-1] for item in maps)
+        return torch.cat([item if item.shape[-2:] == size else F.adaptive_max_pool2d(item, size) for item in maps], dim=1)
+
+    def _node(self, layer: str) -> fx.Node:
+        """The last operation of a layer, a container or an operation by its name in the module."""
+        path = self._names.get(layer, layer)
+        found = [node for node in self._graph.nodes if self._path(node) == path or self._path(node).startswith(path + ".")]
+        if not found:
+            raise ModelError(f"layer {layer!r} is unknown; there are: {', '.join(self._names)}")
+        last: fx.Node = found[-1]
+        return last
+
+    def _path(self, node: fx.Node) -> str:
+        return str(self._paths.get(str(node), node))
+
+    def _module(self, layers: tuple[str, ...]) -> fx.GraphModule:
+        if layers not in self._modules:
+            nodes = [str(self._node(layer)) for layer in layers]
+            graph = fx.Graph()
+            copies: dict[fx.Node, fx.Node] = {}
+            graph.graph_copy(self._graph, copies)
+            by_name = {str(old): new for old, new in copies.items()}
+            graph.output([by_name[name] for name in nodes])
+            module = fx.GraphModule(self._root, graph).eval()
+            module.graph.eliminate_dead_code()
+            module = fold_batch_norm(module)
+            self._modules[layers] = module.to(self._device).to(memory_format=torch.channels_last)
+        return self._modules[layers]

@@ -1,0 +1,30 @@
+"""The sections networks.NETWORK of params.yaml: which architecture with which weights."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.contracts.parameters import Section
+
+ArchitectureName = Literal["alexnet", "vgg16", "vgg19", "resnet50", "resnet101", "resnet152", "squeezenet1_1", "efficientnet_lite0"]
+PreprocessingName = Literal["torchvision", "caffe", "tensorflow"]
+
+
+class NetworkSource(Section):
+    """Where a network's weights come from, and what input they were trained on."""
+
+    architecture: ArchitectureName
+    weights: Literal["package", "torchvision", "file", "url"] = Field(
+        description="an installed package, torchvision's address, a local file, any address"
+    )
+    location: str | None = Field(None, description="for file: its path, absolute or from RETRIEVAL_DATA; for url: the address")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$", description="digest of the file, or its beginning")
+    preprocessing: PreprocessingName | None = Field(None, description="the input convention; the architecture's own where nothing is said")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.weights in ("file", "url") and not (self.location and self.sha256):
+            raise ValueError(f"weights: {self.weights} needs location and sha256")
+        if self.weights in ("package", "torchvision") and self.location:
+            raise ValueError(f"weights: {self.weights} takes no location")
+        return self

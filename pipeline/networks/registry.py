@@ -1,0 +1,103 @@
+"""Every architecture by name, and loading one with its weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.contracts.errors import ModelError
+from pipeline.contracts.models import load_tensors
+from pipeline.contracts.tables import read_json
+from pipeline.networks.alexnet import ALEXNET
+from pipeline.networks.architecture import Architecture
+from pipeline.networks.efficientnet_lite0 import EFFICIENTNET_LITE0
+from pipeline.networks.network import Network
+from pipeline.networks.preprocessing import PREPROCESSINGS
+from pipeline.networks.resnet import RESNET50, RESNET101, RESNET152
+from pipeline.networks.squeezenet import SQUEEZENET1_1
+from pipeline.networks.vgg import VGG16, VGG19
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "alexnet": ALEXNET,
+    "vgg16": VGG16,
+    "vgg19": VGG19,
+    "resnet50": RESNET50,
+    "resnet101": RESNET101,
+    "resnet152": RESNET152,
+    "squeezenet1_1": SQUEEZENET1_1,
+    "efficientnet_lite0": EFFICIENTNET_LITE0,
+}
+WEIGHTS, CARD = "weights.safetensors", "network.json"
+
+
+def load_network(
+    name: str,
+    weights: Path | dict[str, torch.Tensor],
+    layers: Sequence[str] | None = None,
+    preprocessing: str | None = None,
+    pooled: bool = False,
+) -> Network:
+    """An architecture with its weights, ready for inference.
+
+    Args:
+        name: a key of ARCHITECTURES.
+        weights: a safetensors file, or the tensors themselves, by the architecture's keys.
+        layers: whose outputs are the feature maps, concatenated; the architecture's default where none are named.
+        preprocessing: a key of PREPROCESSINGS; the architecture's own where nothing is said.
+        pooled: max-pool each layer 2×2 with stride 2, as hyper-columns do (paper 3).
+
+    Raises:
+        ModelError: unknown architecture or layer, or weights of another architecture.
+    """
+    if name not in ARCHITECTURES:
+        raise ModelError(f"architecture {name!r} is unknown; there are: {', '.join(ARCHITECTURES)}")
+    architecture = ARCHITECTURES[name]
+    tensors = load_tensors(weights) if isinstance(weights, Path) else weights
+    with torch.device("meta"):
+        module = architecture.build()
+    _load(module, tensors, name)
+    chosen = PREPROCESSINGS[preprocessing or architecture.preprocessing]
+    return Network(architecture.finish(module.eval()), architecture.layers, layers or (architecture.default,), chosen, pooled)
+
+
+def load_from_folder(folder: Path, layers: Sequence[str] | None = None, pooled: bool = False) -> Network:
+    """The network that the network stage wrote to data/networks/NAME."""
+    card = read_json(folder / CARD)
+    return load_network(card["architecture"], folder / WEIGHTS, layers, card["preprocessing"], pooled)
+
+
+def own_keys(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Published weights by the architecture's own keys: prefix and classifier dropped, numbered children named.
+
+    Raises:
+        ModelError: they are weights of another architecture.
+    """
+    architecture = ARCHITECTURES[name]
+    with torch.device("meta"):
+        module = architecture.build()
+    expected = module.state_dict()
+    children = [child for child, _ in module.named_children()]
+    renamed = {}
+    for key, value in tensors.items():
+        own = key.removeprefix(architecture.prefix)
+        first, _, rest = own.partition(".")
+        if own not in expected and first.isdigit() and int(first) < len(children):
+            own = f"{children[int(first)]}.{rest}"
+        if own in expected:
+            renamed[own] = value.to(expected[own].dtype).contiguous()
+    _load(module, renamed, name)
+    return renamed
+
+
+def _load(module: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    optional = {key for key in expected if key.endswith("num_batches_tracked")}
+    missing = sorted(expected.keys() - optional - tensors.keys())
+    wrong = sorted(key for key in tensors.keys() & expected.keys() if tuple(tensors[key].shape) != expected[key])
+    if missing or wrong:
+        first = (missing or wrong)[0]
+        reason = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape"
+        raise ModelError(f"the weights are not those of {name}: {reason}, the first is {first} {expected[first]}")
+    filled = {key: tensors.get(key, torch.zeros((), dtype=torch.long)) for key in expected}
+    module.load_state_dict(filled, assign=True)

@@ -1,0 +1,25 @@
+"""ResNet-50, -101 and -152 (He et al., 2016), without the final pooling and classifier."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torchvision
+from torch import nn
+
+from pipeline.networks.architecture import Architecture
+
+LAYERS = {"conv1": "relu", "pool1": "maxpool"} | {f"layer{number}": f"layer{number}" for number in range(1, 5)}
+
+
+def _convolutional(make: Callable[..., nn.Module]) -> nn.Module:
+    children = list(make(weights=None).named_children())[:-2]
+    return nn.Sequential(OrderedDict(children))
+
+
+def _architecture(make: Callable[..., nn.Module], file: str) -> Architecture:
+    return Architecture(lambda: _convolutional(make), LAYERS, "layer4", url=f"https://download.pytorch.org/models/{file}")
+
+
+RESNET50 = _architecture(torchvision.models.resnet50, "resnet50-0676ba61.pth")
+RESNET101 = _architecture(torchvision.models.resnet101, "resnet101-63fe2227.pth")
+RESNET152 = _architecture(torchvision.models.resnet152, "resnet152-394f9c45.pth")

@@ -1,0 +1,33 @@
+"""VGG16 and VGG19 (Simonyan and Zisserman, 2015). A layer convB_I means its output after ReLU."""
+
+import torchvision
+
+from pipeline.networks.architecture import Architecture
+
+
+def _layers(convolutions: tuple[int, ...]) -> dict[str, str]:
+    """Names by block, from the number of convolutions in each."""
+    names, index = {}, 0
+    for block, count in enumerate(convolutions, start=1):
+        for number in range(1, count + 1):
+            names[f"conv{block}_{number}"] = str(index + 1)
+            index += 2
+        names[f"pool{block}"] = str(index)
+        index += 1
+    return names
+
+
+VGG16 = Architecture(
+    build=lambda: torchvision.models.vgg16(weights=None).features,
+    layers=_layers((2, 2, 3, 3, 3)),
+    default="pool5",
+    prefix="features.",
+    url="https://download.pytorch.org/models/vgg16-397923af.pth",
+)
+VGG19 = Architecture(
+    build=lambda: torchvision.models.vgg19(weights=None).features,
+    layers=_layers((2, 2, 4, 4, 4)),
+    default="pool5",
+    prefix="features.",
+    url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+)

@@ -1,0 +1,61 @@
+"""Fetching a network's weights: from a package, torchvision's address, a local file or any address; verified, and read as tensors only."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+
+from pipeline.acquisition.downloading import download, verify_checksum
+from pipeline.acquisition.sources import RemoteFile
+from pipeline.contracts.errors import ModelError, SourceError
+from pipeline.contracts.models import load_tensors
+from pipeline.contracts.settings import settings
+from pipeline.networks.params import NetworkSource
+from pipeline.networks.registry import ARCHITECTURES
+
+
+def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:
+    """The weights file of a section networks.NAME; downloads go to `folder`.
+
+    Raises:
+        SourceError: not to be had, or its digest is not the one expected.
+    """
+    if source.weights in ("torchvision", "url"):
+        url = ARCHITECTURES[source.architecture].url if source.weights == "torchvision" else source.location
+        if url is None:
+            raise SourceError(f"networks.{name}: torchvision has no weights of {source.architecture}; use weights: package or file")
+        digest = source.sha256 or Path(url).stem.rpartition("-")[2]
+        path = folder / Path(url).name
+        download(RemoteFile(url, path.name, checksum=f"sha256:{digest}"), path)
+        return path
+    path = _package_file(name, source) if source.weights == "package" else settings().data / (source.location or "")
+    if not path.is_file():
+        raise SourceError(f"networks.{name}: {path} is not a file; set `location`, or RETRIEVAL_DATA, the folder it starts from")
+    if source.sha256:
+        verify_checksum(path, f"sha256:{source.sha256}", f"networks.{name}: {path.name}")
+    return path
+
+
+def _package_file(name: str, source: NetworkSource) -> Path:
+    package = ARCHITECTURES[source.architecture].package
+    if package is None:
+        raise SourceError(f"networks.{name}: no package ships weights of {source.architecture}; use weights: torchvision, file or url")
+    return package()
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors or state-dict file; anything but tensors is refused.
+
+    Raises:
+        ModelError: not such a file.
+    """
+    if path.suffix == ".safetensors":
+        return load_tensors(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+        raise ModelError(f"{path}: not a file of tensors ({str(error).splitlines()[0]})") from None
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ModelError(f"{path}: not a dictionary of tensors by name")
+    return content

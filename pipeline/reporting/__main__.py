@@ -1,0 +1,49 @@
+"""Stage report: reports/index.html, one static page with every benchmark's numbers, curves and pictures."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from pipeline.contracts.entry import run_stage
+from pipeline.contracts.parameters import load_section
+from pipeline.contracts.tables import read_json, replacing
+from pipeline.reporting.figures import per_query, precision_recall
+from pipeline.reporting.page import BenchmarkPage, render, settings_of
+from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
+from pipeline.reporting.retrievals import choose, read_per_query
+from pipeline.reporting.thumbnails import thumbnails
+
+log = logging.getLogger(__name__)
+REPORTS = Path("reports")
+
+
+def main(arguments: list[str]) -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
+    parameters = load_section(ReportParameters, "report")
+    benchmarks = load_benchmarks()
+    pages = [_page(name, parameters) for name in benchmarks]
+    images: dict[str, str] = {}
+    for page in pages:
+        images |= _thumbnails(benchmarks[page.name], page.shown.image_ids, parameters.thumbnail)
+    with replacing(REPORTS / "index.html") as partial:
+        partial.write_text(render(pages, images, parameters.thumbnail), encoding="utf-8")
+    log.info("%s: %d benchmarks, %d pictures.", REPORTS / "index.html", len(pages), len(images))
+
+
+def _page(name: str, parameters: ReportParameters) -> BenchmarkPage:
+    metrics = read_json(REPORTS / "metrics" / f"{name}.json")
+    rows = read_per_query(REPORTS / "per_query" / f"{name}.csv")
+    shown = choose(Path("data/rankings") / name, rows, settings_of(metrics)[0].name, parameters.best, parameters.worst, parameters.results)
+    curves = precision_recall(REPORTS / "plots" / f"{name}.csv")
+    return BenchmarkPage(name, metrics, read_json(REPORTS / "provenance" / f"{name}.json"), curves, per_query(rows), shown)
+
+
+def _thumbnails(benchmark: BenchmarkParameters, wanted: set[str], side: int) -> dict[str, str]:
+    found = thumbnails(Path("data/images") / benchmark.dataset, wanted, side)
+    if benchmark.distractors != "none":
+        found |= thumbnails(Path("data/images") / benchmark.distractors, wanted - found.keys(), side)
+    return found
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,34 @@
+"""Thumbnails of stored images as data addresses, so that the page is one file."""
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.contracts.manifest import load_manifest
+
+
+def thumbnails(folder: Path, wanted: set[str], side: int) -> dict[str, str]:
+    """`data:` addresses of JPEG thumbnails by image id.
+
+    Args:
+        folder: data/images/DATASET.
+        side: pixels of the longer side.
+    """
+    found = {}
+    if wanted:
+        for path in load_manifest(folder, KIND).paths(folder):
+            for stored in read_images(path, wanted):
+                found[stored.image_id] = _address(stored.bytes, side)
+    return found
+
+
+def _address(data: bytes, side: int) -> str:
+    with Image.open(io.BytesIO(data)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
