@@ -1,15 +1,19 @@
 """Archives read as streams: members are handed over one by one, nothing is unpacked into the file system."""
 
+import bz2
 import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from pipeline.contracts.errors import SourceError
 
 LARGEST_MEMBER = 2**30
+BLOCK = 1 << 20
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -20,21 +24,38 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     """
     try:
         yield from _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise SourceError(f"{path}: damaged archive ({error}); remove it and run the download stage again") from None
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path, "r|*") as archive:
-        for member in archive:
-            refuse_hostile(path, member.name, member.size)
-            if member.isdir():
-                continue
-            if not member.isfile():
-                raise SourceError(f"{path}: member {member.name!r} is a link or a device; the archive is refused")
-            stream = archive.extractfile(member)
-            if stream is not None:
-                yield member.name, stream.read()
+    with _decompressed(path) as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            yield from _members_of(path, archive)
+        while stream.read(BLOCK):  # to the end, where the compression's own checksum stands
+            pass
+
+
+def _decompressed(path: Path) -> IO[bytes]:
+    with path.open("rb") as raw:
+        start = raw.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.open(path, "rb")
+    if start.startswith(b"BZh"):
+        return bz2.open(path, "rb")
+    return lzma.open(path, "rb") if start.startswith(b"\xfd7zXZ") else path.open("rb")
+
+
+def _members_of(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    for member in archive:
+        refuse_hostile(path, member.name, member.size)
+        if member.isdir():
+            continue
+        if not member.isfile():
+            raise SourceError(f"{path}: member {member.name!r} is a link or a device; the archive is refused")
+        content = archive.extractfile(member)
+        if content is not None:
+            yield member.name, content.read()
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:

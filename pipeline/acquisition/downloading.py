@@ -14,7 +14,6 @@ from pipeline.contracts.progress import Progress
 from pipeline.contracts.settings import settings
 
 log = logging.getLogger(__name__)
-BLOCK = 1 << 20
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 
 
@@ -87,7 +86,7 @@ def _transfer(file: RemoteFile, partial: Path) -> None:
         total = have + int(length) if length else file.bytes or 0
         with partial.open("ab" if resumed else "wb") as stream, Progress(f"download {file.name}", total, "bytes") as progress:
             progress.advance(have, skipped=True)
-            for block in response.iter_bytes(BLOCK):
+            for block in response.iter_raw():
                 stream.write(block)
                 progress.advance(len(block))
     tag.unlink(missing_ok=True)

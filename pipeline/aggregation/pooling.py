@@ -26,7 +26,9 @@ def spoc(maps: torch.Tensor, centre_prior: bool = False) -> torch.Tensor:
 
 def gem(maps: torch.Tensor, power: float = 3.0, floor: float = 1e-6) -> torch.Tensor:
     """Generalised mean (Radenović et al., 2018): p-th root of the mean of x^p; smaller activations are raised to `floor`."""
-    return maps.clamp(min=floor).pow(power).mean(dim=(-2, -1)).pow(1 / power)
+    raised = maps.clamp(min=floor)
+    peaks = raised.amax(dim=(-2, -1), keepdim=True)  # dividing by it keeps high powers finite
+    return (raised / peaks).pow(power).mean(dim=(-2, -1)).pow(1 / power) * peaks.flatten(-3)
 
 
 def crow(maps: torch.Tensor, spatial_power: float = 0.5, epsilon: float = 1e-6) -> torch.Tensor:

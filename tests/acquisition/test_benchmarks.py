@@ -1,0 +1,198 @@
+"""Every published benchmark from a server on loopback with small archives of the same layout, through the stages download and resize."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import yaml
+
+from pipeline.acquisition import __main__ as acquisition
+from pipeline.acquisition.params import dataset_from
+from pipeline.acquisition.registry import DATASETS
+from pipeline.contracts.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
+from pipeline.contracts.errors import ImageError, SourceError
+from pipeline.imaging import __main__ as imaging
+from tests.acquisition.archives import rar, tar, zipped
+from tests.loopback import LoopbackServer
+from tests.pictures import encoded
+
+RESIZE = {"rule": "longest_side", "size": 64, "minimum_side": 8}
+
+
+def serve(server: LoopbackServer, source: str, contents: dict[str, bytes], **section: object) -> None:
+    """Put contents where the data set's files are published; files not named get what stands under ''."""
+    dataset = dataset_from({"source": source, **section}, "datasets.x", "params.yaml")
+    for file in dataset.files():
+        path = "/" + file.url.partition("://")[2]
+        server.files[path] = contents.get(file.name, contents.get("", b""))
+
+
+def run(
+    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, source: str, **section: object
+) -> tuple[list[CatalogueRow], GroundTruth]:
+    monkeypatch.setenv("RETRIEVAL_MIRROR", server.url)
+    monkeypatch.setenv("RETRIEVAL_RETRIES", "1")
+    monkeypatch.setenv("RETRIEVAL_RETRY_DELAY", "0")
+    monkeypatch.setattr(DATASETS[source], "megabytes", None)
+    (workplace / "params.yaml").write_text(yaml.safe_dump({"datasets": {"x": {"source": source, **section}}, "resize": RESIZE}), encoding="utf-8")
+    acquisition.main(["x"])
+    imaging.main(["x"])
+    images = Path("data/images/x")
+    return read_catalogue(images / "catalogue.parquet"), read_ground_truth(images / "ground_truth.parquet")
+
+
+def text_truth(query: str, prefix: str = "") -> dict[str, bytes]:
+    return {
+        "gt/tower_1_query.txt": f"{prefix}{query} 8.0 4.0 60.5 40.0\n".encode(),
+        "gt/tower_1_good.txt": f"{query}\n".encode(),
+        "gt/tower_1_ok.txt": b"tower_000002\n",
+        "gt/tower_1_junk.txt": b"tower_000003\n",
+    }
+
+
+def photos(*names: str) -> dict[str, bytes]:
+    return {name: encoded(seed) for seed, name in enumerate(names)}
+
+
+def test_oxford5k(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"tower_00000{number}.jpg" for number in (1, 2, 3, 4)]
+    serve(server, "oxford5k", {"oxbuild_images.tgz": tar(photos(*names)), "gt_files_170407.tgz": tar(text_truth("tower_000001", "oxc1_"))})
+    rows, truth = run(server, workplace, monkeypatch, "oxford5k")
+    assert [(row.image_id, row.role) for row in rows if row.role == "query"] == [("query/tower_1", "query")]
+    assert sum(row.role == "database" for row in rows) == 4
+    assert truth.protocol == "oxford"
+    assert set(truth.rows) == {("query/tower_1", f"tower_00000{number}", kind) for number, kind in ((1, "good"), (2, "ok"), (3, "junk"))}
+
+
+def test_paris6k_leaves_its_broken_images_out(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {f"paris/defense/{name}": data for name, data in photos("tower_000001.jpg", "tower_000002.jpg").items()}
+    second = {"paris/defense/tower_000003.jpg": encoded(9), "paris/louvre/paris_louvre_000136.jpg": b"<html>302 Found</html>"}
+    contents = {"paris_1.tgz": tar(first), "paris_2.tgz": tar(second), "paris_120310.tgz": tar(text_truth("tower_000001"))}
+    serve(server, "paris6k", contents)
+    rows, truth = run(server, workplace, monkeypatch, "paris6k")
+    broken = [row for row in rows if not row.readable]
+    assert [row.path for row in broken] == ["paris/louvre/paris_louvre_000136.jpg"]
+    assert "unreadable" in broken[0].status
+    assert len(truth.queries) == 1
+
+
+def test_another_broken_image_counts_against_what_is_tolerated(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = photos(*(f"tower_00000{number}.jpg" for number in (1, 2, 3))) | {"bad.jpg": b"nothing"}
+    serve(server, "oxford5k", {"oxbuild_images.tgz": tar(images), "gt_files_170407.tgz": tar(text_truth("tower_000001", "oxc1_"))})
+    with pytest.raises(ImageError, match=r"1 unreadable images, datasets\.x\.tolerate is 0; the first is bad\.jpg \(not an image"):
+        run(server, workplace, monkeypatch, "oxford5k")
+    assert not Path("data/images/x").exists()
+    rows, _ = run(server, workplace, monkeypatch, "oxford5k", tolerate=1)
+    assert sum(not row.readable for row in rows) == 1
+
+
+def gnd_mat() -> bytes:
+    def entry(easy: list[int], hard: list[int], junk: list[int]) -> tuple[object, ...]:
+        return (np.array(easy), np.array(hard), np.array(junk), np.array([4.0, 2.0, 50.0, 40.0]))
+
+    fields = [("easy", object), ("hard", object), ("junk", object), ("bbx", object)]
+    entries = np.array([entry([1], [2], []), entry([], [3], [1, 2])], dtype=fields)
+    names = np.array(["tower_000001", "tower_000002", "tower_000003"], dtype=object)
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"gnd": entries, "imlist": names, "qimlist": np.array(["ask_000001", "ask_000002"], dtype=object)})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("source", "truth_name"), [("roxford5k", "gnd_roxford5k.mat"), ("rparis6k", "gnd_rparis6k.mat")])
+def test_revisited_queries_are_not_in_the_database(
+    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, source: str, truth_name: str
+) -> None:
+    names = ["tower_000001.jpg", "tower_000002.jpg", "tower_000003.jpg", "ask_000001.jpg", "ask_000002.jpg", "other.jpg"]
+    empty = tar({})
+    serve(
+        server, source, {"oxbuild_images.tgz": tar(photos(*names)), "paris_1.tgz": tar(photos(*names)), "paris_2.tgz": empty, truth_name: gnd_mat()}
+    )
+    rows, truth = run(server, workplace, monkeypatch, source)
+    assert [row.image_id for row in rows if row.role == "database"] == ["tower_000001", "tower_000002", "tower_000003"]
+    assert [row.image_id for row in rows if row.role == "query"] == ["query/ask_000001", "query/ask_000002"]
+    assert truth.protocol == "revisited"
+    assert set(truth.rows) == {
+        ("query/ask_000001", "tower_000001", "easy"),
+        ("query/ask_000001", "tower_000002", "hard"),
+        ("query/ask_000002", "tower_000003", "hard"),
+        ("query/ask_000002", "tower_000001", "junk"),
+        ("query/ask_000002", "tower_000002", "junk"),
+    }
+
+
+def test_holidays_stand_upright(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {f"jpg/{name}.jpg": encoded(seed) for seed, name in enumerate(("100000", "100001", "100600"))}
+    serve(server, "holidays", {"jpg1.tar.gz": tar(first), "jpg2.tar.gz": tar({"jpg/100601.jpg": encoded(7)})})
+    rows, truth = run(server, workplace, monkeypatch, "holidays")
+    sizes = {row.image_id: (row.width, row.height, row.rotation) for row in rows}
+    assert sizes["100000"] == (96, 64, 0)
+    assert sizes["100600"] == (64, 96, 90)
+    assert truth.queries == ("100000", "100600")
+    assert ("100000", "100000", "junk") in truth.rows
+    assert ("100000", "100001", "good") in truth.rows
+    flat, _ = run(server, workplace, monkeypatch, "holidays", upright=False)
+    assert all(row.width == 96 for row in flat)
+
+
+def test_ukbench(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = {f"full/ukbench{number:05d}.jpg": encoded(number) for number in range(8)}
+    thumbs = {f"thumbnails/ukbench{number:05d}.th.jpg": encoded(number, 40, 30) for number in range(8)}
+    serve(server, "ukbench", {"ukbench.zip": zipped(full | thumbs)})
+    rows, truth = run(server, workplace, monkeypatch, "ukbench")
+    assert len(rows) == 8
+    assert truth.queries == tuple(f"ukbench{number:05d}" for number in range(8))
+    assert sum(query == "ukbench00005" for query, _, _ in truth.rows) == 4
+
+
+def test_sculptures6k(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = {f"test/{name}": data for name, data in photos("tower_000001.jpg", "tower_000002.jpg", "tower_000003.jpg").items()}
+    train = {f"train/{name}": data for name, data in photos("Rodin_0001.jpg").items()}
+    contents = {"sculptures6k_test.tgz": tar(test), "sculptures6k_train.tgz": tar(train), "sculptures6k_gt.tgz": tar(text_truth("tower_000001"))}
+    serve(server, "sculptures6k", contents)
+    rows, _ = run(server, workplace, monkeypatch, "sculptures6k")
+    assert {row.image_id: row.role for row in rows}["Rodin_0001"] == "held_out"
+
+
+def test_flickr100k(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(
+        server,
+        "flickr100k",
+        {"": b"", "oxc1_100k.part01.rar": rar({f"oxc1_100k/cat/{name}": data for name, data in photos("c1.jpg", "c2.jpg").items()})},
+    )
+    for path in server.files:
+        server.files[path] = server.files[path] or b"-"
+    rows, truth = run(server, workplace, monkeypatch, "flickr100k")
+    assert [(row.image_id, row.role) for row in rows] == [("flickr100k/cat/c1", "distractor"), ("flickr100k/cat/c2", "distractor")]
+    assert truth.queries == ()
+
+
+def test_mirflickr1m(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(server, "mirflickr1m", {"images0.zip": zipped({f"images/0/{number}.jpg": encoded(number) for number in range(3)})}, archives=1)
+    rows, _ = run(server, workplace, monkeypatch, "mirflickr1m", archives=1)
+    assert [row.image_id for row in rows] == ["mirflickr1m/0", "mirflickr1m/1", "mirflickr1m/2"]
+
+
+@pytest.mark.parametrize(
+    ("images", "truth", "message"),
+    [
+        (
+            {"tower_000002.jpg": 0, "tower_000003.jpg": 1},
+            text_truth("tower_000001", "oxc1_"),
+            "1 query images are not in the archives, the first is tower_000001",
+        ),
+        ({"tower_000001.jpg": 0}, text_truth("tower_000001", "oxc1_"), "names 2 images that are not in the data set"),
+        ({"tower_000001.jpg": 0}, {"readme.txt": b""}, r"no \*_query\.txt in it"),
+        ({"tower_000001.jpg": 0}, {"a_query.txt": b"tower_000001 1 2\n"}, "query a are incomplete or malformed"),
+        ({"../../x.jpg": 0, "tower_000001.jpg": 1}, text_truth("tower_000001", "oxc1_"), r"'\.\./\.\./x\.jpg' would leave"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, images: dict[str, int], truth: dict[str, bytes], message: str
+) -> None:
+    archive = tar({name: encoded(seed) for name, seed in images.items()})
+    serve(server, "oxford5k", {"oxbuild_images.tgz": archive, "gt_files_170407.tgz": tar(truth)})
+    with pytest.raises(SourceError, match=message):
+        run(server, workplace, monkeypatch, "oxford5k")
+    assert not Path("data/images/x").exists()

@@ -1,0 +1,123 @@
+"""The user's own images: by sub-folders and by CSV, and everything that can be wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.acquisition.folder import parse_box
+from pipeline.acquisition.params import dataset_from
+from pipeline.acquisition.sources import Dataset, Photograph, truth_from_instances
+from pipeline.contracts.catalogue import CatalogueRow
+from pipeline.contracts.errors import SourceError
+
+
+def place(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+def folder(**section: object) -> Dataset:
+    return dataset_from({"source": "folder", **section}, "datasets.mine", "params.yaml")
+
+
+def imported(dataset: Dataset, raw: Path) -> list[Photograph]:
+    raw.mkdir(exist_ok=True)
+    dataset.make(raw)
+    return list(dataset.photographs(raw))
+
+
+def test_folders_name_instances_and_roles(workplace: Path) -> None:
+    place(workplace / "in", "query/tower/q.jpg", "database/tower/a.JPG", "database/deep/er/b.png", "held_out/h.jpeg", "loose.webp", "notes.txt")
+    found = imported(folder(path="in"), workplace / "raw")
+    assert [(photo.image_id, photo.role, photo.instance) for photo in found] == [
+        ("database/deep/er/b.png", "database", "er"),
+        ("database/tower/a.JPG", "database", "tower"),
+        ("held_out/h.jpeg", "held_out", None),
+        ("loose.webp", "database", None),
+        ("query/tower/q.jpg", "query", "tower"),
+    ]
+    assert found[0].data == b"database/deep/er/b.png"
+
+
+def test_the_import_depends_on_bytes_alone(workplace: Path) -> None:
+    import os
+
+    place(workplace / "in", "x/b.jpg", "x/a.jpg")
+    imported(folder(path="in"), workplace / "one")
+    os.utime(workplace / "in/x/a.jpg", (1, 1))
+    imported(folder(path=str(workplace / "in")), workplace / "two")
+    for name in ("images.tar", "catalogue.csv"):
+        assert (workplace / "one" / name).read_bytes() == (workplace / "two" / name).read_bytes()
+
+
+def test_a_csv_decides(workplace: Path) -> None:
+    place(workplace / "in", "b.jpg", "a.jpg", "unused.jpg")
+    (workplace / "in/list.csv").write_text(
+        'path,instance,role,box,id\nb.jpg,t,query,"1,2,3,4",q1\nb.jpg,t,query,5 6 7 8,q2\na.jpg,t,,,\n', encoding="utf-8"
+    )
+    found = imported(folder(path="in", catalogue="list.csv"), workplace / "raw")
+    assert [(photo.image_id, photo.role, photo.box) for photo in found] == [
+        ("a.jpg", "database", None),
+        ("q1", "query", (1.0, 2.0, 3.0, 4.0)),
+        ("q2", "query", (5.0, 6.0, 7.0, 8.0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\na.jpg,x\n", "columns are path, label; allowed: id, path"),
+        ("instance\nx\n", "path is needed"),
+        ("path,role\na.jpg,reference\n", r"list\.csv:2: role 'reference'; allowed: database, query"),
+        ("path\na.jpg\na.jpg\n", r"list\.csv:3: two images have the id 'a.jpg'"),
+        ("path,box\na.jpg,1 2 3\n", r"list\.csv:2: box '1 2 3'; expected four numbers"),
+        ("path,box\na.jpg,5 5 5 9\n", "is empty; expected x0 < x1"),
+        ("path\ngone.jpg\n", r"gone\.jpg is not a file inside"),
+        ("path\n../secret.jpg\n", r"secret\.jpg is not a file inside"),
+        ("path\n", "no images in it"),
+    ],
+)
+def test_a_csv_that_does_not_fit_is_refused_by_line(workplace: Path, text: str, message: str) -> None:
+    place(workplace / "in", "a.jpg")
+    place(workplace, "secret.jpg")
+    (workplace / "in/list.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(SourceError, match=message):
+        imported(folder(path="in", catalogue="list.csv"), workplace / "raw")
+
+
+def test_missing_and_empty_folders(workplace: Path) -> None:
+    with pytest.raises(SourceError, match="gone: no such folder"):
+        imported(folder(path="gone"), workplace / "raw")
+    place(workplace / "in", "readme.txt")
+    with pytest.raises(SourceError, match="no images in it; expected files ending in"):
+        imported(folder(path="in"), workplace / "raw")
+
+
+def test_boxes() -> None:
+    assert parse_box("", "here") is None
+    assert parse_box("1.5, 2,3 4", "here") == (1.5, 2.0, 3.0, 4.0)
+
+
+def row(image_id: str, role: str, instance: str | None, status: str = "ok") -> CatalogueRow:
+    return CatalogueRow(image_id, image_id, "", 1, 1, role, instance, status=status)
+
+
+def test_positives_are_the_readable_database_images_of_the_instance() -> None:
+    rows = [
+        row("a", "database", "t"),
+        row("b", "database", "t", "unreadable: x"),
+        row("c", "database", "u"),
+        row("q", "query", "t"),
+        row("r", "query", "v"),
+    ]
+    truth = truth_from_instances(rows)
+    assert truth.queries == ("q", "r")
+    assert truth.rows == (("q", "a", "good"),)
+
+
+def test_without_queries_each_image_asks_for_its_siblings() -> None:
+    rows = [row("a", "database", "t"), row("b", "database", "t"), row("c", "database", "u"), row("d", "database", None)]
+    truth = truth_from_instances(rows)
+    assert truth.queries == ("a", "b")
+    assert set(truth.rows) == {("a", "a", "junk"), ("a", "b", "good"), ("b", "a", "good"), ("b", "b", "junk")}

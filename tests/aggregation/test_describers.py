@@ -1,0 +1,118 @@
+"""Describers against plain NumPy from map to descriptor."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from pipeline.aggregation.describers.registry import DESCRIBERS, load_describer
+from pipeline.aggregation.held_out import duplicated, held_out_ids, refuse_leakage
+from pipeline.aggregation.params import METHODS, RmacParameters
+from pipeline.aggregation.regions import rmac_regions
+from pipeline.contracts.catalogue import CatalogueRow
+from pipeline.contracts.errors import LeakageError, SanityError
+from pipeline.contracts.models import save_model
+
+Floats = npt.NDArray[np.float64]
+
+
+def maps(seed: int, count: int = 6, channels: int = 8, size: tuple[int, int] = (6, 9)) -> torch.Tensor:
+    return torch.relu(torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(seed)))
+
+
+def unit(vector: Floats) -> Floats:
+    norm = float(np.sqrt((vector**2).sum()))
+    return vector / norm if norm else vector
+
+
+def plain_whitening(vectors: Floats, dim: int) -> tuple[Floats, Floats]:
+    mean = vectors.mean(axis=0)
+    values, basis = np.linalg.eigh(np.cov(vectors.T, bias=True))
+    order = np.argsort(values)[::-1][:dim]
+    components = basis[:, order].T / np.sqrt(values[order])[:, None]
+    signs = np.array([np.sign(row[np.abs(row).argmax()]) for row in components])
+    return mean, components * signs[:, None]
+
+
+def plain_regions(feature_map: Floats) -> list[Floats]:
+    height, width = feature_map.shape[1:]
+    return [unit(feature_map[:, y : y + h, x : x + w].max(axis=(1, 2))) for y, x, h, w in rmac_regions(height, width).tolist()]
+
+
+def test_rmac_is_max_norm_whiten_norm_sum_norm() -> None:
+    held_out, images = [maps(0, 40), maps(1, 30, size=(7, 5))], maps(2, 4)
+    describer = DESCRIBERS["rmac"]("rmac", RmacParameters(regional_whitening="pca_whitening", regional_dimensions=5))
+
+    def stream() -> Iterator[Sequence[torch.Tensor]]:
+        return iter([[batch] for batch in held_out])
+
+    describer.fit(stream)
+    regions = np.array([region for batch in held_out for image in batch.double().numpy() for region in plain_regions(image)])
+    mean, components = plain_whitening(regions, 5)
+    expected = [unit(np.sum([unit(components @ (region - mean)) for region in plain_regions(image)], axis=0)) for image in images.double().numpy()]
+    np.testing.assert_allclose(describer.describe([images]).numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_descriptors_have_unit_length_and_black_images_are_zero(method: str) -> None:
+    parameters = METHODS[method].model_validate({"regional_whitening": "none"} if method == "rmac" else {})
+    describer = DESCRIBERS[method](method, parameters)
+    vectors = describer.describe([maps(5), maps(6, size=(3, 4))])
+    np.testing.assert_allclose(vectors.norm(dim=1).numpy(), 1, rtol=1e-5)
+    black = describer.describe([torch.zeros(2, 8, 4, 4)])
+    assert torch.isfinite(black).all()
+    if method != "gem":  # its floor makes a black image the uniform vector
+        assert not black.any()
+
+
+def test_several_scales_are_averaged_and_gem_by_its_own_mean() -> None:
+    scales = [maps(1), maps(2, size=(3, 4))]
+    for method, power in (("mac", 1.0), ("gem", 3.0)):
+        describer = DESCRIBERS[method](method, METHODS[method]())
+        each = [describer.describe([scale]).double().numpy() for scale in scales]
+        expected = np.mean([vectors**power for vectors in each], axis=0) ** (1 / power)
+        np.testing.assert_allclose(describer.describe(scales).numpy(), [unit(row) for row in expected], atol=1e-5)
+
+
+def test_a_saved_describer_describes_the_same(tmp_path: Path) -> None:
+    describer = DESCRIBERS["spoc"]("spoc", METHODS["spoc"](whitening="pca_whitening", dimensions=4))
+    describer.fit(lambda: iter([[maps(seed)] for seed in range(10)]))
+    save_model(tmp_path, describer.tensors(), describer.card())
+    loaded, card = load_describer(tmp_path, torch.device("cpu"))
+    assert torch.equal(loaded.describe([maps(11)]), describer.describe([maps(11)]))
+    assert card["method"] == "spoc"
+
+
+def row(image_id: str, role: str, sha256: str = "") -> CatalogueRow:
+    return CatalogueRow(image_id, image_id, sha256 or image_id, 10, 10, role)
+
+
+def test_held_out_images_are_those_of_that_role_or_else_the_database() -> None:
+    assert held_out_ids([row("a", "database"), row("b", "held_out"), row("c", "query")]) == ({"b"}, "held_out")
+    assert held_out_ids([row("a", "database"), row("c", "query")]) == ({"a"}, "database")
+    assert held_out_ids([]) == (set(), "held_out")
+
+
+def test_learning_on_what_is_searched_is_refused() -> None:
+    with pytest.raises(LeakageError, match=r"benchmarks\.paris\.allow_self_learning: true"):
+        refuse_leakage("paris", "paris6k", "paris6k", "database", allowed=False)
+    refuse_leakage("paris", "paris6k", "paris6k", "database", allowed=True)
+    refuse_leakage("paris", "paris6k", "paris6k", "held_out", allowed=False)
+    refuse_leakage("paris", "paris6k", "oxford5k", "database", allowed=False)
+
+
+def test_identical_files_in_both_sets_are_found() -> None:
+    assert duplicated([row("h", "held_out", "x")], [row("d", "database", "x"), row("e", "database", "y")]) == [("h", "d")]
+
+
+def test_a_descriptor_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    from pipeline.aggregation.sink import DescriptorSink
+
+    vectors = torch.ones(2, 3)
+    vectors[1, 2] = float("inf")
+    with pytest.raises(SanityError, match="descriptor of b"), DescriptorSink(tmp_path, "database") as sink:
+        sink.add(["a", "b"], vectors)
+    assert list(tmp_path.iterdir()) == []

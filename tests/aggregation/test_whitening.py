@@ -1,0 +1,94 @@
+"""Streamed moments, PCA and whitening against NumPy, and what happens with too few samples."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.aggregation.moments import Moments
+from pipeline.aggregation.whitening import PCA, PCAWhitening
+from pipeline.contracts.errors import ModelError, SanityError
+
+
+def sample(count: int, dimensions: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dimensions, dimensions, generator=generator)
+    return torch.randn(count, dimensions, generator=generator) @ mixing + 3
+
+
+def test_streamed_moments_are_those_of_the_whole() -> None:
+    vectors = sample(1000, 12)
+    moments = Moments(12)
+    for batch in vectors.split(7):
+        moments.update(batch)
+    moments.update(vectors[:0])
+    np.testing.assert_allclose(moments.mean.numpy(), vectors.double().mean(0).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(moments.covariance.numpy(), np.cov(vectors.double().numpy().T, bias=True), rtol=1e-10)
+
+
+def test_moments_stay_exact_far_from_the_origin() -> None:
+    vectors = sample(500, 5).double() + 1e6
+    moments = Moments(5)
+    for batch in vectors.split(50):
+        moments.update(batch)
+    np.testing.assert_allclose(moments.covariance.numpy(), np.cov(vectors.numpy().T, bias=True), rtol=1e-6)
+
+
+def test_moments_refuse_what_is_not_finite() -> None:
+    vectors = torch.ones(4, 3)
+    vectors[2, 1] = float("nan")
+    with pytest.raises(SanityError, match="not finite"):
+        Moments(3).update(vectors)
+
+
+def test_pca_keeps_the_leading_components() -> None:
+    vectors = sample(400, 10)
+    model = PCA(4).fit(vectors)
+    eigenvalues, basis = np.linalg.eigh(np.cov(vectors.double().numpy().T, bias=True))
+    expected = (vectors.double().numpy() - vectors.double().numpy().mean(0)) @ basis[:, ::-1][:, :4]
+    transformed = model.transform(vectors).numpy()
+    np.testing.assert_allclose(np.abs(transformed), np.abs(expected), atol=1e-3)
+    np.testing.assert_allclose(model.eigenvalues_.numpy(), eigenvalues[::-1], rtol=1e-6)
+    assert torch.allclose(model.components_ @ model.components_.T, torch.eye(4), atol=1e-5)
+
+
+def test_whitened_training_vectors_have_unit_covariance() -> None:
+    vectors = sample(2000, 8)
+    white = PCAWhitening().fit(vectors).transform(vectors)
+    np.testing.assert_allclose(np.cov(white.double().numpy().T, bias=True), np.eye(8), atol=1e-4)
+
+
+def test_signs_do_not_depend_on_the_order_of_the_samples() -> None:
+    vectors = sample(300, 6)
+    one, other = PCA().fit(vectors), PCA().fit(vectors.flip(0))
+    torch.testing.assert_close(one.components_, other.components_, atol=1e-4, rtol=1e-3)
+    leading = one.components_.gather(1, one.components_.abs().argmax(dim=1, keepdim=True))
+    assert (leading > 0).all()
+
+
+def test_few_samples_keep_rank_minus_one_components() -> None:
+    model = PCAWhitening().fit(sample(9, 20))
+    assert model.components_.shape == (7, 20)
+    assert torch.isfinite(model.components_).all()
+
+
+def test_a_dimension_that_few_samples_do_not_bear_is_refused() -> None:
+    with pytest.raises(ModelError, match="bear only 7"):
+        PCAWhitening(12).fit(sample(9, 20))
+    assert PCAWhitening(20, shrinkage=0.1).fit(sample(9, 20)).components_.shape == (20, 20)
+
+
+def test_no_variance_is_refused() -> None:
+    with pytest.raises(ModelError, match="bear only 0"):
+        PCA().fit(torch.ones(50, 4))
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    model = PCAWhitening(3).fit(sample(100, 5))
+    model.save(tmp_path / "model")
+    loaded = PCAWhitening.load(tmp_path / "model")
+    assert torch.equal(loaded.transform(sample(4, 5)), model.transform(sample(4, 5)))
+    assert loaded.count_ == 100
+    with pytest.raises(ModelError, match="expected PCA"):
+        PCA.load(tmp_path / "model")

@@ -1,0 +1,42 @@
+"""What several tests need: the real data where it is, a folder to work in, an HTTP server on loopback."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.contracts.settings import settings
+from tests.loopback import LoopbackServer
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> Iterator[None]:
+    """Settings are read once per process; a test that sets variables starts afresh."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real photographs and ground truth: RETRIEVAL_DATA, or ../shared/data beside the project."""
+    folder = Path(os.environ.get("RETRIEVAL_DATA") or PROJECT.parent / "shared" / "data")
+    if not (folder / "groundtruth").is_dir():
+        pytest.skip(f"{folder} holds no real data; set RETRIEVAL_DATA")
+    return folder
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as running:
+        yield running

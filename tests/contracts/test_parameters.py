@@ -1,0 +1,78 @@
+"""params.yaml: what is refused, and that the message says where and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.parameters import load_section, read_section
+from pipeline.contracts.settings import settings
+from pipeline.imaging.params import ResizeParameters
+from pipeline.whole import check_parameters
+from tests.conftest import PROJECT
+
+
+def test_the_projects_own_file_is_right() -> None:
+    check_parameters(PROJECT / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("resize.sise", 3, "resize.sise: unknown parameter; allowed: .*size"),
+        ("resize.size", "big", "resize.size: input should be a valid integer, got 'big'"),
+        ("resize.size", -1, "resize.size: input should be greater than or equal to 16, got -1"),
+        ("resize.size", 3.5, "resize.size: input should be a valid integer"),
+        ("resize.enlarge", "yes", "resize.enlarge: input should be a valid boolean"),
+        ("resize.rule", "width", "resize.rule: .*'longest_side'.*got 'width'"),
+        ("extract.scales", [0.5, 0.5], "extract.scales: expected distinct factors"),
+        ("extract.scales", [], "extract.scales: expected distinct factors"),
+        ("aggregate.method", "mcc", "aggregate.method: 'mcc' is unknown; allowed: mac, spoc"),
+        ("aggregate.gem.power", 0.0, "aggregate.gem.power: input should be greater than 0"),
+        ("aggregate.mac.dimensions", 8, "dimensions needs whitening"),
+        ("aggregate.netvlad", {}, "aggregate.netvlad: unknown method"),
+        ("serch", {}, "serch: unknown section"),
+        ("datasets.gallery.source", "flickr", "datasets.gallery.source: 'flickr' is unknown; allowed: none, gallery"),
+        ("datasets.gallery.instance", 3, "datasets.gallery.instance: unknown parameter; allowed: held_out, instances"),
+        ("datasets.gallery", 7, "datasets.gallery"),
+        ("networks.efficientnet_lite0.weights", "file", "file needs location and sha256"),
+        ("networks.efficientnet_lite0.sha256", "xyz", "networks.efficientnet_lite0.sha256"),
+        ("benchmarks.gallery.held_out", "paris", "benchmarks.gallery.held_out: 'paris' is not under `datasets`"),
+        ("network.name", "vgg", "network.name: 'vgg' is not under `networks`"),
+        ("evaluate.precision_at", [0], "evaluate.precision_at: expected distinct numbers"),
+    ],
+)
+def test_impossible_values_are_refused_by_path(tmp_path: Path, path: str, value: object, message: str) -> None:
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    section = content
+    *parents, last = path.split(".")
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ParameterError, match=message) as caught:
+        check_parameters(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_section_says_what_there_is(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("search: {top_k: 1}\n", encoding="utf-8")
+    with pytest.raises(ParameterError, match="resize is missing; there is: search"):
+        load_section(ResizeParameters, "resize", file)
+    with pytest.raises(ParameterError, match="not found"):
+        read_section("resize", tmp_path / "none.yaml")
+    file.write_text("a: [", encoding="utf-8")
+    with pytest.raises(ParameterError, match="not valid YAML"):
+        read_section("a", file)
+
+
+def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRIEVAL_WORKERS", "3")
+    assert settings().threads == 3
+    settings.cache_clear()
+    monkeypatch.setenv("RETRIEVAL_DEVICE", "gpu")
+    with pytest.raises(ParameterError, match="RETRIEVAL_DEVICE"):
+        settings()
