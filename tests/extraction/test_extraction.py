@@ -1,0 +1,191 @@
+"""Extraction: plans that depend on sizes alone, maps that do not depend on batches, shards that survive."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pipeline.contracts.catalogue import Box
+from pipeline.contracts.feature_shards import read_features
+from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.manifest import Manifest, describe_parts
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.extraction.inference import FeatureExtractor, activation_window
+from pipeline.extraction.loading import LoadedBatch, load_batches
+from pipeline.extraction.params import ExtractParameters
+from pipeline.extraction.planning import LARGEST_BATCH, PlannedBatch, plan_batches, plan_shards
+from pipeline.extraction.shards import shard_name, write_shards
+from pipeline.imaging.images import decode
+from pipeline.networks.registry import load_network
+from tests.networks.test_networks import random_weights
+from tests.pictures import encoded, pixels
+
+CPU = torch.device("cpu")
+
+
+def store_images(folder: Path, sizes: list[tuple[int, int]], boxes: dict[int, Box] | None = None, per_shard: int = 8) -> None:
+    folder.mkdir(parents=True)
+    names = []
+    for first in range(0, len(sizes), per_shard):
+        names.append(f"part-{len(names):05d}.parquet")
+        with image_writer(folder / names[-1]) as writer:
+            for index in range(first, min(first + per_shard, len(sizes))):
+                width, height = sizes[index]
+                data = encoded(index, width, height, "PNG")
+                writer.write(image_columns([StoredImage(f"i{index}", data, width, height, 1.0, (boxes or {}).get(index))]))
+    Manifest(KIND, describe_parts(folder, names)).save(folder)
+
+
+def wanted(count: int, role: str = "database") -> dict[str, str]:
+    return {f"i{index}": role for index in range(count)}
+
+
+def extractor(**parameters: object) -> FeatureExtractor:
+    network = load_network("squeezenet1_1", random_weights("squeezenet1_1"))
+    return FeatureExtractor(network, ExtractParameters.model_validate(parameters), CPU)
+
+
+def test_batches_hold_images_of_equal_size_and_role(tmp_path: Path) -> None:
+    sizes = [(64, 48), (48, 64)] * 8
+    store_images(tmp_path / "x", sizes)
+    roles = {f"i{index}": "query" if index < 4 else "database" for index in range(15)}
+    batches = plan_batches(tmp_path / "x", roles)
+    assert sorted(image for batch in batches for image in batch.image_ids) == sorted(roles)
+    for batch in batches:
+        assert {sizes[int(image[1:])] for image in batch.image_ids} == {(batch.width, batch.height)}
+        assert len({roles[image] for image in batch.image_ids}) == 1
+    assert batches == plan_batches(tmp_path / "x", roles)
+
+
+def test_batches_and_shards_are_bounded() -> None:
+    batches = [PlannedBatch(Path("s"), ("a",) * 8, 10, 10)] * 9
+    shards = plan_shards(batches, values_per_pixel=1.0, limit=2000)
+    assert [len(shard) for shard in shards] == [2, 2, 2, 2, 1]
+    assert [len(shard) for shard in plan_shards(batches, 1.0, 10)] == [1] * 9
+    assert plan_shards([], 1.0, 10) == []
+
+
+def test_large_groups_are_split(tmp_path: Path) -> None:
+    store_images(tmp_path / "x", [(40, 40)] * 40, per_shard=40)
+    assert [len(batch.image_ids) for batch in plan_batches(tmp_path / "x", wanted(40))] == [LARGEST_BATCH, 40 - LARGEST_BATCH]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_loading_keeps_order_and_pixels(tmp_path: Path, threads: int) -> None:
+    store_images(tmp_path / "x", [(48, 40), (40, 48), (48, 40)] * 30)
+    batches = plan_batches(tmp_path / "x", wanted(90))
+    loaded = list(load_batches(batches, threads))
+    assert [batch.plan for batch in loaded] == batches
+    for batch in loaded:
+        for image_id, image in zip(batch.plan.image_ids, batch.pixels, strict=True):
+            np.testing.assert_array_equal(image, pixels(int(image_id[1:]), batch.plan.width, batch.plan.height))
+
+
+def loaded(count: int, width: int = 64, height: int = 48, box: Box | None = None) -> LoadedBatch:
+    plan = PlannedBatch(Path("s"), tuple(f"i{index}" for index in range(count)), width, height, box)
+    return LoadedBatch(plan, np.stack([pixels(index, width, height) for index in range(count)]))
+
+
+def test_maps_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = extractor(storage="float32").features(loaded(6))
+    monkeypatch.setenv("RETRIEVAL_BATCH_SIZE", "1")
+    from pipeline.contracts.settings import settings
+
+    settings.cache_clear()
+    single = extractor(storage="float32").features(loaded(6))
+    np.testing.assert_allclose(whole.maps[0], single.maps[0], atol=1e-4, rtol=1e-3)
+    assert whole.image_ids == single.image_ids
+
+
+def test_several_scales_are_those_of_resized_input() -> None:
+    own = extractor(scales=[1.0, 0.5], storage="float32")
+    one, half = own.maps(loaded(2, 96, 64))
+    images = own.network.preprocess(loaded(2, 96, 64).pixels)
+    smaller = F.interpolate(images, (32, 48), mode="bilinear", antialias=True, align_corners=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(half, own.network.feature_maps(smaller), atol=1e-4, rtol=1e-3)
+    assert one.shape[2:] == (3, 5)
+
+
+def test_activations_inside_the_box_are_kept() -> None:
+    box = (30.0, 20.0, 60.0, 46.0)
+    own = extractor(storage="float32")
+    whole = own.maps(loaded(1, 96, 64))[0]
+    cropped = own.features(loaded(1, 96, 64, box))
+    np.testing.assert_array_equal(cropped.maps[0], whole[:, :, 1:3, 1:4].numpy())
+    assert cropped.crop == (1, 1, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("box", "window"),
+    [
+        ((0, 0, 320, 240), (0, 0, 15, 20)),
+        ((17, 33, 31, 47), (2, 1, 3, 2)),
+        ((16, 32, 32, 48), (2, 1, 3, 2)),
+        ((15.9, 31.9, 32.1, 48.1), (1, 0, 4, 3)),
+        ((319, 239, 320, 240), (14, 19, 15, 20)),
+        ((500, 500, 600, 600), (14, 19, 15, 20)),
+        ((100, 100, 100, 100), (6, 6, 7, 7)),
+    ],
+)
+def test_windows_are_floor_and_ceil_with_one_cell_at_least(box: Box, window: tuple[int, int, int, int]) -> None:
+    assert activation_window(box, 16.0, 15, 20) == window
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_comes_close(precision: str) -> None:
+    full = extractor(storage="float32").features(loaded(2)).maps[0]
+    low = extractor(storage="float32", precision=precision).features(loaded(2)).maps[0]
+    assert low.dtype == np.float32
+    assert np.abs(full - low).max() < 0.05 * full.max()
+
+
+def written(plan: list[list[PlannedBatch]], count: int, store: ScratchStore) -> list[bytes]:
+    write_shards(plan, [extractor() for _ in range(count)], store, threads=2)
+    return [store.path(shard_name(index)).read_bytes() for index in range(len(plan))]
+
+
+def test_any_number_of_workers_writes_the_same_bytes_and_finished_shards_stay(workplace: Path) -> None:
+    store_images(workplace / "x", [(64, 48), (48, 64), (64, 64)] * 8)
+    plan = plan_shards(plan_batches(workplace / "x", wanted(24)), 2.0, 40000)
+    assert len(plan) >= 3
+    one = written(plan, 1, ScratchStore("extract-one", "f"))
+    assert written(plan, 3, ScratchStore("extract-three", "f")) == one
+    store = ScratchStore("extract-broken", "f")
+    store.path(shard_name(1)).write_bytes(b"finished before")
+    resumed = written(plan, 1, store)
+    assert resumed[1] == b"finished before"
+    assert [resumed[0], *resumed[2:]] == [one[0], *one[2:]]
+
+
+def test_shards_hold_every_image_once(workplace: Path) -> None:
+    store_images(workplace / "x", [(64, 48), (48, 64)] * 5)
+    plan = plan_shards(plan_batches(workplace / "x", wanted(10)), 2.0, 40000)
+    store = ScratchStore("extract-x", "f")
+    written(plan, 1, store)
+    batches = [batch for index in range(len(plan)) for batch in read_features(store.path(shard_name(index)))]
+    assert sorted(image for batch in batches for image in batch.image_ids) == sorted(wanted(10))
+    assert all(batch.maps[0].dtype == np.dtype("<f2") for batch in batches)
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    from pipeline.contracts.errors import ShardError
+
+    folder = tmp_path / "x"
+    folder.mkdir()
+    with image_writer(folder / "part-00000.parquet") as writer:
+        writer.write(image_columns([StoredImage("odd", encoded(0, 40, 40, "PNG"), 64, 48, 1.0)]))
+    Manifest(KIND, describe_parts(folder, ["part-00000.parquet"])).save(folder)
+    with pytest.raises(ShardError, match="odd has"):
+        list(load_batches(plan_batches(folder, {"odd": "database"}), 1))
+    assert decode(encoded(0, 40, 40, "PNG")).shape == (40, 40, 3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_processor_and_gpu_agree() -> None:
+    network = load_network("squeezenet1_1", random_weights("squeezenet1_1"))
+    on_gpu = FeatureExtractor(network, ExtractParameters(storage="float32"), torch.device("cuda", 0)).features(loaded(4)).maps[0]
+    on_processor = extractor(storage="float32").features(loaded(4)).maps[0]
+    np.testing.assert_allclose(on_gpu, on_processor, atol=1e-2 * on_processor.max())

@@ -1,0 +1,192 @@
+"""Decoding, orientation, resizing rules and query crops."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.acquisition.sources import Photograph
+from pipeline.contracts.errors import ImageError
+from pipeline.imaging.images import crop_box, decode, encode, extend_box, load_image, resize, target_size
+from pipeline.imaging.params import ResizeParameters
+from pipeline.imaging.preparation import prepare
+from tests.pictures import encoded, pixels
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(pixels(0))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(0, format="PNG"),
+        encoded(0, format="BMP"),
+        encoded(0, format="WEBP", lossless=True),
+        encoded(0, format="TIFF"),
+        saved(picture().convert("RGBA"), "PNG"),
+    ],
+    ids=["png", "bmp", "webp", "tiff", "opaque alpha"],
+)
+def test_lossless_formats_give_the_pixels(data: bytes) -> None:
+    np.testing.assert_array_equal(np.asarray(load_image(data)), pixels(0))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [saved(picture().convert("CMYK"), "JPEG", quality=95), saved(picture(), "GIF"), saved(picture().convert("P"), "PNG")],
+    ids=["cmyk jpeg", "gif", "palette"],
+)
+def test_other_colour_spaces_come_close(data: bytes) -> None:
+    image = load_image(data)
+    assert image.mode == "RGB"
+    assert np.abs(np.asarray(image, int) - pixels(0)).mean() < 25
+
+
+def test_alpha_lies_over_white() -> None:
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (np.asarray(load_image(saved(image, "PNG"))) == 255).all()
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
+    image = np.asarray(load_image(saved(Image.fromarray(ramp.astype(np.uint16)), "TIFF")))
+    np.testing.assert_allclose(image[..., 0], ramp / 257, atol=1)
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    first, second = Image.new("RGB", (8, 8), "white"), Image.new("RGB", (8, 8), "black")
+    assert np.asarray(load_image(saved(first, "GIF", save_all=True, append_images=[second]))).min() == 255
+
+
+def test_exif_is_honoured_once_and_only_where_it_counts() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the pixels are to be rotated by 90° clockwise
+    data = saved(picture(), "JPEG", exif=exif)
+    assert load_image(data).size == (64, 96)
+    assert load_image(data, exif=False).size == (96, 64)
+    assert "exif" not in load_image(data).info or load_image(data).getexif().get(0x0112, 1) == 1
+
+
+def test_rotation_is_clockwise() -> None:
+    turned = np.asarray(load_image(encoded(0, format="PNG"), rotation=90))
+    np.testing.assert_array_equal(turned, np.rot90(pixels(0), -1))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"hello, I am a text", "not an image that can be decoded"),
+        (encoded(0)[:-400], "truncated"),
+        (encoded(0)[:200], "."),
+    ],
+)
+def test_broken_files_say_why(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        load_image(data)
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "enlarge", "expected"),
+    [
+        ("longest_side", 50, False, (50, 25)),
+        ("longest_side", 200, False, (100, 50)),
+        ("longest_side", 200, True, (200, 100)),
+        ("shortest_side", 20, False, (40, 20)),
+        ("area", 50, False, (71, 35)),
+        ("none", 50, True, (100, 50)),
+    ],
+)
+def test_resizing_rules(rule: str, size: int, enlarge: bool, expected: tuple[int, int]) -> None:
+    assert target_size(100, 50, rule, size, enlarge) == expected
+
+
+def test_no_side_vanishes() -> None:
+    assert target_size(30000, 20, "longest_side", 640, False) == (640, 1)
+
+
+def test_resizing_is_antialiased() -> None:
+    board = Image.fromarray((np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)).convert("RGB")
+    small = np.asarray(resize(board, 32, 32), int)
+    assert np.abs(small - 127).max() < 30
+
+
+def test_boxes_are_clipped_and_empty_ones_refused() -> None:
+    image = picture()
+    assert crop_box(image, (-5, 10.2, 30.5, 1000)).size == (31, 54)
+    with pytest.raises(ImageError, match="outside the image of 96×64"):
+        crop_box(image, (200, 0, 300, 10))
+    assert extend_box((10, 10, 20, 20), 15, 96, 64) == (0, 0, 35, 35)
+
+
+@pytest.mark.parametrize("encoding", ["png", "jpeg"])
+def test_stored_images(encoding: str) -> None:
+    data = encode(picture(), encoding)
+    assert data == encode(picture(), encoding)
+    difference = np.abs(decode(data).astype(int) - pixels(0))
+    assert difference.max() == 0 if encoding == "png" else difference.mean() < 2
+
+
+def query(box: tuple[float, float, float, float] | None, role: str = "query") -> Photograph:
+    return Photograph("q", "q.png", encoded(0, format="PNG"), role, box=box)
+
+
+def test_query_crops_follow_the_named_convention() -> None:
+    box = (8.0, 16.0, 40.0, 48.0)
+    size = {"rule": "longest_side", "size": 48, "minimum_side": 4}
+    sizes = {}
+    for crop in ("image", "image_own_size", "activations", "none"):
+        row, image = prepare(query(box), ResizeParameters.model_validate({**size, "query_crop": crop}))
+        assert row.readable, row.status
+        assert image is not None
+        sizes[crop] = (image.width, image.height, image.box)
+    assert sizes == {
+        "image": (16, 16, None),
+        "image_own_size": (32, 32, None),
+        "activations": (48, 32, (4.0, 8.0, 20.0, 24.0)),
+        "none": (48, 32, None),
+    }
+
+
+def test_a_cropped_query_shows_what_is_in_its_box() -> None:
+    _, image = prepare(query((8.0, 16.0, 40.0, 48.0)), ResizeParameters(rule="none", minimum_side=4))
+    assert image is not None
+    np.testing.assert_array_equal(decode(image.bytes), pixels(0)[16:48, 8:40])
+
+
+def test_context_widens_the_box_by_pixels_of_the_resized_image() -> None:
+    parameters = ResizeParameters(size=48, minimum_side=4, query_context=5.0)
+    _, image = prepare(query((20.0, 20.0, 40.0, 40.0)), parameters)
+    assert image is not None
+    assert (image.width, image.height) == (20, 20)
+
+
+def test_only_queries_are_cropped() -> None:
+    _, image = prepare(query((8.0, 16.0, 40.0, 48.0), role="database"), ResizeParameters(rule="none"))
+    assert image is not None
+    assert (image.width, image.height) == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("photograph", "reason"),
+    [
+        (Photograph("a", "a", b""), "the file is empty"),
+        (Photograph("a", "a", encoded(0, 3000, 20)), r"640×4 pixels after resizing, resize\.minimum_side is 32"),
+        (query((500.0, 500.0, 600.0, 600.0)), "outside the image"),
+    ],
+)
+def test_what_cannot_be_used_becomes_a_row_that_says_why(photograph: Photograph, reason: str) -> None:
+    row, image = prepare(photograph, ResizeParameters(size=640))
+    assert image is None
+    assert row.status.startswith("unreadable: ")
+    import re
+
+    assert re.search(reason, row.status)
