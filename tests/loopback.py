@@ -27,7 +27,7 @@ class LoopbackServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+            def do_GET(self) -> None:
                 outer.answer(self)
 
             def log_message(self, *arguments: object) -> None:

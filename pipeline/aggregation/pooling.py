@@ -34,7 +34,8 @@ def gem(maps: torch.Tensor, power: float = 3.0, floor: float = 1e-6) -> torch.Te
 def crow(maps: torch.Tensor, spatial_power: float = 0.5, epsilon: float = 1e-6) -> torch.Tensor:
     """Cross-dimensional weighting (Kalantidis et al., 2016), for maps after ReLU.
 
-    Locations weigh (s / ‖s‖₂)^spatial_power with s the sum over the channels; channels weigh the logarithm of the inverse share of non-zero locations.
+    Locations weigh (s / ‖s‖₂)^spatial_power with s the sum over the channels; channels weigh the logarithm of the inverse
+    share of their non-zero locations.
     """
     summed = maps.sum(dim=-3, keepdim=True)
     norm = summed.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp(min=torch.finfo(maps.dtype).tiny)

@@ -110,10 +110,15 @@ def test_foreign_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         open_table(tmp_path / "plain.parquet", "catalogue")
 
 
-def test_nothing_is_left_of_a_file_whose_writing_failed(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="stop"), open_writer(tmp_path / "x.parquet", "k", pa.schema([("a", pa.int32())])) as writer:
+def write_and_fail(path: Path) -> None:
+    with open_writer(path, "k", pa.schema([("a", pa.int32())])) as writer:
         writer.write({"a": [1]})
         raise RuntimeError("stop")
+
+
+def test_nothing_is_left_of_a_file_whose_writing_failed(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"):
+        write_and_fail(tmp_path / "x.parquet")
     assert list(tmp_path.iterdir()) == []
 
 

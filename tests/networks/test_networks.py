@@ -182,7 +182,7 @@ def test_weights_from_files_are_verified(tmp_path: Path, monkeypatch: pytest.Mon
     save_tensors(tmp_path / "w.safetensors", {"a": torch.ones(2)})
     torch.save({"state_dict": {"a": torch.ones(2)}}, tmp_path / "w.pth")
     assert read_weights(tmp_path / "w.safetensors").keys() == read_weights(tmp_path / "w.pth").keys()
-    with pytest.raises(SourceError, match="sha256 is .*, expected 00000000"):
+    with pytest.raises(SourceError, match=r"sha256 is .*, expected 00000000"):
         fetch_weights("net", source(weights="file", location="w.pth", sha256="00000000"), tmp_path)
     with pytest.raises(SourceError, match=r"networks\.net: .*gone\.pth is not a file"):
         fetch_weights("net", source(weights="file", location="gone.pth", sha256="00000000"), tmp_path)

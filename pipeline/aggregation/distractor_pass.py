@@ -1,0 +1,59 @@
+"""Describing distractors image by image batch, straight from pixels to descriptors."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.registry import load_describer
+from pipeline.aggregation.map_stream import as_tensor
+from pipeline.aggregation.sink import DescriptorSink
+from pipeline.contracts.device import choose_device, hold
+from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.progress import Progress
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.settings import settings
+from pipeline.extraction.inference import FeatureExtractor
+from pipeline.extraction.loading import load_batches
+from pipeline.extraction.params import ExtractParameters, NetworkChoice
+from pipeline.extraction.planning import PlannedBatch
+from pipeline.networks.registry import load_from_folder
+
+log = logging.getLogger(__name__)
+
+
+def describe_shards(
+    benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, shards: Sequence[Sequence[PlannedBatch]], store: ScratchStore
+) -> list[str]:
+    """Describe every planned shard that the store does not hold yet; returns the files' names.
+
+    The maps pass through the stored type, so that the descriptors are those that feature shards would give.
+    """
+    total = sum(len(batch.image_ids) for shard in shards for batch in shard)
+    names = [f"distractors-{index:05d}-00000.parquet" for index in range(len(shards))]
+    with hold(choose_device()) as device, torch.inference_mode():
+        describer, _ = load_describer(Path("data/models") / benchmark, device)
+        network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
+        extractor = FeatureExtractor(network, parameters, device)
+        needed = total * network.channels * 4
+        log.info("Describing %d distractors on %s: about %s.", total, device, human_bytes(needed))
+        require_free_space(settings().scratch, needed, f"Describing the distractors of {benchmark}")
+        with Progress("distractors", total, "images") as progress:
+            for index, shard in enumerate(shards):
+                if store.has(names[index]):
+                    progress.advance(sum(len(batch.image_ids) for batch in shard), skipped=True)
+                else:
+                    _describe_shard(store, index, shard, extractor, describer, progress)
+    return names
+
+
+def _describe_shard(
+    store: ScratchStore, index: int, shard: Sequence[PlannedBatch], extractor: FeatureExtractor, describer: Describer, progress: Progress
+) -> None:
+    with DescriptorSink(store.folder, f"distractors-{index:05d}") as sink:
+        for batch in load_batches(shard, settings().threads):
+            maps = [as_tensor(array, extractor.device) for array in extractor.features(batch).maps]
+            sink.add(list(batch.plan.image_ids), describer.describe(maps))
+            progress.advance(len(batch.plan.image_ids))

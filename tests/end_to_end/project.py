@@ -1,0 +1,82 @@
+"""A small copy of the project in its own repository, with DVC run as a user without an activated environment would."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import PROJECT
+
+SMALL: dict[str, Any] = {
+    "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 1},
+    "resize.size": 256,
+    "extract.shard_mib": 1,
+    "aggregate.rmac.regional_dimensions": 16,
+    "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},
+}
+
+
+class Project:
+    """The copy; its commands run with a PATH that knows no environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(PROJECT / name, folder / name)
+        shutil.copytree(PROJECT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / ".dvc").mkdir()
+        shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        for path, value in SMALL.items():
+            self.change(path, value)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RETRIEVAL_", "VIRTUAL_ENV", "PYTHON"))}
+        return kept | {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))
+        return content
+
+    def change(self, path: str, value: object) -> None:
+        """Change one value of params.yaml."""
+        content = self.params
+        section = content
+        *parents, last = path.split(".")
+        for key in parents:
+            section = section[key]
+        section[last] = value
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+        """Start `dvc` in a process group of its own."""
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment | options.pop("env", {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def dvc(self, *arguments: str) -> str:
+        """Run `dvc` to its end and return what it printed."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, output
+        return output
+
+    def repro(self) -> set[str]:
+        """`dvc repro`; returns the stages that ran."""
+        output = self.dvc("repro")
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}

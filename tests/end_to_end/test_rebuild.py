@@ -1,0 +1,166 @@
+"""The whole way on a small museum, with real DVC: what runs, what does not, what survives, what it reads and imports."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.end_to_end.project import Project
+from tests.test_stage_graph import AFTER_LEARN, declared_code
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rebuild")]
+
+PYTHON = sys.executable
+IMPORTS = """
+import atexit, os, sys
+if os.environ.get("MODULES_FILE"):
+    atexit.register(lambda: open(os.environ["MODULES_FILE"], "w").write("\\n".join(sorted(sys.modules))))
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after its first `dvc repro`."""
+    project = Project(tmp_path_factory.mktemp("built") / "project")
+    ran = project.repro()
+    assert {name.partition("@")[0] for name in ran} == set(yaml.safe_load((project.folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    return project
+
+
+def copy_of(project: Project, folder: Path) -> Project:
+    """Another checkout in the same state, with a cache of its own."""
+    copied = Project(folder)
+    for name in ("data", "reports", ".dvc"):
+        shutil.rmtree(copied.folder / name, ignore_errors=True)
+        shutil.copytree(project.folder / name, copied.folder / name, symlinks=True)
+    for name in ("dvc.lock", "params.yaml"):
+        shutil.copy(project.folder / name, copied.folder / name)
+    return copied
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_metrics_and_report_are_there(built: Project) -> None:
+    metrics = json.loads((built.folder / "reports/metrics/gallery.json").read_text(encoding="utf-8"))
+    assert metrics["database_images"] == 10
+    assert metrics["queries"] == metrics["database"]["scored_queries"] == 5
+    assert metrics["database"]["map"] > metrics["database"]["map_at_chance"]
+    assert "gallery.json" in built.dvc("metrics", "show")
+    page = (built.folder / "reports/index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") >= 5
+    addresses = {match for match in re.findall(r'(?:src|href)="([^"]+)"', page) if not match.startswith(("data:", "#"))}
+    assert addresses == set(), "the page is one file"
+    assert "learned on 32 held_out images of gallery" in page
+
+
+def test_nothing_half_written_is_left(built: Project) -> None:
+    left = [path for path in built.folder.rglob("*") if "partial" in path.name or path.name.endswith(".part")]
+    assert left == []
+    assert not list((built.folder / ".scratch").glob("*"))
+
+
+def test_a_second_run_does_nothing_and_other_settings_rerun_nothing(built: Project) -> None:
+    assert built.repro() == set()
+    (built.folder / ".env").write_text("RETRIEVAL_BATCH_SIZE=1\nRETRIEVAL_WORKERS=1\n", encoding="utf-8")
+    assert built.repro() == set()
+    (built.folder / ".env").unlink()
+
+
+def test_another_method_runs_from_learn_on_and_an_unused_one_nothing(built: Project, tmp_path: Path) -> None:
+    project = copy_of(built, tmp_path / "project")
+    project.change("aggregate.gem.power", 4.0)
+    assert project.repro() == set()
+    project.change("aggregate.method", "mac")
+    ran = project.repro()
+    assert AFTER_LEARN - {"aggregate_distractors@gallery"} <= ran <= AFTER_LEARN
+    assert json.loads((project.folder / "data/models/gallery/model.json").read_text(encoding="utf-8"))["learned_on"] is None
+
+
+def test_one_changed_line_of_evaluation_runs_evaluate_and_at_most_the_report(built: Project, tmp_path: Path) -> None:
+    """Its results are the same, so that the rebuild ends there."""
+    project = copy_of(built, tmp_path / "project")
+    with (project.folder / "pipeline/evaluation/protocols.py").open("a", encoding="utf-8") as stream:
+        stream.write("\n# a remark\n")
+    assert project.repro() == {"evaluate@gallery"}
+
+
+def test_killed_in_the_middle_of_extract_it_goes_on_where_it_stopped(built: Project, tmp_path: Path) -> None:
+    project = copy_of(built, tmp_path / "project")
+    expected = digests(project.folder / "data/features/gallery")
+    assert len([name for name in expected if name.startswith("part-")]) >= 3
+    shutil.rmtree(project.folder / "data/features/gallery")
+    shutil.rmtree(project.folder / ".dvc/cache")
+    process = project.start("repro", "--single-item", "--force", "extract@gallery")
+    scratch = project.folder / ".scratch/extract-gallery"
+    deadline = time.monotonic() + 120
+    while not list(scratch.glob("*/part-00000.parquet")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (project.folder / "data/features/gallery").exists()
+    finished = {path: path.stat().st_mtime_ns for path in scratch.glob("*/part-*.parquet")}
+    assert 0 < len(finished) < len(expected) - 1
+    inodes = {path.name: path.stat().st_ino for path in finished}
+    output = project.dvc("repro", "--single-item", "--force", "extract@gallery")
+    assert "extract: 47 images" in output
+    assert digests(project.folder / "data/features/gallery") == expected
+    kept = {name: (project.folder / "data/features/gallery" / name).stat().st_ino for name in inodes}
+    assert kept == inodes, "finished shards were written again"
+    assert not scratch.exists()
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for path, value in flat.items():
+        section = content
+        *parents, last = path.split(".")
+        for key in parents:
+            section = section.setdefault(key, {})
+        section[last] = value
+    return content
+
+
+def test_every_stage_reads_and_imports_only_what_it_declares(built: Project, tmp_path: Path) -> None:
+    """Each runs again by itself with params.yaml pruned to its own parameters, its modules are recorded, its outputs are the same."""
+    project = copy_of(built, tmp_path / "project")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(IMPORTS, encoding="utf-8")
+    stages = yaml.safe_load((project.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    assert len(stages) == 13
+    for name, stage in stages.items():
+        outputs = {out["path"]: project.folder / out["path"] for out in stage["outs"]}
+        before = {path: digests(place) if place.is_dir() else place.read_bytes() for path, place in outputs.items()}
+        pruned = nested(stage.get("params", {}).get("params.yaml", {}))
+        (project.folder / "params.yaml").write_text(yaml.safe_dump(pruned), encoding="utf-8")
+        for place in outputs.values():
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        environment = project.environment | {
+            "PYTHONPATH": str(tmp_path / "site"),
+            "MODULES_FILE": str(tmp_path / "modules"),
+            "RETRIEVAL_PYTHON": PYTHON,
+        }
+        done = subprocess.run(stage["cmd"], shell=True, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        after = {path: digests(place) if place.is_dir() else place.read_bytes() for path, place in outputs.items()}
+        assert after == before, name
+        declared = declared_code(name.partition("@")[0])
+        for module in (tmp_path / "modules").read_text(encoding="utf-8").splitlines():
+            parts = module.split(".")
+            if parts[0] == "pipeline" and len(parts) > 2:
+                code = f"pipeline/contracts/{parts[2]}.py" if parts[1] == "contracts" else f"pipeline/{parts[1]}"
+                assert code in declared, f"{name} imports {module}"
+            assert parts[0] not in ("prefect", "dvc"), f"{name} imports {module}"
