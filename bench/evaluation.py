@@ -76,6 +76,7 @@ def measured(name: str, answer: object) -> None:
 
 
 def main() -> None:
+    print(f"{QUERIES} queries, {IMAGES} images, {DIMENSIONS} dimensions")
     results = {}
     context = get_context("spawn")
     for name in ("counting", "sorting"):
@@ -85,9 +86,7 @@ def main() -> None:
         results[name] = answer.get()
         process.join()
         value, taken, peak = results[name]
-        print(
-            f"{name}: mAP {value:.6f} in {taken:.1f} s, peak {peak:.0f} MiB above the data ({QUERIES} queries, {IMAGES} images, {DIMENSIONS} dimensions)"
-        )
+        print(f"{name}: mAP {value:.6f} in {taken:.1f} s, peak {peak:.0f} MiB above the data ({QUERIES} queries, {IMAGES} images)")
     (_, own, mine), (_, other, theirs) = results["counting"], results["sorting"]
     print(f"ratio: {other / own:.2f} times the speed, {mine / max(theirs, 1e-9):.2f} of the memory")
 

@@ -41,7 +41,7 @@ def store(folder: Path, count: int, side: int) -> list[str]:
     """Write image shards as the resize stage does; returns the ids."""
     folder.mkdir(parents=True)
     images = list(photographs(count, side))
-    names = []
+    names: list[str] = []
     for first in range(0, count, PER_SHARD):
         names.append(f"part-{len(names):05d}.parquet")
         with image_writer(folder / names[-1]) as writer:

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from pipeline.contracts.errors import SourceError
 
@@ -40,7 +40,7 @@ def _decompressed(path: Path) -> IO[bytes]:
     with path.open("rb") as raw:
         start = raw.read(6)
     if start.startswith(b"\x1f\x8b"):
-        return gzip.open(path, "rb")
+        return cast(IO[bytes], gzip.open(path, "rb"))
     if start.startswith(b"BZh"):
         return bz2.open(path, "rb")
     return lzma.open(path, "rb") if start.startswith(b"\xfd7zXZ") else path.open("rb")

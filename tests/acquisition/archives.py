@@ -5,11 +5,13 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from typing import Any
 
 
 def tar(members: dict[str, bytes], compression: str = "gz", links: dict[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as archive:
+    mode: Any = f"w:{compression}"
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

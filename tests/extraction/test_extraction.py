@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def store_images(folder: Path, sizes: list[tuple[int, int]], boxes: dict[int, Box] | None = None, per_shard: int = 8) -> None:
     folder.mkdir(parents=True)
-    names = []
+    names: list[str] = []
     for first in range(0, len(sizes), per_shard):
         names.append(f"part-{len(names):05d}.parquet")
         with image_writer(folder / names[-1]) as writer:
