@@ -1,0 +1,75 @@
+"""The report: which queries and images it shows, that its page is one escaped file, and figures with stable bytes."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
+from pipeline.contracts.tables import write_table
+from pipeline.reporting.figures import precision_recall
+from pipeline.reporting.page import BenchmarkPage, render, settings_of
+from pipeline.reporting.retrievals import Retrievals, choose
+
+RANKS = {"q1": "abcd", "q2": "dcba", "q3": "cabd"}
+LABELS = {("q1", "a"): "good", ("q1", "b"): "junk", ("q2", "a"): "ok", ("q3", "b"): "good"}
+PER_QUERY = [{"query_id": query, "setting": "database", "ap": ap} for query, ap in (("q1", "1.0"), ("q2", "0.2"), ("q3", "0.4"))]
+
+
+def chosen(folder: Path, best: int = 1, worst: int = 1) -> Retrievals:
+    rows = [(query, rank, image, 1.0 - 0.1 * rank) for query, images in RANKS.items() for rank, image in enumerate(images)]
+    write_table(folder / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*rows, strict=True), strict=True)))
+    counts = [(query, image, kind, 0.5, RANKS[query].index(image), 1) for (query, image), kind in LABELS.items()]
+    write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
+    return choose(folder, PER_QUERY, "database", best, worst, results=3)
+
+
+def test_best_and_worst_queries_with_their_verdicts(tmp_path: Path) -> None:
+    shown = chosen(tmp_path)
+    assert [query.query_id for query in shown.best] == ["q1"]
+    assert [query.query_id for query in shown.worst] == ["q2"]
+    assert [(hit.image_id, hit.verdict) for hit in shown.best[0].hits] == [("a", "relevant"), ("b", "junk"), ("c", "irrelevant")]
+
+
+def test_relevant_images_ranked_last_and_irrelevant_first(tmp_path: Path) -> None:
+    shown = chosen(tmp_path)
+    assert [(pair.query_id, pair.hit.image_id, pair.hit.rank) for pair in shown.relevant_last] == [("q2", "a", 3), ("q3", "b", 2), ("q1", "a", 0)]
+    assert {(pair.query_id, pair.hit.image_id) for pair in shown.irrelevant_first} == {("q2", "d"), ("q3", "c"), ("q2", "c")}
+    assert {"q1", "q2", "a", "b", "c", "d"} <= shown.image_ids
+
+
+def test_no_query_is_best_and_worst_at_once(tmp_path: Path) -> None:
+    shown = chosen(tmp_path, best=2, worst=5)
+    assert [query.query_id for query in shown.worst] == ["q2"]
+
+
+def metrics() -> dict[str, Any]:
+    numbers = {"map": 0.5, "map_plain": 0.6, "precision_at_1": 1.0, "scored_queries": 3, "at_chance_level": 1}
+    facts = {"database_images": 4, "distractors": 0, "dimensions": 2, "unreadable_images": 0, "queries_unreadable": 0, "held_out_duplicates": 2}
+    return facts | {"database": numbers}
+
+
+def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
+    about = {"descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None}}
+    page = render([BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path))], {"a": "data:image/jpeg;base64,AA"}, 50)
+    assert "&lt;mac&gt;" in page
+    assert "b&amp;b" in page
+    assert "<mac>" not in page
+    assert "database: the score is at chance level." in page
+    assert "2 images of the benchmark are also in the held-out set." in page
+    assert 'src="data:image/jpeg;base64,AA"' in page
+    assert "learned on nothing" in page
+
+
+def test_settings_of_revisited_metrics() -> None:
+    easy = {"map": 0.1}
+    content = {"database_images": 5, "distractors": 7, "database": {"easy": easy, "hard": easy}, "with_distractors": {"easy": easy}}
+    assert [(setting.name, setting.size) for setting in settings_of(content)] == [
+        ("database/easy", 5),
+        ("database/hard", 5),
+        ("with_distractors/easy", 12),
+    ]
+
+
+def test_figures_have_stable_bytes(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("setting,recall,precision\ndatabase,0.0,1.0\ndatabase,1.0,0.5\n", encoding="utf-8")
+    assert precision_recall(tmp_path / "c.csv") == precision_recall(tmp_path / "c.csv")
+    assert precision_recall(tmp_path / "c.csv").startswith("<svg")
