@@ -27,7 +27,7 @@ from pipeline.imaging.images import decode
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.weights import read_weights
 
-COUNT, SIDE = 128, 640
+COUNT, SIDE = 64, 640
 
 
 def weights(name: str) -> dict[str, torch.Tensor]:

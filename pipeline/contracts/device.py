@@ -15,7 +15,7 @@ from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.settings import settings
 
 log = logging.getLogger(__name__)
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -64,10 +64,11 @@ def prepare_processor() -> None:
     """Use RETRIEVAL_WORKERS threads, and keep freed memory for the next batch.
 
     glibc hands every large block back to the system, and the page faults of getting it again take as long as the
-    convolutions themselves; with these two settings it is reused.
+    convolutions themselves; with these settings it is reused, by threads as well, whose own arenas would be given back.
     """
     torch.set_num_threads(settings().threads)
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 1)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

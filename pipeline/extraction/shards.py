@@ -30,6 +30,9 @@ def write_shards(
                 progress.advance(sum(len(batch.image_ids) for batch in shard), skipped=True)
             else:
                 todo.put(index)
+        if len(extractors) == 1:
+            _work(extractors[0], plan, todo, store, threads, progress, facts)
+            return
         with ThreadPoolExecutor(len(extractors)) as pool:
             workers = [
                 pool.submit(_work, extractor, plan, todo, store, max(1, threads // len(extractors)), progress, facts) for extractor in extractors

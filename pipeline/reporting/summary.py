@@ -12,7 +12,7 @@ def print_summary(reports: Path) -> None:
     from rich.table import Table
 
     table = Table(title="Metrics")
-    for heading in ("benchmark", "database", "images", "queries", "mAP", "mAP plain", "P@1", "chance"):
+    for heading in ("benchmark", "database", "images", "queries", "mAP", "plain", "P@1", "chance"):
         table.add_column(heading, justify="left" if heading in ("benchmark", "database") else "right")
     files = sorted((reports / "metrics").glob("*.json"))
     for file in files:
