@@ -9,6 +9,7 @@ from pipeline.acquisition.params import load_dataset
 from pipeline.contracts.disk import require_free_space
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.fingerprint import fingerprint
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.contracts.tables import write_json
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 KIND = "raw files"
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="a name under `datasets` of params.yaml")
     name = parser.parse_args(arguments).dataset
@@ -32,8 +33,10 @@ def main(arguments: list[str]) -> None:
     published = {file.name: {"url": file.url, "asked": address(file.url), "checksum": file.checksum} for file in files}
     source = {"source": dataset.parameters.source, "title": dataset.title, "published": published, **dataset.provenance()}
     write_json(store.path("SOURCE.json"), source)
-    manifest = store.publish(Path("data/raw") / name, [*names, "SOURCE.json"], KIND)
-    log.info("data/raw/%s: %d files, %d bytes.", name, len(manifest.parts), sum(part.bytes for part in manifest.parts))
+    output = Path("data/raw") / name
+    manifest = store.publish(output, [*names, "SOURCE.json"], KIND)
+    log.info("%s: %d files, %d bytes.", output, len(manifest.parts), sum(part.bytes for part in manifest.parts))
+    return Produced((output,), len(manifest.parts), "files")
 
 
 if __name__ == "__main__":

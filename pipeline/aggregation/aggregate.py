@@ -22,13 +22,14 @@ from pipeline.contracts.errors import ModelError, SanityError
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.progress import Progress
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 
 log = logging.getLogger(__name__)
 Add = Callable[[list[str], torch.Tensor], None]
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--dataset", required=True)
@@ -50,8 +51,10 @@ def main(arguments: list[str]) -> None:
     facts |= {"method": method, "parameters": parameters.model_dump(mode="json"), "learned_on": card["learned_on"]}
     facts |= {"duplicates": _warn_duplicates(held_rows, rows) if card["learned_on"] else 0}
     features = load_manifest(Path("data/features") / options.dataset, "feature maps").facts
-    store.publish(Path("data/descriptors") / options.benchmark, names, KIND, **facts, features=features)
-    log.info("data/descriptors/%s: %d database images, %d queries.", options.benchmark, facts["database"], facts["queries"])
+    output = Path("data/descriptors") / options.benchmark
+    store.publish(output, names, KIND, **facts, features=features)
+    log.info("%s: %d database images, %d queries.", output, facts["database"], facts["queries"])
+    return Produced((output,), facts["database"] + facts["queries"] + facts["held_out"], "images")
 
 
 def _inputs(options: argparse.Namespace, models: Path) -> list[tuple[Path, str]]:

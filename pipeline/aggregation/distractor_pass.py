@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 def describe_shards(
     benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, shards: Sequence[Sequence[PlannedBatch]], store: ScratchStore
-) -> list[str]:
-    """Describe every planned shard that the store does not hold yet; returns the files' names.
+) -> tuple[list[str], int]:
+    """Describe every planned shard that the store does not hold yet; returns the files' names and the number of images of this run.
 
     The maps pass through the stored type, so that the descriptors are those that feature shards would give.
     """
@@ -46,7 +46,7 @@ def describe_shards(
                     progress.advance(sum(len(batch.image_ids) for batch in shard), skipped=True)
                 else:
                     _describe_shard(store, index, shard, extractor, describer, progress)
-    return names
+    return names, progress.fresh
 
 
 def _describe_shard(

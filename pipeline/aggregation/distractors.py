@@ -11,6 +11,7 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch, plan_batches
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 IMAGES_PER_SHARD = 8192
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--distractors", required=True, help="the data set")
@@ -34,12 +35,16 @@ def main(arguments: list[str]) -> None:
     store = ScratchStore(f"distractors-{options.benchmark}", fingerprint(digest, code))
     wanted = {row.image_id: row.role for row in select(read_catalogue(images / "catalogue.parquet"), "distractor")}
     batches = plan_batches(images, wanted)
-    names = _describe(options.benchmark, choice, parameters, batches, store) if batches else []
-    store.publish(Path("data/distractors") / options.benchmark, names, KIND, distractors=len(wanted), dataset=options.distractors)
-    log.info("data/distractors/%s: %d distractors of %s.", options.benchmark, len(wanted), options.distractors)
+    names, fresh = _describe(options.benchmark, choice, parameters, batches, store) if batches else ([], 0)
+    output = Path("data/distractors") / options.benchmark
+    store.publish(output, names, KIND, distractors=len(wanted), dataset=options.distractors)
+    log.info("%s: %d distractors of %s.", output, len(wanted), options.distractors)
+    return Produced((output,), fresh, "images")
 
 
-def _describe(benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, batches: list[PlannedBatch], store: ScratchStore) -> list[str]:
+def _describe(
+    benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, batches: list[PlannedBatch], store: ScratchStore
+) -> tuple[list[str], int]:
     """Torch is imported here, so that a benchmark without distractors costs nothing."""
     from pipeline.aggregation.distractor_pass import describe_shards
 

@@ -19,12 +19,13 @@ from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.models import CARD, TENSORS, save_model
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 
 log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--dataset", required=True, help="what the model will be applied to")
@@ -46,8 +47,10 @@ def main(arguments: list[str]) -> None:
         learned_on = {"dataset": options.held_out, "role": role, "images": len(ids), "fingerprint": manifest.fingerprint}
     store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint))
     save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on})
-    store.publish(Path("data/models") / options.benchmark, [TENSORS, CARD], "model", method=method)
-    log.info("data/models/%s: %s, learned on %s.", options.benchmark, method, f"{len(ids)} images of {options.held_out}" if learned_on else "nothing")
+    output = Path("data/models") / options.benchmark
+    store.publish(output, [TENSORS, CARD], "model", method=method)
+    log.info("%s: %s, learned on %s.", output, method, f"{len(ids)} images of {options.held_out}" if learned_on else "nothing")
+    return Produced((output,), len(ids) if learned_on else 0, "images")
 
 
 def _maps(features: Path, ids: set[str], device: torch.device) -> Iterator[Sequence[torch.Tensor]]:

@@ -1,20 +1,24 @@
-"""What every stage's command does around its work: logging, one-line errors, exit status."""
+"""What every stage's command does around its work: logging, one-line errors, exit status, the record of the run."""
 
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 from pipeline.contracts.errors import PipelineError
+from pipeline.contracts.run_record import Produced, write_record
 
 
-def run_stage(main: Callable[[list[str]], None]) -> None:
-    """Run a stage's main with the command line's arguments and exit: 0, or 1 after one line on standard error."""
+def run_stage(main: Callable[[list[str]], Produced]) -> None:
+    """Run a stage's main with the command line's arguments, write what the run cost, and exit: 0, or 1 after one line on standard error."""
+    signal.signal(signal.SIGTERM, _interrupt)
     _convert_without_pandas()
     logging.basicConfig(level=os.environ.get("RETRIEVAL_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     try:
-        main(sys.argv[1:])
+        write_record(main(sys.argv[1:]))
     except PipelineError as error:
         fail(str(error))
     except OSError as error:
@@ -23,6 +27,12 @@ def run_stage(main: Callable[[list[str]], None]) -> None:
         raise
     except KeyboardInterrupt:
         fail("interrupted; finished shards are kept, run again to go on")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """A polite end, from a cancelled run or a machine that shuts down, cleans up like Ctrl-C."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _convert_without_pandas() -> None:

@@ -37,9 +37,14 @@ class Progress:
         return time.monotonic() - self._started
 
     @property
+    def fresh(self) -> int:
+        """Units done in this run: those skipped because they were done before left out."""
+        return self.done - self.skipped
+
+    @property
     def rate(self) -> float:
-        """Units per second, those skipped because they were done before left out."""
-        return (self.done - self.skipped) / max(self.seconds, 1e-9)
+        """Fresh units per second."""
+        return self.fresh / max(self.seconds, 1e-9)
 
     def advance(self, count: int = 1, *, skipped: bool = False) -> None:
         """Count finished units; `skipped` ones were finished by an earlier run and do not enter the rate."""

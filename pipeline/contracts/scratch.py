@@ -32,8 +32,9 @@ class ScratchStore:
 
     def publish(self, destination: Path, names: list[str], kind: str, **facts: Any) -> Manifest:
         """Link exactly the named files into a fresh folder beside a manifest, then delete the store."""
+        for leftover in destination.parent.glob(f".{destination.name}.*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
         staging = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
-        shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         try:
             for name in names:

@@ -11,16 +11,18 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.rankings import SETS
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import read_table, replacing, write_json
 from pipeline.evaluation.curves import RECALLS, mean_curve
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, evaluate, score_query
 
 log = logging.getLogger(__name__)
+OUTPUTS = (("provenance", "json"), ("metrics", "json"), ("plots", "csv"), ("per_query", "csv"))
 PER_QUERY = ("query_id", "setting", "ap", "ap_trapezoid", "ap_plain", "precision_at_1", "positives", "first_positive")
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--dataset", required=True)
@@ -46,11 +48,13 @@ def main(arguments: list[str]) -> None:
         labels = _labels(rankings / f"counts-{name}.parquet", truth)
         metrics[name] = _score(name, labels, truth, size, parameters, rows, curves)
     reports = Path("reports")
-    _write_csv(reports / "per_query" / f"{options.benchmark}.csv", PER_QUERY, rows)
-    _write_csv(reports / "plots" / f"{options.benchmark}.csv", ("setting", "recall", "precision"), curves)
+    outputs = tuple(reports / f"{folder}/{options.benchmark}.{end}" for folder, end in OUTPUTS)
+    _write_csv(outputs[2], ("setting", "recall", "precision"), curves)
+    _write_csv(outputs[3], PER_QUERY, rows)
     about = {"protocol": truth.protocol, "ties": "expected value over all orders of equal scores", **parameters.model_dump()}
-    write_json(reports / "provenance" / f"{options.benchmark}.json", {**facts["computed_with"], "evaluate": about})
-    write_json(reports / "metrics" / f"{options.benchmark}.json", metrics)
+    write_json(outputs[0], {**facts["computed_with"], "evaluate": about})
+    write_json(outputs[1], metrics)
+    return Produced(outputs, facts["answered"], "queries")
 
 
 def _labels(path: Path, truth: GroundTruth) -> dict[str, list[Label]]:

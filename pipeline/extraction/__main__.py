@@ -12,6 +12,7 @@ from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
@@ -20,7 +21,7 @@ from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
 log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="a name under `datasets` of params.yaml")
     name = parser.parse_args(arguments).dataset
@@ -34,15 +35,17 @@ def main(arguments: list[str]) -> None:
     rows = read_catalogue(images / "catalogue.parquet")
     batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
     facts = {"network": choice.model_dump(mode="json"), "extract": parameters.model_dump(mode="json"), "images": source.facts}
-    names = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else []
-    manifest = store.publish(Path("data/features") / name, names, KIND, **facts)
-    log.info("data/features/%s: %d shards, %s.", name, len(names), human_bytes(sum(part.bytes for part in manifest.parts)))
+    names, fresh = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else ([], 0)
+    output = Path("data/features") / name
+    manifest = store.publish(output, names, KIND, **facts)
+    log.info("%s: %d shards, %s.", output, len(names), human_bytes(sum(part.bytes for part in manifest.parts)))
+    return Produced((output,), fresh, "images")
 
 
 def _extract(
     name: str, choice: NetworkChoice, parameters: ExtractParameters, batches: list[PlannedBatch], store: ScratchStore, made_of: str
-) -> list[str]:
-    """Write the shards and return their names. Torch is imported here, so that an empty data set costs nothing."""
+) -> tuple[list[str], int]:
+    """Write the shards; returns their names and the number of images of this run. Torch is imported here, so that an empty data set costs nothing."""
     from pipeline.contracts.device import hold, visible_devices
     from pipeline.extraction.inference import FeatureExtractor
     from pipeline.extraction.shards import shard_name, write_shards
@@ -65,8 +68,8 @@ def _extract(
         needed = int(pixels * values_per_pixel * bytes_per_value)
         log.info("Extracting %s on %s: at most %s in %d shards.", name, ", ".join(map(str, devices)), human_bytes(needed), len(plan))
         require_free_space(settings().scratch, needed, f"Extracting {name}")
-        write_shards(plan, extractors, store, settings().threads, network=choice.name, fingerprint=made_of)
-    return names
+        fresh = write_shards(plan, extractors, store, settings().threads, network=choice.name, fingerprint=made_of)
+    return names, fresh
 
 
 if __name__ == "__main__":

@@ -20,8 +20,12 @@ def shard_name(index: int) -> str:
 
 def write_shards(
     plan: Sequence[Sequence[PlannedBatch]], extractors: Sequence[FeatureExtractor], store: ScratchStore, threads: int, **facts: Any
-) -> None:
-    """Extract every planned shard that the store does not hold yet; the same bytes from any number of extractors."""
+) -> int:
+    """Extract every planned shard that the store does not hold yet; the same bytes from any number of extractors.
+
+    Returns:
+        The number of images extracted in this run.
+    """
     total = sum(len(batch.image_ids) for shard in plan for batch in shard)
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
     with Progress("extract", total, "images") as progress:
@@ -32,13 +36,14 @@ def write_shards(
                 todo.put(index)
         if len(extractors) == 1:
             _work(extractors[0], plan, todo, store, threads, progress, facts)
-            return
+            return progress.fresh
         with ThreadPoolExecutor(len(extractors)) as pool:
             workers = [
                 pool.submit(_work, extractor, plan, todo, store, max(1, threads // len(extractors)), progress, facts) for extractor in extractors
             ]
             for worker in workers:
                 worker.result()
+        return progress.fresh
 
 
 def _work(

@@ -18,6 +18,7 @@ from pipeline.contracts.image_shards import KIND, image_columns, image_writer
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.progress import Progress
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.imaging.params import ResizeParameters
@@ -28,7 +29,7 @@ IMAGES_PER_SHARD = 128
 IMAGES_PER_GROUP = 16
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="a name under `datasets` of params.yaml")
     name = parser.parse_args(arguments).dataset
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> None:
         parameters.model_dump(), dataset.parameters.model_dump(), manifest.fingerprint, code_fingerprint("contracts", "acquisition", "imaging")
     )
     store = ScratchStore(f"resize-{name}", digest)
-    shards = _write_shards(dataset, raw, parameters, store)
+    shards, fresh = _write_shards(dataset, raw, parameters, store)
     rows = [row for index in range(shards) for row in read_catalogue(store.path(_names(index)[1]))]
     _check(name, dataset, rows)
     write_catalogue(store.path("catalogue.parquet"), rows)
@@ -48,23 +49,25 @@ def main(arguments: list[str]) -> None:
     names = [_names(index)[0] for index in range(shards)] + ["catalogue.parquet", "ground_truth.parquet"]
     unreadable = sum(not row.readable for row in rows)
     about = {"source": dataset.parameters.source, "resize": parameters.effective()}
-    store.publish(Path("data/images") / name, names, KIND, images=len(rows), unreadable=unreadable, **about)
-    log.info("data/images/%s: %d images, %d unreadable.", name, len(rows), unreadable)
+    output = Path("data/images") / name
+    store.publish(output, names, KIND, images=len(rows), unreadable=unreadable, **about)
+    log.info("%s: %d images, %d unreadable.", output, len(rows), unreadable)
+    return Produced((output,), fresh, "images")
 
 
 def _names(index: int) -> tuple[str, str]:
     return f"part-{index:05d}.parquet", f"catalogue-{index:05d}.parquet"
 
 
-def _write_shards(dataset: Dataset, raw: Path, parameters: ResizeParameters, store: ScratchStore) -> int:
-    """Write shard after shard, those of an earlier run left as they are; returns their number."""
+def _write_shards(dataset: Dataset, raw: Path, parameters: ResizeParameters, store: ScratchStore) -> tuple[int, int]:
+    """Write shard after shard, those of an earlier run left as they are; returns their number and that of the images of this run."""
     photographs = iter(dataset.photographs(raw))
     index = 0
     with ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.images or 0, "images") as progress:
         for index in itertools.count():
             shard = list(itertools.islice(photographs, IMAGES_PER_SHARD))
             if not shard:
-                return index
+                return index, progress.fresh
             if not store.has(*_names(index)):
                 _write_shard(shard, parameters, store, index, pool)
                 progress.advance(len(shard))

@@ -8,6 +8,7 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.fingerprint import file_sha256, fingerprint
 from pipeline.contracts.models import save_tensors
 from pipeline.contracts.parameters import load_section
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import write_json
 from pipeline.networks.params import NetworkSource
@@ -17,7 +18,7 @@ from pipeline.networks.weights import fetch_weights, read_weights
 log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", help="a name under `networks` of params.yaml")
     name = parser.parse_args(arguments).network
@@ -41,8 +42,10 @@ def main(arguments: list[str]) -> None:
         "channels": network.channels,
     }
     write_json(store.path(CARD), card)
-    store.publish(Path("data/networks") / name, [WEIGHTS, CARD], "network")
-    log.info("data/networks/%s: %s from %s, %d weights.", name, source.architecture, source.weights, card["parameters"])
+    output = Path("data/networks") / name
+    store.publish(output, [WEIGHTS, CARD], "network")
+    log.info("%s: %s from %s, %d weights.", output, source.architecture, source.weights, card["parameters"])
+    return Produced((output,), len(tensors), "tensors")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.parameters import load_section
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import read_json, replacing
 from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 REPORTS = Path("reports")
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     parameters = load_section(ReportParameters, "report")
     benchmarks = load_benchmarks()
@@ -25,9 +26,11 @@ def main(arguments: list[str]) -> None:
     images: dict[str, str] = {}
     for page in pages:
         images |= _thumbnails(benchmarks[page.name], page.shown.image_ids, parameters.thumbnail)
-    with replacing(REPORTS / "index.html") as partial:
+    output = REPORTS / "index.html"
+    with replacing(output) as partial:
         partial.write_text(render(pages, images, parameters.thumbnail), encoding="utf-8")
-    log.info("%s: %d benchmarks, %d pictures.", REPORTS / "index.html", len(pages), len(images))
+    log.info("%s: %d benchmarks, %d pictures.", output, len(pages), len(images))
+    return Produced((output,), len(pages), "benchmarks")
 
 
 def _page(name: str, parameters: ReportParameters) -> BenchmarkPage:

@@ -18,6 +18,7 @@ from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import write_table
 from pipeline.search.exact import Blocks, Counts, Results, count_labelled, top_results
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 QUERIES_AT_ONCE = 1024
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--dataset", required=True)
@@ -53,8 +54,10 @@ def main(arguments: list[str]) -> None:
     facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": vectors.shape[1]}
     facts |= {"database": manifests[0].facts["database"], "distractors": manifests[1].facts["distractors"]}
     about = {"descriptors": manifests[0].facts, "distractors": manifests[1].facts, "search": parameters.model_dump()}
-    store.publish(Path("data/rankings") / options.benchmark, names, "rankings", **facts, computed_with=about)
-    log.info("data/rankings/%s: %d queries in %d images and %d distractors.", options.benchmark, len(ids), facts["database"], facts["distractors"])
+    output = Path("data/rankings") / options.benchmark
+    store.publish(output, names, "rankings", **facts, computed_with=about)
+    log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts["database"], facts["distractors"])
+    return Produced((output,), len(ids), "queries")
 
 
 def _queries(descriptors: Path, truth: GroundTruth, benchmark: str) -> tuple[list[str], torch.Tensor]:

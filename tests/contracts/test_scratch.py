@@ -12,6 +12,7 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.errors import ShardError, SourceError
 from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
 from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from tests.conftest import PROJECT
 
@@ -55,7 +56,7 @@ def test_too_little_space_stops_before_the_work(tmp_path: Path) -> None:
 
 
 def fail_with(error: BaseException) -> None:
-    def main(arguments: list[str]) -> None:
+    def main(arguments: list[str]) -> Produced:
         raise error
 
     run_stage(main)
