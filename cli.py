@@ -1,7 +1,5 @@
 """The `retrieval` command: thin, and importing what a command needs only when it is called."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,22 +14,53 @@ app = typer.Typer(
     help="Find the photographs that show the same thing, and prove how well.",
 )
 
+Targets = Annotated[list[str] | None, typer.Argument(help="stages, or kinds of stages (`extract`); all where none are named")]
+
 
 @app.command()
 def repro(
-    targets: Annotated[list[str] | None, typer.Argument(help="stages, as in `dvc repro`; all where none are named")] = None,
-    force: Annotated[bool, typer.Option(help="run stages that are up to date, too")] = False,
+    targets: Targets = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="PATH=VALUE: set a parameter, keep an experiment")] = None,
+    force: Annotated[bool, typer.Option("--force", help="run stages that are up to date, too")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going/--stop", help="after a failure, finish what does not depend on it")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for another run on this checkout, or refuse")] = True,
 ) -> None:
-    """Check params.yaml, run every stage that something changed for, and show the metrics."""
+    """Run every stage that something changed for, and show the metrics."""
+    from flows.launching import run_rebuild
     from pipeline.reporting.summary import print_summary
     from pipeline.whole import check_parameters
 
     check_parameters()
-    command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else []), *(targets or [])]
-    status = subprocess.run(command, check=False).returncode
-    if status:
-        raise typer.Exit(status)
+    run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
     print_summary(Path("reports"))
+
+
+@app.command()
+def plan(
+    targets: Targets = None,
+    force: Annotated[bool, typer.Option("--force", help="as if stages that are up to date were run, too")] = False,
+) -> None:
+    """Show what `repro` would run, may run, restore or leave, why, and how long it took last time. Runs nothing."""
+    from pipeline.whole import check_parameters
+    from tasks.planning import make_plan
+    from tasks.terminal import print_plan
+
+    check_parameters()
+    print_plan(make_plan(Path.cwd(), targets, force=force))
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="a commit")] = "HEAD",
+    after: Annotated[str, typer.Argument(help="a commit; the work tree where none is named")] = "",
+    markdown: Annotated[Path | None, typer.Option(help="file to write as well")] = None,
+    html: Annotated[Path | None, typer.Option(help="file to write as well, with the pictures of queries")] = None,
+    json: Annotated[Path | None, typer.Option(help="file to write as well")] = None,
+) -> None:
+    """Compare the results of two commits: metrics with their certainty, queries, parameters, code and stages."""
+    from tasks.comparison import compare as compare_revisions
+
+    compare_revisions(Path.cwd(), before, after, markdown=markdown, html=html, json_file=json, show=True)
 
 
 @app.command()

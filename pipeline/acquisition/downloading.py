@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pipeline.acquisition.sources import RemoteFile
-from pipeline.contracts.errors import SourceError
+from pipeline.contracts.errors import SourceError, UnreachableError
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.settings import settings
 
@@ -21,7 +21,8 @@ def download(file: RemoteFile, target: Path) -> None:
     """Fetch a file to `target`; an unfinished one stays beside it as `.part` and is gone on with.
 
     Raises:
-        SourceError: refused by the server, still failing after the retries, or not what was published.
+        UnreachableError: still failing after the retries.
+        SourceError: refused by the server, or not what was published.
     """
     if target.exists():
         return
@@ -33,7 +34,7 @@ def download(file: RemoteFile, target: Path) -> None:
             break
         except (httpx.TransportError, _ServerBusyError) as error:
             if attempt == attempts:
-                raise SourceError(
+                raise UnreachableError(
                     f"{file.url}: not downloaded after {attempts} attempts ({_reason(error)}); run again to go on where it stopped"
                 ) from None
             delay = settings().retry_delay * 2 ** (attempt - 1)

@@ -8,17 +8,20 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.contracts.errors import PipelineError, UnreachableError
 from pipeline.contracts.run_record import Produced, write_record
 
 
 def run_stage(main: Callable[[list[str]], Produced]) -> None:
-    """Run a stage's main with the command line's arguments, write what the run cost, and exit: 0, or 1 after one line on standard error."""
+    """Run a stage's main with the command line's arguments, write what the run cost, and exit: 0, or after one line on standard error 75
+    where trying again can help, else 1."""
     signal.signal(signal.SIGTERM, _interrupt)
     _convert_without_pandas()
     logging.basicConfig(level=os.environ.get("RETRIEVAL_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     try:
         write_record(main(sys.argv[1:]))
+    except UnreachableError as error:
+        fail(str(error), os.EX_TEMPFAIL)
     except PipelineError as error:
         fail(str(error))
     except OSError as error:
@@ -52,7 +55,7 @@ def _convert_without_pandas() -> None:
         sys.meta_path.remove(Hidden)
 
 
-def fail(message: str) -> None:
-    """Print one line on standard error and exit with status 1."""
+def fail(message: str, status: int = 1) -> None:
+    """Print one line on standard error and exit."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(1)
+    raise SystemExit(status)

@@ -3,6 +3,7 @@
 PipelineError
 ├── ParameterError   params.yaml, the environment or the command line asks for something impossible
 ├── SourceError      a data set or weights cannot be had: missing, cut off, wrong checksum, hostile archive
+│   └── UnreachableError   a server does not answer now; later it may
 ├── ImageError       one image cannot be used
 ├── ShardError       a Parquet file of the project is missing, foreign or damaged, or cannot be written
 ├── ModelError       a learned model or a network's weights do not fit what they are applied to
@@ -23,6 +24,10 @@ class ParameterError(PipelineError):
 
 class SourceError(PipelineError):
     pass
+
+
+class UnreachableError(SourceError):
+    """Ends a stage with exit status 75 (EX_TEMPFAIL), so that a scheduler knows that trying again can help."""
 
 
 class ImageError(PipelineError):

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.contracts.disk import human_bytes, require_free_space
 from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ShardError, SourceError
+from pipeline.contracts.errors import ShardError, SourceError, UnreachableError
 from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.run_record import Produced
@@ -66,6 +66,7 @@ def fail_with(error: BaseException) -> None:
     ("error", "message"),
     [
         (SourceError("two\nlines"), "error: two lines\n"),
+        (UnreachableError("no answer"), "error: no answer\n"),
         (OSError(errno.ENOSPC, "No space left on device", "data/x"), "error: the disk is full while writing data/x: "),
         (KeyboardInterrupt(), "error: interrupted"),
     ],
@@ -73,7 +74,7 @@ def fail_with(error: BaseException) -> None:
 def test_errors_of_stages_are_one_line(capsys: pytest.CaptureFixture[str], error: BaseException, message: str) -> None:
     with pytest.raises(SystemExit) as caught:
         fail_with(error)
-    assert caught.value.code == 1
+    assert caught.value.code == (75 if isinstance(error, UnreachableError) else 1)
     output = capsys.readouterr().err
     assert output.startswith(message)
     assert output.count("\n") == 1

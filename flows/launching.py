@@ -1,0 +1,40 @@
+"""Starting the flows from the command line: on the configured Prefect server, or on one that lives as long as the run."""
+
+import os
+from pathlib import Path
+
+from pipeline.contracts.errors import PipelineError
+from tasks.planning import make_plan
+from tasks.temporary_server import TemporaryServer
+
+
+class RunFailedError(PipelineError):
+    """A flow that did not end well; the message names the stage and the reason."""
+
+
+def has_server() -> bool:
+    """True where PREFECT_API_URL, Prefect's profile or its project file names a server."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    from prefect.settings import get_current_settings
+
+    return bool(get_current_settings().api.url)
+
+
+def run_rebuild(root: Path, targets: list[str], overrides: list[str], *, force: bool, keep_going: bool, wait: bool) -> None:
+    """Run the flow rebuild; without a server to show it on, nothing is started where nothing is to do.
+
+    Raises:
+        RunFailedError: a stage failed; the last lines name it, its reason, and what is missing now.
+    """
+    temporary = None if has_server() else TemporaryServer()
+    if temporary is not None:
+        if not force and not overrides and (plan := make_plan(root, targets)).up_to_date:
+            print(f"{len(plan.stages)} stages, all up to date.")
+            return
+        temporary.wait()
+    from flows.rebuild import rebuild
+
+    state = rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True)
+    if not state.is_completed():
+        raise RunFailedError(state.message or state.name or "the run did not end well")

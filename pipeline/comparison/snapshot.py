@@ -1,0 +1,75 @@
+"""One commit's results: a folder that holds its params.yaml, dvc.lock, metrics and per-query tables, and what it is called."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.tables import read_json
+from pipeline.reporting.page import settings_of
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Results:
+    """One benchmark in one setting: its numbers, and its per-query rows by query."""
+
+    numbers: dict[str, float]
+    queries: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a commit, or the work tree, says.
+
+    Attributes:
+        title: for people: 'abc1234 Subject', or 'work tree'.
+        seconds: how long the stages' runs took, where that is known.
+        results: by benchmark and setting ('database', 'with_distractors/hard').
+    """
+
+    title: str
+    seconds: dict[str, float]
+    parameters: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+    results: dict[tuple[str, str], Results]
+
+
+def load_snapshot(folder: Path) -> Snapshot:
+    """Read a snapshot's folder; what is missing there counts as empty.
+
+    Raises:
+        ParameterError: a YAML file that cannot be read.
+    """
+    about = read_json(folder / "about.json")
+    lock = _yaml(folder / "dvc.lock")
+    results: dict[tuple[str, str], Results] = {}
+    for file in sorted((folder / "reports/metrics").glob("*.json")):
+        rows = _per_query(folder / "reports/per_query" / f"{file.stem}.csv")
+        for setting in settings_of(read_json(file)):
+            numbers = {key: value for key, value in setting.numbers.items() if isinstance(value, int | float)}
+            results[file.stem, setting.name] = Results(numbers, rows.get(setting.name, {}))
+    return Snapshot(about["title"], about["seconds"], _yaml(folder / "params.yaml"), lock.get("stages", {}), results)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return dict(yaml.load(path.read_text(encoding="utf-8"), LOADER) or {})  # noqa: S506 -- a safe loader
+    except (yaml.YAMLError, ValueError) as error:
+        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _per_query(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Rows by setting and query."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                found.setdefault(row["setting"], {})[row["query_id"]] = row
+    return found

@@ -1,0 +1,106 @@
+"""Comparing the results of two commits, or of a commit and the work tree: their files are laid out side by side and handed to pipeline.comparison."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.errors import ParameterError, PipelineError
+from pipeline.contracts.tables import write_json
+from tasks.processes import run_checked
+from tasks.records import latest_at, lock_entries, recall
+from tasks.workspace import git, is_repository
+
+FILES = ("params.yaml", "dvc.lock", "reports/metrics", "reports/per_query")
+WORK_TREE = "work tree"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison: as Markdown, and as data (pipeline.comparison.comparing.Comparison)."""
+
+    markdown: str
+    content: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        return str(self.content["verdict"])
+
+
+def compare(
+    root: Path,
+    before: str = "HEAD",
+    after: str = "",
+    *,
+    markdown: Path | None = None,
+    html: Path | None = None,
+    json_file: Path | None = None,
+    show: bool = False,
+) -> Compared:
+    """Compare two revisions.
+
+    Args:
+        before, after: what git understands; empty for the work tree.
+        markdown, html, json_file: files to write as well.
+        show: print tables on the terminal.
+
+    Raises:
+        ParameterError: no such revision.
+        PipelineError: not a Git checkout, or files that cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="comparison-") as place:
+        folder = Path(place)
+        for name, revision in (("before", before), ("after", after)):
+            _lay_out(root, revision, folder / name)
+        texts, data = markdown or folder / "comparison.md", json_file or folder / "comparison.json"
+        command = [sys.executable, "-m", "pipeline.comparison", str(folder / "before"), str(folder / "after")]
+        command += ["--markdown", str(texts.resolve()), "--json", str(data.resolve()), *(["--html", str(html.resolve())] if html else [])]
+        if not show:
+            run_checked(root, *command, "--quiet")
+        elif subprocess.run(command, cwd=root, check=False).returncode:
+            raise PipelineError("the comparison failed; its last line says why")
+        return Compared(texts.read_text(encoding="utf-8"), json.loads(data.read_text(encoding="utf-8")))
+
+
+def metrics_markdown(root: Path) -> str:
+    """The work tree's metrics against those of the last commit; without one, against nothing."""
+    try:
+        return compare(root, "HEAD" if is_repository(root) else "", "").markdown
+    except PipelineError as error:
+        return f"No comparison: {error}"
+
+
+def _lay_out(root: Path, revision: str, folder: Path) -> None:
+    """Write a revision's result files into a folder, beside what it is called and how long its stages took."""
+    for name in _names(root, revision):
+        content = (root / name).read_text(encoding="utf-8") if not revision else git(root, "show", f"{revision}:{name}")
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content + ("" if content.endswith("\n") else "\n"), encoding="utf-8")
+    lock = folder / "dvc.lock"
+    entries = lock_entries(lock.read_text(encoding="utf-8")) if lock.exists() else {}
+    title = git(root, "log", "-1", "--format=%h %s", revision) if revision else WORK_TREE
+    write_json(folder / "about.json", {"title": title, "seconds": _seconds(root, entries, revision)})
+
+
+def _names(root: Path, revision: str) -> list[str]:
+    if not revision:
+        found = [path for name in FILES for path in ([root / name] if (root / name).is_file() else sorted((root / name).glob("*.*")))]
+        return [path.relative_to(root).as_posix() for path in found if not path.name.startswith(".")]
+    try:
+        return git(root, "ls-tree", "-r", "--name-only", "--end-of-options", f"{revision}^{{commit}}", "--", *FILES).splitlines()
+    except PipelineError:
+        raise ParameterError(f"{revision}: not a commit of this checkout; `git log` lists them") from None
+
+
+def _seconds(root: Path, entries: dict[str, dict[str, Any]], revision: str) -> dict[str, float]:
+    """How long each stage's run took: that very run where a flow made it here, else, for the work tree, the last one."""
+    found = {}
+    for name, entry in entries.items():
+        record = recall(root, name, entry) or (None if revision else latest_at(root, entry))
+        if record is not None:
+            found[name] = record.seconds
+    return found

@@ -1,0 +1,89 @@
+"""Commands that die with their starter, their lines handed on as they come."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.contracts.errors import PipelineError
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+LINES_KEPT = 400
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command's exit status and its last lines, standard error among them."""
+
+    status: int
+    lines: tuple[str, ...]
+
+
+class Processes:
+    """The commands of one run; `stop` ends those that are still going."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, command: Sequence[str], log: Callable[[str], None] | None = None) -> Finished:
+        """Run a command in the project's folder to its end; its lines go to `log`."""
+        with self._lock:
+            if self._stopped:
+                return Finished(130, ("stopped before it began",))
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), *command],
+                cwd=self.root,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            self._running.add(process)
+        lines: deque[str] = deque(maxlen=LINES_KEPT)
+        try:
+            for line in process.stdout or ():
+                text = line.rstrip()
+                if text:
+                    lines.append(text)
+                    if log is not None:
+                        log(text)
+            return Finished(process.wait(), tuple(lines))
+        finally:
+            with self._lock:
+                self._running.discard(process)
+            _release(process)
+
+    def stop(self) -> None:
+        """End every command that is still running, and start no other."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _release(process)
+
+
+def _release(process: "subprocess.Popen[str]") -> None:
+    """Close the supervisor's standard input, which ends whatever it still runs."""
+    if process.stdin is not None and not process.stdin.closed:
+        process.stdin.close()
+
+
+def run_checked(root: Path, *command: str) -> str:
+    """Run a short command in the project's folder and return what it printed; nothing waits for a password.
+
+    Raises:
+        PipelineError: it failed; with its last line.
+    """
+    environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | os.environ
+    done = subprocess.run(command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise PipelineError(f"`{' '.join(command)}` failed: {said[-1]}")
+    return done.stdout

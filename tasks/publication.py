@@ -1,0 +1,39 @@
+"""Prefect artifacts: what a run shows on its page."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.settings import flow_settings
+from tasks.stages import StageResult
+from tasks.summary import counts, mermaid, stage_rows
+
+log = logging.getLogger(__name__)
+
+
+@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
+def publish_run(root: Path, results: Sequence[StageResult], comparison: str) -> None:
+    """Stage table, stage graph, metrics with their differences (Markdown), and the link to the report."""
+    _create(create_table_artifact, key="stages", table=stage_rows(results), description=f"Stages: {counts(results)}")
+    _create(create_markdown_artifact, key="stage-graph", markdown=f"```mermaid\n{mermaid(results)}\n```\n", description="Stages coloured by state")
+    _create(create_markdown_artifact, key="metrics", markdown=comparison, description="Metrics, and their differences from the last commit")
+    if (root / "reports" / "index.html").exists():
+        _create(create_link_artifact, key="report", link=flow_settings().report_link(root), link_text="reports/index.html", description="The report")
+
+
+def _create(create: Callable[..., Any], **content: Any) -> None:
+    """A server that does not answer costs the artifact, not the run."""
+    try:
+        create(**content)
+    except Exception as error:  # every kind of transport and server error
+        log.warning("The artifact %s could not be stored: %s", content["key"], error)
+
+
+def publish_markdown(key: str, markdown: str, description: str) -> None:
+    """One Markdown artifact of the present run."""
+    _create(create_markdown_artifact, key=key, markdown=markdown, description=description)

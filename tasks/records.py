@@ -1,0 +1,62 @@
+"""What runs of stages cost: the record beside a stage's output, and the history by what dvc.lock says of the run."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.contracts.run_record import RunRecord, record_path
+from pipeline.contracts.tables import write_json
+from tasks.stage_graph import Stage
+
+HISTORY = Path(".dvc/tmp/runs")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def latest(root: Path, stage: Stage) -> RunRecord | None:
+    """What the stage's last run here cost, whoever started it."""
+    return _read(root / record_path(Path(stage.outputs[0]))) if stage.outputs else None
+
+
+def remember(root: Path, stage: Stage) -> None:
+    """File the stage's last run under the entry that dvc.lock has for it now, so that commits can be compared later."""
+    record, entry = latest(root, stage), lock_entries(_text(root / "dvc.lock")).get(stage.name)
+    if record is not None and entry is not None:
+        write_json(root / HISTORY / stage.name / f"{lock_digest(entry)}.json", asdict(record))
+
+
+def recall(root: Path, name: str, entry: dict[str, Any]) -> RunRecord | None:
+    """What the run that a lock entry speaks of cost, where a flow ran it on this checkout."""
+    return _read(root / HISTORY / name / f"{lock_digest(entry)}.json")
+
+
+def lock_entries(lock: str) -> dict[str, dict[str, Any]]:
+    """Every stage's entry in the text of a dvc.lock."""
+    content = yaml.load(lock, LOADER) or {}  # noqa: S506 -- a safe loader
+    entries: dict[str, dict[str, Any]] = content.get("stages", {})
+    return entries
+
+
+def lock_digest(entry: dict[str, Any]) -> str:
+    """Equal for runs with equal command, inputs, parameters and outputs."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def latest_at(root: Path, entry: dict[str, Any]) -> RunRecord | None:
+    """The record of the last run here of the stage that a lock entry speaks of."""
+    outputs = [_read(root / record_path(Path(out["path"]))) for out in entry.get("outs", [])]
+    return next(filter(None, outputs), None)
+
+
+def _read(path: Path) -> RunRecord | None:
+    try:
+        return RunRecord(**json.loads(_text(path)))
+    except (ValueError, TypeError):  # absent, or written by another version
+        return None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""

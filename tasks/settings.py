@@ -1,0 +1,46 @@
+"""Where and how flows run on this machine: RETRIEVAL_* variables or `.env`, beside the library's own settings."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.contracts.errors import ParameterError
+
+
+class FlowSettings(BaseSettings):
+    """Settings of the flows; every one has a default that works."""
+
+    model_config = SettingsConfigDict(env_prefix="RETRIEVAL_", env_file=".env", extra="ignore", frozen=True)
+
+    parallel: int = Field(default=0, ge=0, le=256, description="stages that run side by side; 0: one per core, at most 4")
+    stage_retries: int = Field(default=2, ge=0, le=20, description="how often a stage is tried again whose source does not answer")
+    stage_retry_delay: float = Field(default=30.0, ge=0, description="seconds before the first of these retries; doubles each time")
+    report_address: str = Field(default="", description="where reports/ is served, for the link in Prefect; empty: the file's own address")
+
+    @property
+    def stages_at_once(self) -> int:
+        return self.parallel or max(1, min(4, os.cpu_count() or 1))
+
+    def report_link(self, root: Path) -> str:
+        """The address of the report."""
+        if self.report_address:
+            return f"{self.report_address.rstrip('/')}/index.html"
+        return (root / "reports" / "index.html").resolve().as_uri()
+
+
+@cache
+def flow_settings() -> FlowSettings:
+    """The settings of this process.
+
+    Raises:
+        ParameterError: a variable has a value that is not allowed.
+    """
+    try:
+        return FlowSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "RETRIEVAL_" + str(first["loc"][0]).upper()
+        raise ParameterError(f"{name}: {first['msg']}, got {first['input']!r}") from None

@@ -1,0 +1,121 @@
+"""Running one stage through DVC, and telling from DVC's lines what became of it."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.contracts.run_record import RunRecord
+from tasks.planning import PlannedStage
+from tasks.processes import Finished, Processes
+from tasks.records import latest, remember
+from tasks.stage_graph import Stage
+
+HINTS = ("To track the changes with git", "To enable auto staging", "git add ", "dvc config core.autostage", "Use `dvc push`", "Updating lock file")
+"""Lines of DVC that say nothing of the stage."""
+BUSY = "is busy, it is being blocked by"
+BUSY_PATIENCE = 120.0
+"""Seconds to wait for another DVC process that reads or writes the same files."""
+TEMPORARY = 75
+"""Exit status of a stage whose source does not answer now (contracts.errors.UnreachableError)."""
+
+
+class StageState(StrEnum):
+    """What became of a stage."""
+
+    COMPLETED = "Completed"
+    RESTORED = "Restored"
+    UP_TO_DATE = "UpToDate"
+    FAILED = "Failed"
+    BLOCKED = "Blocked"
+
+    @property
+    def good(self) -> bool:
+        return self in (StageState.COMPLETED, StageState.RESTORED, StageState.UP_TO_DATE)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of a stage, the seconds it took as a whole, the reason of a failure, and what the run cost where there was one."""
+
+    stage: Stage
+    state: StageState
+    seconds: float = 0.0
+    reason: str = ""
+    record: RunRecord | None = None
+
+
+def reproduce(processes: Processes, planned: PlannedStage, log: Callable[[str], None], *, force: bool, retries: int, delay: float) -> StageResult:
+    """Run `dvc repro` on one stage alone.
+
+    A stage that failed because a server did not answer is tried again; one whose files another DVC process holds waits for it.
+
+    Args:
+        retries: how often at most.
+        delay: seconds before the first retry; doubles each time.
+    """
+    began, waited, tries = time.monotonic(), 0.0, 0
+
+    def show(line: str) -> None:
+        if not line.strip().startswith(HINTS):
+            log(line)
+
+    while True:
+        done = processes.run(_command(planned.stage.name, force), show)
+        if any(BUSY in line for line in done.lines) and done.status and waited < BUSY_PATIENCE:
+            pause = min(1.0 + waited / 4, 10.0)
+            log(f"Another DVC process holds files of {planned.stage.name}; trying again in {pause:.0f} s.")
+            waited += pause
+        elif _temporary(done) and tries < retries:
+            pause = delay * 2**tries
+            tries += 1
+            log(f"{planned.stage.name}: {_reason(done)}; retry {tries} of {retries} in {pause:.0f} s.")
+        else:
+            break
+        time.sleep(pause)
+    return _result(processes.root, planned.stage, done, time.monotonic() - began)
+
+
+def _command(name: str, force: bool) -> list[str]:
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
+
+
+def _result(root: Path, stage: Stage, done: Finished, seconds: float) -> StageResult:
+    if done.status:
+        return StageResult(stage, StageState.FAILED, seconds, _reason(done))
+    state = state_of(done.lines, stage.name)
+    if state is not StageState.COMPLETED:
+        return StageResult(stage, state, seconds)
+    remember(root, stage)
+    return StageResult(stage, state, seconds, record=latest(root, stage))
+
+
+def state_of(lines: tuple[str, ...], name: str) -> StageState:
+    """What DVC's own lines say of a stage that ended well."""
+    quoted = re.escape(f"'{name}'")
+    patterns = {
+        StageState.RESTORED: rf"^Stage {quoted} is cached - skipping run",
+        StageState.COMPLETED: rf"^Running stage {quoted}:",
+        StageState.UP_TO_DATE: rf"^Stage {quoted} didn't change, skipping",
+    }
+    for state, pattern in patterns.items():
+        if any(re.match(pattern, line) for line in lines):
+            return state
+    return StageState.COMPLETED
+
+
+def _temporary(done: Finished) -> bool:
+    return done.status != 0 and any(line.endswith(f"exited with {TEMPORARY}") for line in done.lines)
+
+
+def _reason(done: Finished) -> str:
+    """The line that says why: the stage's own, else DVC's, else the last."""
+    for start in ("error: ", "ERROR: "):
+        for line in reversed(done.lines):
+            if line.startswith(start):
+                return line.removeprefix(start)
+    last = f" ({done.lines[-1]})" if done.lines else ""
+    return f"ended with exit status {done.status}{last}"

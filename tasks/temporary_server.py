@@ -1,0 +1,73 @@
+"""A Prefect server on loopback that lives as long as one command, for runs on a machine where none is configured.
+
+Prefect starts one by itself, too, but only after importing the whole server into the asking process; this one starts at
+once, beside the planning. It keeps its runs in Prefect's own database, so that a server started later shows them.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from pipeline.contracts.errors import PipelineError
+from tasks.processes import SUPERVISOR
+
+PATIENCE = 120.0
+"""Seconds that the server may take to answer; the first start makes its database."""
+
+
+class TemporaryServer:
+    """Starts without waiting; `wait` returns when it answers and makes it the process's server.
+
+    It ends with the process, after Prefect's own exit handlers have sent what they still hold.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        serve = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self.port)]
+        environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "DO_NOT_TRACK": "1"}
+        self._process = subprocess.Popen(  # its standard input closes when this process ends, whatever ends it
+            [sys.executable, "-I", "-S", str(SUPERVISOR), sys.executable, "-m", *serve, "--log-level", "error", "--lifespan", "on"],
+            env=environment,
+            cwd=Path.cwd(),
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def wait(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            PipelineError: it ended, or does not answer in time.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise PipelineError("Prefect's server ended at once; `prefect server start` says why")
+            try:
+                if httpx.get(f"{self.address}/health", timeout=5).is_success:
+                    _use(self.address)
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise PipelineError(f"Prefect's server does not answer after {PATIENCE:.0f} s; `prefect server start` says why")
+
+
+def _use(address: str) -> None:
+    """Make an address that of this process's server; Prefect has read its settings already."""
+    from prefect.context import refresh_global_settings_context
+
+    os.environ["PREFECT_API_URL"] = address
+    refresh_global_settings_context()

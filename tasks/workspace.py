@@ -1,0 +1,204 @@
+"""The checkout that a run works on: its lock, its parameters, and its exchange with Git and DVC remotes."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.contracts.errors import ParameterError, PipelineError
+from pipeline.contracts.tables import write_json
+from tasks.processes import run_checked
+from tasks.stage_graph import apply_overrides
+
+log = logging.getLogger(__name__)
+LOCK = Path(".dvc/tmp/retrieval.lock")
+HOLDER = Path(".dvc/tmp/retrieval-holder.json")
+SAVED = ("dvc.lock", "reports")
+"""What a nightly run commits."""
+
+
+class BusyError(PipelineError):
+    """Another run works on this checkout."""
+
+
+@contextmanager
+def checkout_lock(root: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a checkout for one run at a time; any death of the process frees it.
+
+    Raises:
+        BusyError: another run holds it and `wait` is off.
+        PipelineError: the folder is no DVC project.
+    """
+    if not (root / ".dvc").is_dir():
+        raise PipelineError(f"{root}: no DVC project; run the command in the project's folder")
+    (root / LOCK).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / LOCK, is_singleton=True, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise BusyError(f"{root}: {_holder(root)} works on this checkout; wait for its end, or start this run with waiting on") from None
+        log.warning("%s works on this checkout; waiting for its end.", _holder(root))
+        lock.acquire()
+    try:
+        write_json(root / HOLDER, {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(root: Path) -> str:
+    try:
+        holder = json.loads((root / HOLDER).read_text(encoding="utf-8"))
+        return f"another run (process {holder['pid']}, since {holder['since']})"
+    except (OSError, ValueError, KeyError):
+        return "another run"
+
+
+def check_parameters(root: Path) -> None:
+    """Refuse a params.yaml that cannot be right before any work; in a process of its own, since it knows every room.
+
+    Raises:
+        ParameterError: with the line that says what is wrong.
+    """
+    try:
+        run_checked(root, sys.executable, "-m", "cli", "check")
+    except PipelineError as error:
+        raise ParameterError(str(error).partition("failed: error: ")[2] or str(error)) from None
+
+
+def set_parameters(root: Path, overrides: list[str]) -> None:
+    """Set parameters as `path=value`; params.yaml is as before where the result would not be right.
+
+    Raises:
+        ParameterError: an override that does not fit.
+    """
+    file = root / "params.yaml"
+    before = file.read_bytes()
+    try:
+        apply_overrides(root, overrides)
+        check_parameters(root)
+    except ParameterError:
+        file.write_bytes(before)
+        raise
+
+
+def save_experiment(root: Path, overrides: list[str]) -> str:
+    """Keep the checkout's state as a DVC experiment and return its name; the same overrides replace it."""
+    name = experiment_name(overrides)
+    run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "save", "--force", "--name", name)
+    return name
+
+
+def experiment_name(overrides: list[str]) -> str:
+    """A readable name that is the same for the same overrides."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(part.rpartition(".")[2] for part in overrides)).strip("-")[:48]
+    return f"{readable}-{hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:8]}"
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git without asking for passwords; returns what it printed.
+
+    Raises:
+        PipelineError: git failed.
+    """
+    return run_checked(root, "git", *arguments).rstrip("\n")
+
+
+def is_repository(root: Path) -> bool:
+    """True in a Git checkout with at least one commit."""
+    try:
+        git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    except PipelineError:
+        return False
+    return True
+
+
+def local_changes(root: Path) -> list[str]:
+    """Tracked files that differ from the last commit."""
+    return [line[3:] for line in git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
+
+
+def refuse_local_changes(root: Path) -> None:
+    """Local work is never overwritten nor committed by a run.
+
+    Raises:
+        PipelineError: tracked files differ from the last commit.
+    """
+    changed = local_changes(root)
+    if changed:
+        raise PipelineError(
+            f"{root}: {len(changed)} tracked files differ from the last commit ({', '.join(changed[:3])}); commit or stash them first"
+        )
+
+
+def update_checkout(root: Path) -> str:
+    """Fetch, and fast-forward the present branch to its upstream; returns what happened.
+
+    Raises:
+        PipelineError: no upstream, local commits that the upstream lacks beside new ones there, or local changes.
+    """
+    refuse_local_changes(root)
+    git(root, "fetch", "--quiet")
+    before = git(root, "rev-parse", "--short", "HEAD")
+    ahead, behind = (int(number) for number in git(root, "rev-list", "--left-right", "--count", "HEAD...@{upstream}").split())
+    if ahead and behind:
+        raise PipelineError(f"{root}: {ahead} local commits and {behind} new ones upstream; rebase by hand, then run again")
+    if behind:
+        git(root, "merge", "--ff-only", "--quiet", "@{upstream}")
+    return f"{before} to {git(root, 'rev-parse', '--short', 'HEAD')}, {behind} new commits" if behind else f"{before}, nothing new"
+
+
+def pull_data(root: Path) -> str:
+    """Fetch outputs and the run cache from the DVC remote and check out those of dvc.lock; what is not there yet will be computed."""
+    if not has_remote(root):
+        return "no DVC remote is configured"
+    arguments = ("pull", "--run-cache", "--allow-missing", "--quiet")
+    try:
+        run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", *arguments)
+    except PipelineError as error:
+        return f"not everything was there: {error}"
+    return "pulled"
+
+
+def push_data(root: Path) -> None:
+    """Send outputs and the run cache to the DVC remote.
+
+    Raises:
+        PipelineError: the remote cannot be reached or refuses.
+    """
+    run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--run-cache", "--quiet")
+
+
+def has_remote(root: Path) -> bool:
+    """True where a default DVC remote is configured."""
+    try:
+        return bool(run_checked(root, sys.executable, "-m", "dvc", "config", "core.remote").strip())
+    except PipelineError:
+        return False
+
+
+def commit_results(root: Path, message: str) -> str:
+    """Commit dvc.lock and reports, nothing else; returns the commit's short name, or nothing where they are as committed."""
+    git(root, "add", "--", *[name for name in SAVED if (root / name).exists()])
+    if not git(root, "status", "--porcelain", "--untracked-files=no", "--", *SAVED):
+        return ""
+    git(root, "commit", "--quiet", "--message", message, "--only", "--", *SAVED)
+    return git(root, "rev-parse", "--short", "HEAD")
+
+
+def push_commits(root: Path) -> None:
+    """Push the present branch to its upstream.
+
+    Raises:
+        PipelineError: the upstream refuses, for instance since it has new commits.
+    """
+    git(root, "push", "--quiet")

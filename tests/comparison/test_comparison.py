@@ -1,0 +1,112 @@
+"""Comparing two snapshots: what differs is said with its certainty, what does not is said as well."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.comparison.comparing import Comparison, compare
+from pipeline.comparison.page import render
+from pipeline.comparison.snapshot import load_snapshot
+from pipeline.comparison.texts import markdown, verdict
+from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.manifest import Manifest, describe_parts
+from tests.pictures import encoded
+
+
+def snapshot(folder: Path, shift: float = 0.0, method: str = "rmac", code: str = "aa", queries: int = 30) -> Path:
+    """A snapshot whose queries' average precision is shifted."""
+    for name in ("metrics", "per_query"):
+        (folder / "reports" / name).mkdir(parents=True)
+    values = np.clip(np.linspace(0.2, 0.8, queries) + shift, 0, 1)
+    rows = [f"q{index},database,{value:.6f},{value:.6f},{value:.6f},1.000000,4,0" for index, value in enumerate(values)]
+    header = "query_id,setting,ap,ap_trapezoid,ap_plain,precision_at_1,positives,first_positive"
+    (folder / "reports/per_query/museum.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    numbers = {"map": float(values.mean()), "map_plain": float(values.mean()), "precision_at_1": 1.0, "scored_queries": queries}
+    metrics = {"database_images": 9, "distractors": 0, "database": numbers}
+    (folder / "reports/metrics/museum.json").write_text(json.dumps(metrics), encoding="utf-8")
+    parameters = {"benchmarks": {"museum": {"dataset": "museum"}}, "aggregate": {"method": method, "rmac": {"whole_map": False}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(parameters), encoding="utf-8")
+    stage: dict[str, Any] = {
+        "cmd": "run",
+        "deps": [{"path": "pipeline/search", "md5": code}, {"path": "data/descriptors/museum", "md5": "d"}],
+        "params": {"params.yaml": {"aggregate.method": method}},
+        "outs": [{"path": "data/rankings/museum", "md5": f"{shift}"}],
+    }
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"search@museum": stage}}), encoding="utf-8")
+    (folder / "about.json").write_text(json.dumps({"title": folder.name, "seconds": {"search@museum": 1.5}}), encoding="utf-8")
+    return folder
+
+
+def compared(before: Path, after: Path) -> Comparison:
+    return compare(load_snapshot(before), load_snapshot(after))
+
+
+def test_a_gain_of_every_query_is_certain_and_its_causes_are_named(tmp_path: Path) -> None:
+    result = compared(snapshot(tmp_path / "old"), snapshot(tmp_path / "new", shift=0.1, method="mac", code="bb"))
+    mean = result.benchmarks[0].metrics[0]
+    assert mean.paired is not None
+    assert mean.after - mean.before == pytest.approx(0.1)
+    assert mean.paired.certain
+    assert (mean.paired.gained, mean.paired.lost) == (30, 0)
+    assert [(each.path, each.before, each.after) for each in result.parameters] == [("aggregate.method", "rmac", "mac")]
+    assert result.code == ["pipeline/search"]
+    assert result.stages[0].differs == ("parameters", "code", "results")
+    assert (result.stages[0].before_seconds, result.stages[0].after_seconds) == (1.5, 1.5)
+    assert verdict(result) == "Differs by more than chance: museum database mAP +0.1000; museum database mAP plain +0.1000."
+    text = markdown(result)
+    assert "| museum | database | mAP | 0.5000 | 0.6000 | +0.1000 | +0.1000 to +0.1000 | 0.0001 | 30 | 0 |" in text
+    assert "| aggregate.method | rmac | mac |" in text
+    assert len(result.benchmarks[0].gained) == 5
+
+
+def test_what_alters_nothing_is_said_to(tmp_path: Path) -> None:
+    result = compared(snapshot(tmp_path / "old"), snapshot(tmp_path / "new", code="bb"))
+    assert not result.metrics_differ
+    assert verdict(result) == "No metric differs, nor the result of any query, in 1 benchmark."
+    assert result.code == ["pipeline/search"]
+
+
+def test_other_queries_are_counted_and_a_new_benchmark_is_named(tmp_path: Path) -> None:
+    result = compared(snapshot(tmp_path / "old", queries=10), snapshot(tmp_path / "new", queries=12))
+    assert result.benchmarks[0].unpaired == 2
+    assert result.metrics_differ
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/about.json").write_text('{"title": "empty", "seconds": {}}', encoding="utf-8")
+    result = compared(tmp_path / "empty", tmp_path / "new")
+    assert result.only_after == ["museum database"]
+    assert result.stages[0].differs == ("new",)
+
+
+def test_the_page_shows_pictures_of_the_queries_and_escapes_text(tmp_path: Path) -> None:
+    old, new = snapshot(tmp_path / "old"), snapshot(tmp_path / "new", shift=0.1)
+    content = json.loads((new / "about.json").read_text(encoding="utf-8")) | {"title": "<script>"}
+    (new / "about.json").write_text(json.dumps(content), encoding="utf-8")
+    page = render(compared(old, new), {"q0": "data:image/jpeg;base64,AA"}, 120)
+    assert page.count("<figure>") == 5
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_command_writes_every_form_with_pictures_from_the_image_shards(workplace: Path) -> None:
+    snapshot(workplace / "old")
+    snapshot(workplace / "new", shift=0.1)
+    images = workplace / "data/images/museum"
+    images.mkdir(parents=True)
+    with image_writer(images / "part-00000.parquet") as writer:
+        writer.write(image_columns([StoredImage(f"q{index}", encoded(index, 40, 30, "PNG"), 40, 30, 1.0) for index in range(30)]))
+    Manifest(KIND, describe_parts(images, ["part-00000.parquet"]), {}).save(images)
+    command = [sys.executable, "-m", "pipeline.comparison", "old", "new", "--markdown", "c.md", "--html", "c.html", "--json", "c.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "+0.1000" in done.stdout
+    assert Path("c.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 5
+    content = json.loads(Path("c.json").read_text(encoding="utf-8"))
+    assert content["metrics_differ"] is True
+    assert content["benchmarks"][0]["metrics"][0]["paired"]["queries"] == 30
+    assert Path("c.md").read_text(encoding="utf-8").startswith("**old** → **new**")

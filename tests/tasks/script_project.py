@@ -1,0 +1,72 @@
+"""A small project of real DVC stages that run at once: two branches that meet, and one stage by itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+STAGE = """
+import sys, time, yaml
+from pathlib import Path
+name, *inputs = sys.argv[1:]
+value = yaml.safe_load(open("params.yaml"))[name]
+Path("runs.log").open("a").write(name + "\\n")
+if value == "fail":
+    sys.exit("error: " + name + " cannot be made")
+if value == "unreachable" and not Path("online").exists():
+    print("error: nobody answers", file=sys.stderr)
+    sys.exit(75)
+if isinstance(value, float):
+    Path(name + ".pid").write_text(str(__import__("os").getpid()))
+    time.sleep(value)
+Path("data").mkdir(exist_ok=True)
+Path("data", name).write_text("-".join(Path("data", each).read_text() for each in inputs) + str(value))
+"""
+NEEDS: dict[str, list[str]] = {"left": [], "right": [], "join": ["left", "right"], "tail": ["join"], "alone": []}
+ORDER = tuple(NEEDS)
+
+
+class ScriptProject:
+    """The project in a folder; `set` changes a stage's parameter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "stage.py").write_text(STAGE, encoding="utf-8")
+        (folder / ".gitignore").write_text("/data/\n/runs.log\n", encoding="utf-8")
+        stages = {
+            name: {
+                "cmd": f"{sys.executable} stage.py {' '.join([name, *needs])}",
+                "deps": ["stage.py", *(f"data/{need}" for need in needs)],
+                "params": [name],
+                "outs": [f"data/{name}"],
+            }
+            for name, needs in NEEDS.items()
+        }
+        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+        self.values: dict[str, object] = dict.fromkeys(NEEDS, 1)
+        self._write()
+        subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+        (folder / ".dvc").mkdir()
+        (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n", encoding="utf-8")
+
+    def set(self, **values: object) -> None:
+        self.values |= values
+        self._write()
+
+    def _write(self) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(self.values), encoding="utf-8")
+
+    def dvc(self, *arguments: str) -> str:
+        """Run DVC to a good end."""
+        done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def runs(self) -> list[str]:
+        """The stages that ran since the last call, sorted."""
+        log = self.folder / "runs.log"
+        names = sorted(log.read_text(encoding="utf-8").split()) if log.exists() else []
+        log.unlink(missing_ok=True)
+        return names

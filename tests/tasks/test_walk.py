@@ -1,0 +1,227 @@
+"""Walking real DVC stages: states, branches side by side, failures and what they block, retries, busy files, ends that leave nothing."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from tasks.planning import PlannedStage, make_plan
+from tasks.processes import Processes
+from tasks.stages import StageResult, StageState, reproduce, state_of
+from tasks.summary import counts, failure, mermaid, stage_rows
+from tasks.walk import Report, Walk
+from tests.tasks.script_project import ScriptProject
+
+
+def walk(
+    project: ScriptProject,
+    *,
+    force: bool = False,
+    keep_going: bool = True,
+    parallel: int = 2,
+    retries: int = 0,
+) -> dict[str, StageResult]:
+    processes = Processes(project.folder)
+    lines: list[str] = []
+
+    with ThreadPoolExecutor(parallel) as pool:
+
+        def start(planned: PlannedStage, report: Report) -> None:
+            pool.submit(lambda: report(reproduce(processes, planned, lines.append, force=force, retries=retries, delay=0.1)))
+
+        results = Walk(make_plan(project.folder, force=force), start, lambda result: None, parallel=parallel, keep_going=keep_going).run()
+    return {result.stage.name: result for result in results}
+
+
+def states(results: dict[str, StageResult]) -> dict[str, str]:
+    return {name: str(result.state) for name, result in results.items()}
+
+
+def test_the_first_walk_completes_and_the_second_starts_nothing(project: ScriptProject) -> None:
+    assert set(states(walk(project)).values()) == {"Completed"}
+    assert project.runs() == ["alone", "join", "left", "right", "tail"]
+    assert set(states(walk(project)).values()) == {"UpToDate"}
+    assert project.runs() == []
+    assert "up to date" in project.dvc("status"), "the walk left what plain `dvc repro` would have left"
+
+
+def test_the_lines_that_tell_what_became_of_a_stage_are_those_of_this_dvc(built: ScriptProject) -> None:
+    ran = tuple(built.dvc("repro", "--force", "--single-item", "alone").splitlines())
+    assert state_of(ran, "alone") is StageState.COMPLETED
+    assert state_of(tuple(built.dvc("repro", "--single-item", "alone").splitlines()), "alone") is StageState.UP_TO_DATE
+    (built.folder / "data/alone").unlink()
+    assert state_of(tuple(built.dvc("repro", "--single-item", "alone").splitlines()), "alone") is StageState.RESTORED
+
+
+def test_restored_results_are_told_from_computed_ones(built: ScriptProject) -> None:
+    built.set(left=2)
+    assert states(walk(built)) == {"left": "Completed", "right": "UpToDate", "join": "Completed", "tail": "Completed", "alone": "UpToDate"}
+    built.set(left=1)
+    built.runs()
+    assert states(walk(built)) == {"left": "Restored", "right": "UpToDate", "join": "Restored", "tail": "Restored", "alone": "UpToDate"}
+    assert built.runs() == []
+
+
+def test_equal_results_end_the_rebuild_early(built: ScriptProject) -> None:
+    with (built.folder / "stage.py").open("a", encoding="utf-8") as stream:
+        stream.write("# a remark\n")
+    built.dvc("commit", "--force", "join", "tail", "alone", "right")
+    assert states(walk(built)) == {"left": "Completed", "right": "UpToDate", "join": "UpToDate", "tail": "UpToDate", "alone": "UpToDate"}
+    assert built.runs() == ["left"]
+
+
+def test_a_failure_blocks_what_needs_it_and_nothing_else(project: ScriptProject) -> None:
+    project.set(left="fail")
+    results = walk(project)
+    assert states(results) == {"left": "Failed", "right": "Completed", "join": "Blocked", "tail": "Blocked", "alone": "Completed"}
+    assert results["left"].reason == "left cannot be made"
+    assert results["tail"].reason == "needs join"
+    assert failure(list(results.values())).splitlines() == [
+        "left failed: left cannot be made",
+        "not run: join, tail; out of date or missing: data/join, data/tail",
+    ]
+    project.set(left=1)
+    project.runs()
+    assert states(walk(project))["tail"] == "Completed"
+    assert project.runs() == ["join", "left", "tail"]
+
+
+def test_on_request_the_walk_stops_at_a_failure(project: ScriptProject) -> None:
+    project.set(left="fail")
+    results = walk(project, keep_going=False, parallel=1)
+    assert results["right"].reason == results["alone"].reason == "stopped after left failed"
+
+
+def test_force_runs_all(built: ScriptProject) -> None:
+    assert set(states(walk(built, force=True)).values()) == {"Completed"}
+    assert len(built.runs()) == 5
+
+
+def test_independent_branches_run_side_by_side(project: ScriptProject) -> None:
+    project.set(left=1.5, right=1.5)
+    overlap = threading.Event()
+
+    def watch() -> None:
+        for _ in range(100):
+            if all((project.folder / f"{name}.pid").exists() for name in ("left", "right")) and not (project.folder / "data/left").exists():
+                overlap.set()
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    walk(project)
+    watcher.join()
+    assert overlap.is_set()
+
+
+def test_only_what_a_retry_can_help_is_tried_again(project: ScriptProject) -> None:
+    project.set(left="unreachable", alone="fail")
+
+    def go_online() -> None:
+        time.sleep(3)
+        (project.folder / "online").touch()
+
+    threading.Thread(target=go_online).start()
+    results = walk(project, retries=6)
+    assert results["left"].state is StageState.COMPLETED
+    assert results["alone"].state is StageState.FAILED
+    ran = project.runs()
+    assert ran.count("left") > 1
+    assert ran.count("alone") == 1
+
+
+def test_retries_come_to_an_end(project: ScriptProject) -> None:
+    project.set(left="unreachable")
+    assert walk(project, retries=2)["left"].reason == "nobody answers"
+    assert project.runs().count("left") == 3
+
+
+def test_another_dvc_process_costs_no_result(project: ScriptProject) -> None:
+    """DVC gives its lock up while a stage runs; `dvc status` in a loop holds it when the stage wants it back."""
+    project.set(left=1.0, right=1.0, join=1.0)
+    ended, asked = threading.Event(), []
+
+    def ask() -> None:
+        while not ended.is_set():
+            asked.append(subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=project.folder, capture_output=True, check=False).returncode)
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    results = walk(project)
+    ended.set()
+    for asker in askers:
+        asker.join()
+    assert set(states(results).values()) == {"Completed"}, failure(list(results.values()))
+    assert len(asked) > 2
+    assert project.runs() == ["alone", "join", "left", "right", "tail"], "no stage ran twice"
+
+
+def test_stopping_ends_every_process_of_a_stage(project: ScriptProject) -> None:
+    project.set(left=600.0)
+    processes = Processes(project.folder)
+    planned = next(each for each in make_plan(project.folder).stages if each.stage.name == "left")
+    results: list[StageResult] = []
+    thread = threading.Thread(target=lambda: results.append(reproduce(processes, planned, lambda line: None, force=False, retries=5, delay=60)))
+    thread.start()
+    pid = wait_for_pid(project)
+    processes.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert results[0].state is StageState.FAILED
+    assert not psutil.pid_exists(pid)
+    assert processes.run(["true"]).status != 0, "nothing starts after the stop"
+
+
+STARTER = """
+import sys
+from pathlib import Path
+from tasks.processes import Processes
+Processes(Path.cwd()).run([sys.executable, "-m", "dvc", "repro", "left"])
+"""
+
+
+@pytest.mark.parametrize("victim", ["starter", "dvc"])
+def test_no_stage_outlives_its_starter(project: ScriptProject, victim: str) -> None:
+    project.set(left=600.0)
+    starter = subprocess.Popen([sys.executable, "-c", STARTER], cwd=project.folder)
+    pid = wait_for_pid(project)
+    ancestors = psutil.Process(pid).parents()
+    dvc = next(process for process in ancestors if "dvc" in process.cmdline())
+    os.kill(starter.pid if victim == "starter" else dvc.pid, 9)
+    starter.wait(10)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(pid)
+    project.set(left=1)
+    assert states(walk(project))["left"] == "Completed", "nothing stays locked"
+
+
+def wait_for_pid(project: ScriptProject) -> int:
+    file = project.folder / "left.pid"
+    deadline = time.monotonic() + 60
+    while not (file.exists() and file.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return int(file.read_text(encoding="utf-8"))
+
+
+def test_a_run_is_shown_by_stage_and_as_a_picture(project: ScriptProject) -> None:
+    project.set(left="fail")
+    results = list(walk(project).values())
+    assert counts(results) == "2 Completed, 1 Failed, 2 Blocked"
+    rows = {row["stage"]: row for row in stage_rows(results)}
+    assert rows["left"]["reason"] == "left cannot be made"
+    assert float(rows["right"]["seconds"]) > 0
+    picture = mermaid(results).splitlines()
+    numbers = {result.stage.name: f"s{index}" for index, result in enumerate(results)}
+    assert picture[0] == "graph LR"
+    assert f"  {numbers['left']} --> {numbers['join']}" in picture
+    assert any(line.endswith(":::Blocked") for line in picture)
+    assert sum("classDef" in line for line in picture) == 5

@@ -1,0 +1,139 @@
+"""The checkout: one run at a time, updates that never touch local work, commits of results alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.contracts.errors import PipelineError
+from tasks.workspace import (
+    BusyError,
+    checkout_lock,
+    commit_results,
+    experiment_name,
+    has_remote,
+    is_repository,
+    pull_data,
+    push_commits,
+    push_data,
+    update_checkout,
+)
+from tests.tasks.script_project import ScriptProject
+
+HOLD = """
+import sys
+from pathlib import Path
+from tasks.workspace import checkout_lock
+with checkout_lock(Path.cwd()):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(built: ScriptProject) -> Path:
+    """A project that is committed and has a bare remote beside it."""
+    folder = built.folder
+    for key, value in (("user.name", "Test"), ("user.email", "test@example.org")):
+        git(folder, "config", key, value)
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "Start")
+    git(folder.parent, "init", "-q", "--bare", "remote.git")
+    git(folder, "remote", "add", "origin", "../remote.git")
+    git(folder, "push", "-q", "--set-upstream", "origin", "HEAD")
+    return folder
+
+
+def other_commit(checkout: Path, name: str = "notes.txt") -> None:
+    """A commit of somebody else on the remote."""
+    other = checkout.parent / "other"
+    git(checkout.parent, "clone", "-q", "remote.git", "other")
+    (other / name).write_text("news", encoding="utf-8")
+    git(other, "add", ".")
+    git(other, "commit", "-qm", "News")
+    git(other, "push", "-q")
+
+
+def test_one_run_at_a_time_and_any_death_frees_the_checkout(project: ScriptProject) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD], cwd=project.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with (
+        pytest.raises(BusyError, match=rf"another run \(process {holder.pid}, since 20.* works on this checkout"),
+        checkout_lock(project.folder, wait=False),
+    ):
+        pass
+    holder.kill()
+    holder.wait()
+    with checkout_lock(project.folder, wait=False), checkout_lock(project.folder, wait=False):
+        pass
+
+
+def test_an_update_fast_forwards(checkout: Path) -> None:
+    assert update_checkout(checkout).endswith("nothing new")
+    other_commit(checkout)
+    assert update_checkout(checkout).endswith("1 new commits")
+    assert (checkout / "notes.txt").read_text(encoding="utf-8") == "news"
+
+
+def test_local_work_is_never_touched(checkout: Path) -> None:
+    other_commit(checkout, "stage.py")
+    (checkout / "stage.py").write_text("my work", encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"1 tracked files differ from the last commit \(stage.py\); commit or stash"):
+        update_checkout(checkout)
+    assert (checkout / "stage.py").read_text(encoding="utf-8") == "my work"
+    git(checkout, "commit", "-qam", "Mine")
+    with pytest.raises(PipelineError, match="1 local commits and 1 new ones upstream"):
+        update_checkout(checkout)
+    assert (checkout / "stage.py").read_text(encoding="utf-8") == "my work"
+
+
+def test_results_are_committed_and_nothing_else(checkout: Path) -> None:
+    assert commit_results(checkout, "Nothing") == ""
+    (checkout / "reports").mkdir()
+    (checkout / "reports/metrics.json").write_text("{}", encoding="utf-8")
+    (checkout / "mine.txt").write_text("untracked", encoding="utf-8")
+    (checkout / "stage.py").write_text("my work", encoding="utf-8")
+    commit = commit_results(checkout, "Nightly\n\nRun: 1")
+    assert git(checkout, "show", "--name-only", "--format=%B", commit).split() == ["Nightly", "Run:", "1", "reports/metrics.json"]
+    assert git(checkout, "status", "--porcelain").splitlines() == ["M stage.py", "?? mine.txt"]
+    push_commits(checkout)
+    assert git(checkout.parent / "remote.git", "log", "-1", "--format=%s") == "Nightly"
+
+
+def test_a_refused_push_says_so(checkout: Path) -> None:
+    other_commit(checkout)
+    (checkout / "reports").mkdir()
+    (checkout / "reports/a.json").write_text("{}", encoding="utf-8")
+    commit_results(checkout, "Nightly")
+    with pytest.raises(PipelineError, match="git push"):
+        push_commits(checkout)
+
+
+def test_data_go_to_the_remote_and_come_back(checkout: Path) -> None:
+    assert not has_remote(checkout)
+    assert pull_data(checkout) == "no DVC remote is configured"
+    subprocess.run([sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(checkout.parent / "store")], cwd=checkout, check=True)
+    assert has_remote(checkout)
+    push_data(checkout)
+    (checkout / "data/tail").unlink()
+    subprocess.run(["rm", "-rf", ".dvc/cache"], cwd=checkout, check=True)
+    assert pull_data(checkout) == "pulled"
+    assert (checkout / "data/tail").exists()
+
+
+def test_repositories_without_commits_are_told_apart(project: ScriptProject, checkout: Path, tmp_path: Path) -> None:
+    assert is_repository(checkout)
+    assert not is_repository(tmp_path)
+
+
+def test_experiments_are_named_by_their_overrides() -> None:
+    assert experiment_name(["aggregate.method=mac", "search.top_k=5"]) == experiment_name(["aggregate.method=mac", "search.top_k=5"])
+    assert experiment_name(["aggregate.method=mac"]).startswith("method-mac-")
+    assert experiment_name(["a=1"]) != experiment_name(["b=1"])
