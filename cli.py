@@ -72,12 +72,26 @@ def metrics() -> None:
 
 
 @app.command()
-def check() -> None:
+def sweep(
+    file: Annotated[str, typer.Argument(help="a file of experiments/")],
+    keep_going: Annotated[bool, typer.Option("--keep-going/--stop", help="after a failed cell, run the others")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for another run on this checkout, or refuse")] = True,
+) -> None:
+    """Run a grid of parameters as experiments; finished cells are kept, so that it can be stopped and started again."""
+    from flows.launching import run_sweep
+
+    run_sweep(file, keep_going=keep_going, wait=wait)
+
+
+@app.command()
+def check(files: Annotated[list[Path] | None, typer.Argument(help="params.yaml where none is named")] = None) -> None:
     """Check every section of params.yaml without running anything."""
+    from pipeline.contracts.parameters import PARAMS_FILE
     from pipeline.whole import check_parameters
 
-    check_parameters()
-    typer.echo("params.yaml is right.")
+    for file in files or [PARAMS_FILE]:
+        check_parameters(file)
+        typer.echo(f"{file} is right.")
 
 
 @app.command()

@@ -2,10 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts.errors import PipelineError
 from tasks.planning import make_plan
 from tasks.temporary_server import TemporaryServer
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 
 class RunFailedError(PipelineError):
@@ -35,6 +39,22 @@ def run_rebuild(root: Path, targets: list[str], overrides: list[str], *, force: 
         temporary.wait()
     from flows.rebuild import rebuild
 
-    state = rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True)
+    _require_success(rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True))
+
+
+def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:
+    """Run the flow sweep.
+
+    Raises:
+        RunFailedError: a cell failed, or the file cannot be used.
+    """
+    if not has_server():
+        TemporaryServer().wait()
+    from flows.sweep import sweep
+
+    _require_success(sweep(file=file, keep_going=keep_going, wait=wait, return_state=True))
+
+
+def _require_success(state: "State[Any]") -> None:
     if not state.is_completed():
         raise RunFailedError(state.message or state.name or "the run did not end well")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,15 @@ class Processes:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, command: Sequence[str], log: Callable[[str], None] | None = None) -> Finished:
-        """Run a command in the project's folder to its end; its lines go to `log`."""
+    def run(self, command: Sequence[str], log: Callable[[str], None] | None = None, environment: Mapping[str, str] | None = None) -> Finished:
+        """Run a command in the project's folder to its end; its lines go to `log`, `environment` is added to this process's own."""
         with self._lock:
             if self._stopped:
                 return Finished(130, ("stopped before it began",))
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SUPERVISOR), *command],
                 cwd=self.root,
+                env=os.environ | dict(environment or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -19,14 +19,16 @@ log = logging.getLogger(__name__)
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish_run(root: Path, results: Sequence[StageResult], comparison: str) -> None:
     """Stage table, stage graph, metrics with their differences (Markdown), and the link to the report."""
-    _create(create_table_artifact, key="stages", table=stage_rows(results), description=f"Stages: {counts(results)}")
-    _create(create_markdown_artifact, key="stage-graph", markdown=f"```mermaid\n{mermaid(results)}\n```\n", description="Stages coloured by state")
-    _create(create_markdown_artifact, key="metrics", markdown=comparison, description="Metrics, and their differences from the last commit")
+    picture = f"```mermaid\n{mermaid(results)}\n```\n"
+    store_artifact(create_table_artifact, key="stages", table=stage_rows(results), description=f"Stages: {counts(results)}")
+    store_artifact(create_markdown_artifact, key="stage-graph", markdown=picture, description="Stages coloured by state")
+    store_artifact(create_markdown_artifact, key="metrics", markdown=comparison, description="Metrics against the last commit")
     if (root / "reports" / "index.html").exists():
-        _create(create_link_artifact, key="report", link=flow_settings().report_link(root), link_text="reports/index.html", description="The report")
+        link = flow_settings().report_link(root)
+        store_artifact(create_link_artifact, key="report", link=link, link_text="reports/index.html", description="The report")
 
 
-def _create(create: Callable[..., Any], **content: Any) -> None:
+def store_artifact(create: Callable[..., Any], **content: Any) -> None:
     """A server that does not answer costs the artifact, not the run."""
     try:
         create(**content)
@@ -36,4 +38,4 @@ def _create(create: Callable[..., Any], **content: Any) -> None:
 
 def publish_markdown(key: str, markdown: str, description: str) -> None:
     """One Markdown artifact of the present run."""
-    _create(create_markdown_artifact, key=key, markdown=markdown, description=description)
+    store_artifact(create_markdown_artifact, key=key, markdown=markdown, description=description)

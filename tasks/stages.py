@@ -58,11 +58,7 @@ def reproduce(processes: Processes, planned: PlannedStage, log: Callable[[str], 
         delay: seconds before the first retry; doubles each time.
     """
     began, waited, tries = time.monotonic(), 0.0, 0
-
-    def show(line: str) -> None:
-        if not line.strip().startswith(HINTS):
-            log(line)
-
+    show = only_telling(log)
     while True:
         done = processes.run(_command(planned.stage.name, force), show)
         if any(BUSY in line for line in done.lines) and done.status and waited < BUSY_PATIENCE:
@@ -72,11 +68,21 @@ def reproduce(processes: Processes, planned: PlannedStage, log: Callable[[str], 
         elif _temporary(done) and tries < retries:
             pause = delay * 2**tries
             tries += 1
-            log(f"{planned.stage.name}: {_reason(done)}; retry {tries} of {retries} in {pause:.0f} s.")
+            log(f"{planned.stage.name}: {last_reason(done)}; retry {tries} of {retries} in {pause:.0f} s.")
         else:
             break
         time.sleep(pause)
     return _result(processes.root, planned.stage, done, time.monotonic() - began)
+
+
+def only_telling(log: Callable[[str], None]) -> Callable[[str], None]:
+    """A log that leaves out DVC's hints."""
+
+    def show(line: str) -> None:
+        if not line.strip().startswith(HINTS):
+            log(line)
+
+    return show
 
 
 def _command(name: str, force: bool) -> list[str]:
@@ -85,7 +91,7 @@ def _command(name: str, force: bool) -> list[str]:
 
 def _result(root: Path, stage: Stage, done: Finished, seconds: float) -> StageResult:
     if done.status:
-        return StageResult(stage, StageState.FAILED, seconds, _reason(done))
+        return StageResult(stage, StageState.FAILED, seconds, last_reason(done))
     state = state_of(done.lines, stage.name)
     if state is not StageState.COMPLETED:
         return StageResult(stage, state, seconds)
@@ -111,7 +117,7 @@ def _temporary(done: Finished) -> bool:
     return done.status != 0 and any(line.endswith(f"exited with {TEMPORARY}") for line in done.lines)
 
 
-def _reason(done: Finished) -> str:
+def last_reason(done: Finished) -> str:
     """The line that says why: the stage's own, else DVC's, else the last."""
     for start in ("error: ", "ERROR: "):
         for line in reversed(done.lines):

@@ -1,0 +1,76 @@
+"""The flow sweep: a grid of overrides run as DVC experiments, and one table of measured beside published numbers."""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from pipeline.contracts.errors import PipelineError
+from tasks.experiments import check_overrides, find_experiment, metrics_of, remove_leftovers, run_experiment, uncommitted
+from tasks.processes import Processes
+from tasks.publication import publish_markdown, store_artifact
+from tasks.stages import last_reason, only_telling
+from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, load_sweep, numbers, read_parameters, table, write_tables
+from tasks.workspace import checkout_lock
+
+TABLES = Path("reports/sweeps")
+
+
+@flow(name="sweep", flow_run_name="sweep {file}", persist_result=False)
+def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
+    """Run every cell that has not run on the present commit, and write reports/sweeps/NAME.md and .csv after each.
+
+    Args:
+        file: a file of experiments/.
+        keep_going: after a failed cell, run the others.
+        wait: wait for another run on this checkout; else refuse.
+    """
+    root, path = Path.cwd(), Path(file)
+    try:
+        grid = load_sweep(path)
+        chosen = cells(grid, read_parameters(root))
+        check_overrides(root, [cell.overrides for cell in chosen])
+        with checkout_lock(root, wait=wait):
+            remove_leftovers(root)
+            results = _run_cells(root, path.stem, grid, chosen, keep_going)
+    except PipelineError as error:
+        return Failed(message=str(error))
+    rows = table(grid, results)
+    publish_markdown("sweep", write_tables(root / TABLES, path.stem, grid.title, rows), grid.title)
+    store_artifact(create_table_artifact, key="sweep-table", table=rows, description=grid.title)
+    failed = [result for result in results if result.state.startswith("failed")]
+    if failed:
+        return Failed(message="\n".join(f"{result.cell.title} {result.state}" for result in failed))
+    return Completed(message=f"{len(results)} cells; {TABLES / path.stem}.md")
+
+
+def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_going: bool) -> list[Measured]:
+    processes, state, logger = Processes(root), uncommitted(root), get_run_logger()
+    results: list[Measured] = []
+    try:
+        for index, cell in enumerate(chosen, 1):
+            logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
+            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, state), grid.targets))
+            write_tables(root / TABLES, name, grid.title, table(grid, results))
+            if results[-1].state.startswith("failed") and not keep_going:
+                break
+    finally:
+        processes.stop()
+    return results
+
+
+@task(name="cell", cache_policy=NO_CACHE, persist_result=False)
+def run_cell(processes: Processes, cell: Cell, experiment: str, targets: list[str]) -> Measured:
+    """Run one cell, unless its experiment is there already."""
+    logger = get_run_logger()
+    logger.info("%s sets %s", experiment, " ".join(cell.overrides))
+    commit, state = find_experiment(processes.root, experiment), "finished before"
+    if commit is None:
+        done = run_experiment(processes, experiment, cell.overrides, targets, only_telling(logger.info))
+        commit, state = find_experiment(processes.root, experiment), "ran"
+        if done.status or commit is None:
+            return Measured(cell, experiment, f"failed: {last_reason(done)}")
+    return Measured(cell, experiment, state, numbers(metrics_of(processes.root, commit)))

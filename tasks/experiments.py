@@ -1,0 +1,81 @@
+"""DVC experiments: parameter overrides run beside the checkout, so that the checkout stays as it is and unchanged stages come from the cache."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from pipeline.contracts.errors import ParameterError, PipelineError
+from tasks.processes import Finished, Processes, run_checked
+from tasks.stage_graph import apply_overrides
+from tasks.workspace import git
+
+PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
+"""Settings that are paths, with what they are where nothing is set; relative ones start from the checkout."""
+
+
+def check_overrides(root: Path, cells: list[list[str]]) -> None:
+    """Refuse overrides that params.yaml cannot take, before anything runs.
+
+    Raises:
+        ParameterError: the first that does not fit.
+    """
+    with tempfile.TemporaryDirectory(prefix="overrides-") as place:
+        files = []
+        for index, overrides in enumerate(cells):
+            folder = Path(place) / str(index)
+            folder.mkdir()
+            shutil.copy(root / "params.yaml", folder)
+            apply_overrides(folder, overrides)
+            files.append(str(folder / "params.yaml"))
+        try:
+            run_checked(root, sys.executable, "-m", "cli", "check", *files)
+        except PipelineError as error:
+            reason = str(error).rpartition("params.yaml: ")[2]
+            raise ParameterError(f"a cell's parameters do not fit: {reason}") from None
+
+
+def uncommitted(root: Path) -> str:
+    """A digest of what tracked files have besides the last commit, dvc.lock and reports left out; empty where there is nothing."""
+    difference = git(root, "diff", "HEAD", "--", ".", ":!dvc.lock", ":!reports")
+    return hashlib.sha256(difference.encode()).hexdigest()[:8] if difference else ""
+
+
+def find_experiment(root: Path, name: str) -> str | None:
+    """The commit of an experiment on the present commit, or None."""
+    head = git(root, "rev-parse", "HEAD")
+    listed = git(root, "for-each-ref", "--format=%(objectname)", f"refs/exps/{head[:2]}/{head[2:]}/{name}")
+    return listed or None
+
+
+def run_experiment(processes: Processes, name: str, overrides: list[str], targets: list[str], log: Callable[[str], None]) -> Finished:
+    """Run `dvc exp run` in a temporary checkout; resumes what an earlier one left in the scratch store."""
+    settings = [part for override in overrides for part in ("--set-param", override)]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name, *settings, *targets]
+    return processes.run(command, log, environment=_environment(processes.root))
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """The settings of this place for a process in another folder: what .env says, paths made absolute."""
+    own = {key: value for key, value in dotenv_values(root / ".env").items() if value is not None}
+    found = {key: value for key, value in (own | dict(os.environ)).items() if key.startswith("RETRIEVAL_")}
+    return found | {key: str((root / found.get(key, default)).resolve()) for key, default in PATHS.items()}
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete temporary checkouts of experiments that were killed; only links into the cache are lost."""
+    for folder in (root / ".dvc/tmp/exps").glob("tmp*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def metrics_of(root: Path, commit: str) -> dict[str, dict[str, Any]]:
+    """The metrics files of a commit, by benchmark."""
+    names = git(root, "ls-tree", "-r", "--name-only", commit, "--", "reports/metrics").splitlines()
+    return {Path(name).stem: json.loads(git(root, "show", f"{commit}:{name}")) for name in names}

@@ -1,0 +1,203 @@
+"""Sweeps: a grid of parameter overrides from experiments/, its cells, and the table of measured beside published numbers."""
+
+import csv
+import hashlib
+import itertools
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.parameters import Section, read_section, validate
+from pipeline.contracts.tables import replacing
+
+Scalar = str | int | float | bool | None
+Overrides = dict[str, Scalar | list[Scalar]]
+
+
+class CellRule(Section):
+    """Overrides of the cells that `where` names, by axis and label."""
+
+    where: dict[str, str]
+    set: Overrides
+
+
+class Published(Section):
+    """A number as printed, for the cells that `where` names."""
+
+    where: dict[str, str]
+    benchmark: str
+    map: float = Field(ge=0, le=4, description="mean average precision; for UKBench the mean number of good results among four")
+    source: str
+
+
+class SweepFile(Section):
+    """One file of experiments/: every combination of the axes' labels is a cell."""
+
+    title: str
+    targets: list[str] = Field(default_factory=list, description="stages; all where none are named")
+    set: Overrides = Field(default_factory=dict, description="overrides of every cell")
+    axes: dict[str, dict[str, Overrides]] = Field(min_length=1)
+    cells: list[CellRule] = Field(default_factory=list)
+    published: list[Published] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: its label on every axis, and what it sets as `path=value`."""
+
+    labels: dict[str, str]
+    overrides: list[str]
+
+    @property
+    def title(self) -> str:
+        return ", ".join(self.labels.values())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell's numbers by benchmark and database; `state` tells how they came about."""
+
+    cell: Cell
+    experiment: str
+    state: str
+    numbers: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+
+
+def load_sweep(path: Path) -> SweepFile:
+    """Read and check a file of experiments/.
+
+    Raises:
+        ParameterError: not such a file, or a label in `where` that no axis has.
+    """
+    sweep = validate(SweepFile, read_section("", path), "sweep", str(path))
+    for where in [rule.where for rule in sweep.cells] + [each.where for each in sweep.published]:
+        for axis, label in where.items():
+            if label not in sweep.axes.get(axis, {}):
+                known = f"labels of {axis}: {', '.join(sweep.axes[axis])}" if axis in sweep.axes else f"axes: {', '.join(sweep.axes)}"
+                raise ParameterError(f"{path}: where {axis}: {label}: there are only the {known}")
+    return sweep
+
+
+def cells(sweep: SweepFile, parameters: dict[str, Any]) -> list[Cell]:
+    """All cells, in the order of the axes; `{path}` in an override's path stands for that parameter's value in the cell.
+
+    Raises:
+        ParameterError: a path in braces that is no parameter.
+    """
+    found = []
+    for labels in itertools.product(*sweep.axes.values()):
+        named = dict(zip(sweep.axes, labels, strict=True))
+        values: Overrides = dict(sweep.set)
+        for axis, label in named.items():
+            values |= _filled(sweep.axes[axis][label], values, parameters)
+        for rule in sweep.cells:
+            if rule.where.items() <= named.items():
+                values |= _filled(rule.set, values, parameters)
+        found.append(Cell(named, [f"{path}={_value(value)}" for path, value in values.items()]))
+    return found
+
+
+def _filled(overrides: Overrides, values: Overrides, parameters: dict[str, Any]) -> Overrides:
+    def look_up(match: re.Match[str]) -> str:
+        path = match.group(1)
+        return str(values[path] if path in values else _parameter(parameters, path))
+
+    return {re.sub(r"\{([\w.]+)\}", look_up, path): value for path, value in overrides.items()}
+
+
+def _parameter(parameters: dict[str, Any], path: str) -> Any:
+    value: Any = parameters
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise ParameterError(f"{{{path}}}: params.yaml has no such parameter")
+        value = value[key]
+    return value
+
+
+def _value(value: Scalar | list[Scalar]) -> str:
+    """A value in the grammar of overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(_value(each) for each in value) + "]"
+    return str(value)
+
+
+def cell_name(sweep: str, cell: Cell, state: str) -> str:
+    """The experiment's name: readable, and the same only for the same overrides on the same uncommitted changes (`state`)."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{sweep}-{cell.title}").strip("-").lower()
+    digest = hashlib.sha256(json.dumps([sorted(cell.overrides), state]).encode()).hexdigest()[:8]
+    return f"{readable}-{digest}"
+
+
+def numbers(metrics: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
+    """mAP and P@1 by benchmark and database, from metrics files by benchmark."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for benchmark, content in metrics.items():
+        for database in ("database", "with_distractors"):
+            own = content.get(database) or {}
+            settings = {"": own} if "map" in own else own
+            for setting, values in settings.items():
+                name = "/".join(filter(None, (database, setting)))
+                found[benchmark, name] = {key: values[key] for key in ("map", "precision_at_1") if key in values}
+    return found
+
+
+def table(sweep: SweepFile, results: list[Measured]) -> list[dict[str, str]]:
+    """One row per cell, benchmark and database, the published number beside the measured one; rows of their own for benchmarks not measured."""
+    rows = []
+    for result in results:
+        printed = [each for each in sweep.published if each.where.items() <= result.cell.labels.items()]
+        for (benchmark, database), values in result.numbers.items() or {("", ""): {}}.items():
+            same = [each for each in printed if each.benchmark == benchmark and database == "database"]
+            rows.append(_row(result, benchmark, database, values, same))
+        measured = {benchmark for benchmark, _ in result.numbers}
+        rows += [_row(result, each.benchmark, "", {}, [each]) for each in printed if each.benchmark not in measured]
+    return rows
+
+
+def _row(result: Measured, benchmark: str, database: str, values: dict[str, float], printed: list[Published]) -> dict[str, str]:
+    return {
+        **result.cell.labels,
+        "benchmark": benchmark,
+        "database": database,
+        "mAP": _number(values.get("map")),
+        "P@1": _number(values.get("precision_at_1")),
+        "published": "; ".join(f"{each.map:g}" for each in printed),
+        "source": "; ".join(each.source for each in printed),
+        "experiment": result.experiment if values else "",
+        "state": result.state if values or not printed else "not measured",
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def write_tables(folder: Path, name: str, title: str, rows: list[dict[str, str]]) -> str:
+    """Write NAME.csv and NAME.md; returns the Markdown."""
+    headings = list(rows[0]) if rows else []
+    lines = [f"# {title}", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    lines += ["| " + " | ".join(row[heading].replace("|", "\\|") for heading in headings) + " |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    with replacing(folder / f"{name}.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+    with replacing(folder / f"{name}.csv") as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, headings, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text
+
+
+def read_parameters(root: Path) -> dict[str, Any]:
+    """params.yaml as it stands."""
+    content: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    return content
