@@ -72,6 +72,14 @@ def metrics() -> None:
 
 
 @app.command()
+def setup() -> None:
+    """Tell the configured Prefect server of this checkout: work pool, deployments of prefect.yaml, and what marks dead runs as crashed."""
+    from flows.launching import run_setup
+
+    run_setup()
+
+
+@app.command()
 def sweep(
     file: Annotated[str, typer.Argument(help="a file of experiments/")],
     keep_going: Annotated[bool, typer.Option("--keep-going/--stop", help="after a failed cell, run the others")] = True,

@@ -55,6 +55,19 @@ def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:
     _require_success(sweep(file=file, keep_going=keep_going, wait=wait, return_state=True))
 
 
+def run_setup() -> None:
+    """Run the flow setup on the configured server.
+
+    Raises:
+        RunFailedError: none is configured, or it refused.
+    """
+    if not has_server():
+        raise RunFailedError("no Prefect server is configured; set PREFECT_API_URL, for instance to http://127.0.0.1:4200/api")
+    from flows.setup import setup
+
+    _require_success(setup(return_state=True))
+
+
 def _require_success(state: "State[Any]") -> None:
     if not state.is_completed():
         raise RunFailedError(state.message or state.name or "the run did not end well")

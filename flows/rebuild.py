@@ -19,6 +19,7 @@ from tasks.settings import flow_settings
 from tasks.stages import StageResult, StageState, reproduce
 from tasks.summary import counts, failure
 from tasks.walk import Report, Walk
+from tasks.worker_watch import end_with_worker
 from tasks.workspace import check_parameters, checkout_lock, save_experiment, set_parameters
 
 
@@ -51,6 +52,7 @@ def rebuild(
         keep_going: after a failed stage, finish all that does not depend on it.
         wait: wait for another rebuild of this checkout; else refuse.
     """
+    end_with_worker()
     root = Path.cwd()
     try:
         with checkout_lock(root, wait=wait):

@@ -14,6 +14,7 @@ from tasks.processes import Processes
 from tasks.publication import publish_markdown, store_artifact
 from tasks.stages import last_reason, only_telling
 from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, load_sweep, numbers, read_parameters, table, write_tables
+from tasks.worker_watch import end_with_worker
 from tasks.workspace import checkout_lock
 
 TABLES = Path("reports/sweeps")
@@ -28,6 +29,7 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
         keep_going: after a failed cell, run the others.
         wait: wait for another run on this checkout; else refuse.
     """
+    end_with_worker()
     root, path = Path.cwd(), Path(file)
     try:
         grid = load_sweep(path)

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.contracts.errors import ParameterError, PipelineError
 from pipeline.contracts.tables import write_json
 from tasks.processes import run_checked
-from tasks.records import latest_at, lock_entries, recall
+from tasks.records import lock_entries, recall
 from tasks.workspace import git, is_repository
 
 FILES = ("params.yaml", "dvc.lock", "reports/metrics", "reports/per_query")
@@ -66,9 +66,9 @@ def compare(
 
 
 def metrics_markdown(root: Path) -> str:
-    """The work tree's metrics against those of the last commit; without one, against nothing."""
+    """The work tree's metrics against the last recorded ones; without any, against themselves."""
     try:
-        return compare(root, "HEAD" if is_repository(root) else "", "").markdown
+        return compare(root, last_results(root) if is_repository(root) else "", "").markdown
     except PipelineError as error:
         return f"No comparison: {error}"
 
@@ -83,7 +83,7 @@ def _lay_out(root: Path, revision: str, folder: Path) -> None:
     lock = folder / "dvc.lock"
     entries = lock_entries(lock.read_text(encoding="utf-8")) if lock.exists() else {}
     title = git(root, "log", "-1", "--format=%h %s", revision) if revision else WORK_TREE
-    write_json(folder / "about.json", {"title": title, "seconds": _seconds(root, entries, revision)})
+    write_json(folder / "about.json", {"title": title, "seconds": _seconds(root, entries)})
 
 
 def _names(root: Path, revision: str) -> list[str]:
@@ -96,11 +96,12 @@ def _names(root: Path, revision: str) -> list[str]:
         raise ParameterError(f"{revision}: not a commit of this checkout; `git log` lists them") from None
 
 
-def _seconds(root: Path, entries: dict[str, dict[str, Any]], revision: str) -> dict[str, float]:
-    """How long each stage's run took: that very run where a flow made it here, else, for the work tree, the last one."""
-    found = {}
-    for name, entry in entries.items():
-        record = recall(root, name, entry) or (None if revision else latest_at(root, entry))
-        if record is not None:
-            found[name] = record.seconds
-    return found
+def _seconds(root: Path, entries: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """How long each stage's run took, where a flow ran it here."""
+    records = {name: recall(root, name, entry) for name, entry in entries.items()}
+    return {name: record.seconds for name, record in records.items() if record is not None}
+
+
+def last_results(root: Path) -> str:
+    """The last commit that recorded results."""
+    return git(root, "log", "-1", "--format=%H", "--", "dvc.lock", "reports") or "HEAD"

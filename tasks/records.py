@@ -45,12 +45,6 @@ def lock_digest(entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def latest_at(root: Path, entry: dict[str, Any]) -> RunRecord | None:
-    """The record of the last run here of the stage that a lock entry speaks of."""
-    outputs = [_read(root / record_path(Path(out["path"]))) for out in entry.get("outs", [])]
-    return next(filter(None, outputs), None)
-
-
 def _read(path: Path) -> RunRecord | None:
     try:
         return RunRecord(**json.loads(_text(path)))

@@ -35,6 +35,16 @@ def _row(result: StageResult) -> dict[str, Any]:
     }
 
 
+def stage_markdown(results: Sequence[StageResult]) -> str:
+    """The rows of stages that did something, as a Markdown table."""
+    shown = [row for row, result in zip(stage_rows(results), results, strict=True) if result.state is not StageState.UP_TO_DATE]
+    if not shown:
+        return "Every stage was up to date."
+    headings = [heading for heading in shown[0] if any(row[heading] for row in shown)]
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    return "\n".join(lines + ["| " + " | ".join(row[heading] for heading in headings) + " |" for row in shown])
+
+
 def mermaid(results: Sequence[StageResult]) -> str:
     """The graph as a Mermaid flowchart, every stage coloured by its state."""
     names = {result.stage.name: f"s{index}" for index, result in enumerate(results)}

@@ -23,10 +23,16 @@ LOCK = Path(".dvc/tmp/retrieval.lock")
 HOLDER = Path(".dvc/tmp/retrieval-holder.json")
 SAVED = ("dvc.lock", "reports")
 """What a nightly run commits."""
+TRAILER = "Rebuilt-By: nightly"
+"""The last line of a commit that a run made."""
 
 
 class BusyError(PipelineError):
     """Another run works on this checkout."""
+
+
+class RemoteError(PipelineError):
+    """A remote did not answer or refused."""
 
 
 @contextmanager
@@ -128,33 +134,54 @@ def local_changes(root: Path) -> list[str]:
 
 
 def refuse_local_changes(root: Path) -> None:
-    """Local work is never overwritten nor committed by a run.
+    """Local work is never overwritten nor committed by a run; dvc.lock and reports are what runs themselves leave.
 
     Raises:
-        PipelineError: tracked files differ from the last commit.
+        PipelineError: other tracked files differ from the last commit.
     """
-    changed = local_changes(root)
+    changed = [name for name in local_changes(root) if not name.startswith(SAVED)]
     if changed:
-        raise PipelineError(
-            f"{root}: {len(changed)} tracked files differ from the last commit ({', '.join(changed[:3])}); commit or stash them first"
-        )
+        named = ", ".join(changed[:3])
+        raise PipelineError(f"{root}: {len(changed)} tracked files differ from the last commit ({named}); commit or stash them first")
 
 
 def update_checkout(root: Path) -> str:
     """Fetch, and fast-forward the present branch to its upstream; returns what happened.
 
+    Results that no run has committed are stashed where the upstream has news, and commits of earlier runs that could not
+    be pushed are set aside under refs/unpushed/: both are made anew from DVC's cache by the rebuild.
+
     Raises:
-        PipelineError: no upstream, local commits that the upstream lacks beside new ones there, or local changes.
+        RemoteError: the upstream does not answer.
+        PipelineError: no upstream, somebody's commits that the upstream lacks beside new ones there, or local changes.
     """
     refuse_local_changes(root)
-    git(root, "fetch", "--quiet")
+    _ask_remote(root, "git", "fetch", "--quiet")
     before = git(root, "rev-parse", "--short", "HEAD")
     ahead, behind = (int(number) for number in git(root, "rev-list", "--left-right", "--count", "HEAD...@{upstream}").split())
-    if ahead and behind:
+    if not behind:
+        return f"{before}, nothing new"
+    if ahead:
+        _set_aside(root, ahead, behind)
+    if local_changes(root):
+        git(root, "stash", "push", "--quiet", "--message", "results before an update", "--", *_saved_paths(root))
+    git(root, "merge", "--ff-only", "--quiet", "@{upstream}")
+    return f"{before} to {git(root, 'rev-parse', '--short', 'HEAD')}, {behind} new commits"
+
+
+def _set_aside(root: Path, ahead: int, behind: int) -> None:
+    """Take commits that runs made, and nobody else, off the branch; a reference keeps them."""
+    messages = git(root, "log", "--format=%B%x00", "@{upstream}..HEAD").split("\0")
+    if not all(TRAILER in message for message in messages if message.strip()):
         raise PipelineError(f"{root}: {ahead} local commits and {behind} new ones upstream; rebase by hand, then run again")
-    if behind:
-        git(root, "merge", "--ff-only", "--quiet", "@{upstream}")
-    return f"{before} to {git(root, 'rev-parse', '--short', 'HEAD')}, {behind} new commits" if behind else f"{before}, nothing new"
+    commit = git(root, "rev-parse", "HEAD")
+    git(root, "update-ref", f"refs/unpushed/{commit[:12]}", commit)
+    git(root, "reset", "--quiet", "--soft", git(root, "merge-base", "HEAD", "@{upstream}"))
+    git(root, "reset", "--quiet")
+
+
+def _saved_paths(root: Path) -> list[str]:
+    return [name for name in SAVED if (root / name).exists()]
 
 
 def pull_data(root: Path) -> str:
@@ -173,9 +200,9 @@ def push_data(root: Path) -> None:
     """Send outputs and the run cache to the DVC remote.
 
     Raises:
-        PipelineError: the remote cannot be reached or refuses.
+        RemoteError: the remote cannot be reached or refuses.
     """
-    run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--run-cache", "--quiet")
+    _ask_remote(root, sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--run-cache", "--quiet")
 
 
 def has_remote(root: Path) -> bool:
@@ -188,7 +215,7 @@ def has_remote(root: Path) -> bool:
 
 def commit_results(root: Path, message: str) -> str:
     """Commit dvc.lock and reports, nothing else; returns the commit's short name, or nothing where they are as committed."""
-    git(root, "add", "--", *[name for name in SAVED if (root / name).exists()])
+    git(root, "add", "--", *_saved_paths(root))
     if not git(root, "status", "--porcelain", "--untracked-files=no", "--", *SAVED):
         return ""
     git(root, "commit", "--quiet", "--message", message, "--only", "--", *SAVED)
@@ -199,6 +226,13 @@ def push_commits(root: Path) -> None:
     """Push the present branch to its upstream.
 
     Raises:
-        PipelineError: the upstream refuses, for instance since it has new commits.
+        RemoteError: the upstream cannot be reached or refuses, for instance since it has new commits.
     """
-    git(root, "push", "--quiet")
+    _ask_remote(root, "git", "push", "--quiet")
+
+
+def _ask_remote(root: Path, *command: str) -> None:
+    try:
+        run_checked(root, *command)
+    except PipelineError as error:
+        raise RemoteError(str(error)) from None

@@ -8,6 +8,8 @@ from pipeline.comparison.comparing import BenchmarkDifference, Comparison, Metri
 WIDTH = 130
 """Columns where the output is no terminal."""
 NAMES = {"map": "mAP", "map_plain": "mAP plain", "precision_at_1": "P@1"}
+SAME = ("map_trapezoid",)
+"""Metrics that stand in the table under another name: mAP is one of its two rules."""
 HEADINGS = ("benchmark", "database", "metric", "before", "after", "difference", "95 % interval", "p", "gained", "lost")
 PARAMETER_HEADINGS = ("parameter", "before", "after")
 STAGE_HEADINGS = ("stage", "differs in", "seconds before", "seconds after")
@@ -31,7 +33,7 @@ def rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     """Cells of the metrics that are means over queries, and of every other one that differs."""
     for benchmark in comparison.benchmarks:
         for metric in benchmark.metrics:
-            if metric.name in NAMES or metric.differs:
+            if metric.name in NAMES or (metric.differs and metric.name not in SAME):
                 yield (benchmark.benchmark, benchmark.setting, NAMES.get(metric.name, metric.name), *_numbers(metric))
 
 

@@ -1,0 +1,138 @@
+"""The flow nightly: update, fetch data, rebuild, compare, publish, commit, send data, push; each step a task, each off by parameter."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.rebuild import Rebuilt, rebuild_checkout
+from pipeline.contracts.errors import PipelineError
+from tasks import workspace
+from tasks.comparison import Compared, compare, last_results
+from tasks.publication import publish_run
+from tasks.summary import counts, stage_markdown
+from tasks.worker_watch import end_with_worker
+
+PAGE = Path("reports/comparison.html")
+REMOTE_PAUSES = (5.0, 30.0)
+"""Seconds before a remote is asked again."""
+
+
+@flow(name="nightly", flow_run_name="nightly", persist_result=False)
+def nightly(
+    update: bool = True,
+    pull: bool = True,
+    targets: list[str] | None = None,
+    compare_with: str | None = "last results",
+    largest_drop: float | None = 0.02,
+    publish: bool = True,
+    commit: bool = True,
+    push_data: bool = True,
+    push: bool = True,
+    wait: bool = True,
+) -> State[None]:
+    """Bring a checkout up to date and share what changed.
+
+    Args:
+        update: fetch and fast-forward the present branch.
+        pull: fetch data and the run cache from the DVC remote.
+        targets: stages to rebuild; all where none are named.
+        compare_with: the commit to compare with, by default the last that recorded results; null for no comparison.
+        largest_drop: by how much a mean average precision may fall, where that is surely no chance, before the results are
+            kept back; null for no limit.
+        publish: store Prefect artifacts.
+        commit: commit dvc.lock and reports.
+        push_data: send data and the run cache to the DVC remote; before the commits, so that no commit lacks its data.
+        push: push the branch.
+        wait: wait for another run on this checkout; else refuse.
+    """
+    end_with_worker()
+    root = Path.cwd()
+    try:
+        with workspace.checkout_lock(root, wait=wait):
+            workspace.refuse_local_changes(root)
+            if update:
+                _step("update the checkout", lambda: workspace.update_checkout(root))
+            workspace.check_parameters(root)
+            if pull:
+                _step("fetch data", lambda: workspace.pull_data(root))
+            done = rebuild_checkout(root, targets or [])
+            compared = compare_results(root, compare_with) if compare_with and workspace.is_repository(root) else None
+            if publish:
+                publish_run(root, done.results, compared.markdown if compared else "Not compared.")
+            if done.failure:
+                return Failed(message=done.failure)
+            if compared and largest_drop is not None:
+                _step("hold against the limit", lambda: refuse_drops(compared, largest_drop))
+            if commit:
+                _step("commit", lambda: workspace.commit_results(root, commit_message(done, compared)) or "nothing to commit")
+            if push_data and workspace.has_remote(root):
+                _step("send data", lambda: workspace.push_data(root))
+            if push:
+                _step("push", lambda: workspace.push_commits(root))
+    except PipelineError as error:
+        return Failed(message=str(error))
+    return Completed(message=f"{counts(done.results)}. {compared.verdict if compared else ''}".rstrip())
+
+
+def _step(name: str, action: Callable[[], str | None]) -> None:
+    """Run a step as a task; a failure ends the flow."""
+    state = run_step.with_options(name=name, task_run_name=name)(action, return_state=True)
+    if not state.is_completed():
+        raise PipelineError(f"{name}: {state.message}")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def run_step(action: Callable[[], str | None]) -> State[None]:
+    """One step outside the stage graph; where a remote does not answer it is tried again."""
+    logger = get_run_logger()
+    for pause in (*REMOTE_PAUSES, None):
+        try:
+            said = action()
+            return Completed(message=said or "done")
+        except workspace.RemoteError as error:
+            if pause is None:
+                return Failed(message=str(error))
+            logger.warning("%s; trying again in %.0f s.", error, pause)
+            time.sleep(pause)
+        except PipelineError as error:
+            return Failed(message=str(error))
+    raise AssertionError("the last pause is None")
+
+
+@task(name="compare", task_run_name="compare", cache_policy=NO_CACHE, persist_result=False)
+def compare_results(root: Path, revision: str) -> Compared:
+    """The work tree's results against a commit's, with a page at reports/comparison.html."""
+    compared = compare(root, last_results(root) if revision == "last results" else revision, html=root / PAGE)
+    get_run_logger().info(compared.verdict)
+    return compared
+
+
+def refuse_drops(compared: Compared, largest: float) -> str:
+    """Keep results back in which a mean average precision surely fell by more than `largest`.
+
+    Raises:
+        PipelineError: names the benchmarks and how to accept them.
+    """
+    fallen = []
+    for benchmark in compared.content["benchmarks"]:
+        for metric in benchmark["metrics"]:
+            paired = metric["paired"]
+            if metric["name"] == "map" and paired and paired["high"] < 0 and paired["mean"] < -largest:
+                fallen.append(f"{benchmark['benchmark']} {benchmark['setting']} {metric['before']:.4f} to {metric['after']:.4f}")
+    if fallen:
+        raise PipelineError(f"mAP fell by more than {largest:g}: {'; '.join(fallen)}; nothing was committed, accept with largest_drop: null")
+    return "No mean average precision fell by more than chance and the limit."
+
+
+def commit_message(done: Rebuilt, compared: Compared | None) -> str:
+    """Subject, what changed, and which run on which code made it."""
+    head = workspace.git(Path.cwd(), "rev-parse", "HEAD")
+    parts = [f"Rebuild: {counts(done.results)}", stage_markdown(done.results)]
+    parts += [compared.markdown.rstrip()] if compared else []
+    return "\n\n".join(parts) + f"\n\nFlow-Run: {flow_run.get_id()}\nCode-Revision: {head}\n{workspace.TRAILER}\n"
