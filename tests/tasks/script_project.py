@@ -23,6 +23,14 @@ if isinstance(value, float):
 Path("data").mkdir(exist_ok=True)
 Path("data", name).write_text("-".join(Path("data", each).read_text() for each in inputs) + str(value))
 """
+CHECK = """
+import sys, yaml
+names = {names}
+for file in sys.argv[2:] or ["params.yaml"]:
+    unknown = yaml.safe_load(open(file)).keys() - names
+    if unknown:
+        sys.exit(f"error: {{file}}: {{unknown}}: unknown")
+"""
 NEEDS: dict[str, list[str]] = {"left": [], "right": [], "join": ["left", "right"], "tail": ["join"], "alone": []}
 ORDER = tuple(NEEDS)
 
@@ -34,7 +42,8 @@ class ScriptProject:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stage.py").write_text(STAGE, encoding="utf-8")
-        (folder / ".gitignore").write_text("/data/\n/runs.log\n", encoding="utf-8")
+        (folder / "cli.py").write_text(CHECK.format(names=set(NEEDS)), encoding="utf-8")
+        (folder / ".gitignore").write_text("/data/\n/runs.log\n*.pid\n__pycache__/\n", encoding="utf-8")
         stages = {
             name: {
                 "cmd": f"{sys.executable} stage.py {' '.join([name, *needs])}",

@@ -1,0 +1,122 @@
+"""A real Prefect server and worker on loopback, with a home of their own, for tests of deployments."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class PrefectStack:
+    """Server and worker of one checkout; both can be killed and started again."""
+
+    def __init__(self, home: Path, checkout: Path) -> None:
+        self.home, self.checkout = home, checkout
+        home.mkdir()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.server: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RETRIEVAL_", "PREFECT_"))}
+        own = {
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return kept | own
+
+    def _start(self, log: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self.home / log).open("ab") as stream:
+            return subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=self.checkout,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    def start_server(self) -> None:
+        self.server = self._start("server.log", "prefect", "server", "start", "--port", str(self.port), "--no-ui")
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{self.port}/api/health", timeout=5).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            assert self.server.poll() is None, (self.home / "server.log").read_text(encoding="utf-8")[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def start_worker(self) -> None:
+        self.worker = self._start("worker.log", "prefect", "worker", "start", "--pool", "gpu-box", "--name", f"worker-{time.monotonic_ns()}")
+
+    def retrieval(self, *arguments: str) -> str:
+        """Run the `retrieval` command to a good end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", *arguments], cwd=self.checkout, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def ask(self, method: str, path: str, **body: Any) -> Any:
+        response = httpx.request(method, f"http://127.0.0.1:{self.port}/api{path}", json=body or None, timeout=30)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def trigger(self, deployment: str, **parameters: Any) -> str:
+        """Start a run of a deployment ('nightly/nightly'); returns its id."""
+        found = self.ask("GET", f"/deployments/name/{deployment}")
+        run = self.ask("POST", f"/deployments/{found['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED"})
+        return str(run["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("GET", f"/flow_runs/{run}")["state"]
+        return found
+
+    def wait(self, run: str, seconds: float = 240, *types: str) -> dict[str, Any]:
+        """The run's state once it has ended, or is of one of the types."""
+        deadline = time.monotonic() + seconds
+        while (state := self.state(run))["type"] not in (types or ENDED):
+            if time.monotonic() > deadline:
+                logs = (self.home / "worker.log").read_text(encoding="utf-8")[-4000:]
+                raise AssertionError(f"run is {state['name']} ({state['message']}) after {seconds} s\n{logs}")
+            time.sleep(0.2)
+        return state
+
+    def task_states(self, run: str) -> dict[str, str]:
+        """State names of a run's tasks by their names."""
+        time.sleep(1.5)  # the server files task runs from a queue
+        found = self.ask("POST", "/task_runs/filter", flow_runs={"id": {"any_": [run]}}, limit=200)
+        return {task["name"]: task["state"]["name"] for task in found}
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        """A run's artifacts by key."""
+        found = self.ask("POST", "/artifacts/filter", flow_runs={"id": {"any_": [run]}}, limit=200)
+        return {artifact["key"]: artifact for artifact in found}
+
+    def stop(self) -> None:
+        for process in (self.worker, self.server):
+            if process is not None and process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()

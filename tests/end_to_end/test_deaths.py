@@ -1,0 +1,119 @@
+"""Deaths in the middle of a stage, under a real server and worker: the next run finishes, nothing stays locked, nothing computes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import PROJECT
+from tests.end_to_end.prefect_stack import PrefectStack
+from tests.tasks.script_project import ScriptProject
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deaths")]
+
+
+class Site:
+    """A project of scripts with flows, on a server and a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = ScriptProject(folder / "checkout")
+        self.folder = self.project.folder
+        for name in ("flows", "tasks"):
+            shutil.copytree(PROJECT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("prefect.yaml", "prefect.toml"):
+            shutil.copy(PROJECT / name, self.folder / name)
+        self.stack = PrefectStack(folder / "prefect", self.folder)
+
+    def stage_pid(self) -> int:
+        """The process of the stage left, once it runs."""
+        file = self.folder / "left.pid"
+        deadline = time.monotonic() + 90
+        while not (file.exists() and file.read_text(encoding="utf-8")):
+            assert time.monotonic() < deadline, (self.stack.home / "worker.log").read_text(encoding="utf-8")[-3000:]
+            time.sleep(0.05)
+        pid = int(file.read_text(encoding="utf-8"))
+        file.unlink()
+        return pid
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    found = Site(tmp_path_factory.mktemp("site"))
+    try:
+        found.stack.start_server()
+        command = [sys.executable, "-c", "from flows.launching import run_setup; run_setup()"]
+        done = subprocess.run(command, cwd=found.folder, env=found.stack.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.stack.start_worker()
+        yield found
+    finally:
+        found.stack.stop()
+
+
+def flow_process(stage: int) -> psutil.Process:
+    """The process of the flow: the nearest ancestor of the stage above its supervisor."""
+    supervisor = next(process for process in psutil.Process(stage).parents() if any("supervisor.py" in part for part in process.cmdline()))
+    parent = supervisor.parent()
+    assert parent is not None
+    return parent
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("victim", ["stage", "flow", "worker", "server"])
+def test_after_any_death_the_next_run_finishes(site: Site, victim: str) -> None:
+    site.project.set(left=60.0, right=victim)
+    run = site.stack.trigger("rebuild/rebuild")
+    stage = site.stage_pid()
+    flow = flow_process(stage)
+    if victim in ("stage", "flow"):
+        os.kill(stage if victim == "stage" else flow.pid, signal.SIGKILL)
+    if victim == "worker":
+        assert site.stack.worker is not None
+        site.stack.worker.kill()
+        site.stack.worker.wait()
+    if victim == "server":
+        assert site.stack.server is not None
+        os.killpg(site.stack.server.pid, signal.SIGKILL)
+        site.stack.server.wait()
+        assert not gone(stage, 3), "a server that is away does not stop the work"
+        site.stack.start_server()
+        flow.terminate()
+    assert gone(stage), "the stage computes on"
+    assert gone(flow.pid, 60), "the flow runs on"
+    if victim == "worker":
+        site.stack.start_worker()
+    site.project.set(left=3)
+    state = site.stack.wait(site.stack.trigger("rebuild/rebuild"), 300)
+    assert state["name"] == "Completed", state
+    assert (site.folder / "data/tail").read_text(encoding="utf-8") == f"3-{victim}11"
+    assert site.stack.state(run)["type"] in ("FAILED", "CRASHED", "RUNNING")
+    if victim == "stage":
+        assert "left failed" in site.stack.state(run)["message"]
+
+
+def test_a_cancelled_run_ends_within_ten_seconds(site: Site) -> None:
+    site.project.set(left=60.0, right=5)
+    run = site.stack.trigger("rebuild/rebuild")
+    stage = site.stage_pid()
+    flow = flow_process(stage)
+    began = time.monotonic()
+    site.stack.ask("POST", f"/flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"}, force=True)
+    assert gone(stage), "the stage computes on"
+    assert gone(flow.pid), "the flow runs on"
+    assert time.monotonic() - began < 10
+    assert site.stack.wait(run, 60)["type"] == "CANCELLED"
