@@ -134,12 +134,12 @@ def networks() -> None:
 @app.command()
 def settings() -> None:
     """Show the settings of this place: RETRIEVAL_* variables and .env."""
-    from pipeline.contracts.settings import Settings
     from pipeline.contracts.settings import settings as current
+    from tasks.settings import flow_settings
 
-    values = current()
-    for name, field in Settings.model_fields.items():
-        typer.echo(f"RETRIEVAL_{name.upper()}={getattr(values, name)}    # {field.description}")
+    for values in (current(), flow_settings()):
+        for name, field in type(values).model_fields.items():
+            typer.echo(f"RETRIEVAL_{name.upper()}={getattr(values, name)}    # {field.description}")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.acquisition.params import dataset_from
 from pipeline.aggregation.params import METHODS, load_method
 from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import PARAMS_FILE, Section, load_section, read_section, validate
+from pipeline.contracts.parameters import PARAMS_FILE, UNSEEN, Section, load_section, read_section, validate
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.imaging.params import ResizeParameters
@@ -42,6 +42,7 @@ def check_parameters(file: Path | None = None) -> None:
         dataset_from(section, f"datasets.{name}", origin)
     for name, section in networks.items():
         validate(NetworkSource, section, f"networks.{name}", origin)
+    _refuse_unseen_names(file)
     for method, section in _mapping("aggregate", file).items():
         if method != "method":
             if method not in METHODS:
@@ -52,6 +53,13 @@ def check_parameters(file: Path | None = None) -> None:
         for field in ("dataset", "held_out", "distractors"):
             _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
     _known(load_section(NetworkChoice, "network", file).name, networks, f"{origin}: network.name", "networks")
+
+
+def _refuse_unseen_names(file: Path | None) -> None:
+    for place in NAMED:
+        for name in _mapping(place, file):
+            if name in UNSEEN:
+                raise ParameterError(f"{file or PARAMS_FILE}: {place}.{name}: DVC's run cache does not see this name; choose another")
 
 
 def _mapping(path: str, file: Path | None) -> dict[str, object]:

@@ -11,10 +11,21 @@ from pipeline.contracts.errors import ParameterError
 PARAMS_FILE = Path("params.yaml")
 
 
+UNSEEN = ("size", "nfiles")
+"""Names that DVC leaves out wherever it tells one run from another: it would restore the results of another value."""
+
+
 class Section(BaseModel):
-    """A section of params.yaml: frozen, strict about types, closed to unknown keys."""
+    """A section of params.yaml: frozen, strict about types, closed to unknown keys, no field of a name that DVC does not see."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        unseen = [name for name in UNSEEN if name in cls.model_fields]
+        if unseen:
+            raise TypeError(f"{cls.__name__}.{unseen[0]}: DVC's run cache does not see parameters of this name; choose another")
 
 
 SectionT = TypeVar("SectionT", bound=Section)

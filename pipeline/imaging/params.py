@@ -14,8 +14,8 @@ QueryCrop = Literal["image", "image_own_size", "activations", "none"]
 class ResizeParameters(Section):
     """How images are brought to the size that the network sees."""
 
-    rule: ResizeRule = Field("longest_side", description="what `size` is the measure of; for `area`, size² pixels")
-    size: int = Field(1024, ge=16, le=16384, description="pixels")
+    rule: ResizeRule = Field("longest_side", description="what `pixels` is the measure of; for `area`, the side of a square")
+    pixels: int = Field(1024, ge=16, le=16384)
     enlarge: bool = Field(False, description="whether smaller images are enlarged")
     filter: ResizeFilter = Field("pillow_bicubic", description="library and filter; all are antialiased")
     encoding: Literal["png", "jpeg"] = Field("png", description="png is lossless")

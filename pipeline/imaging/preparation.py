@@ -47,7 +47,7 @@ def _stored(photograph: Photograph, image: Image.Image, parameters: ResizeParame
 
     `image` scales the crop by the full image's ratio, as paper 3 does; `image_own_size` brings the crop itself to the target size.
     """
-    rule = (parameters.rule, parameters.size, parameters.enlarge)
+    rule = (parameters.rule, parameters.pixels, parameters.enlarge)
     factor = resize_factor(image.width, image.height, *rule)
     size = target_size(image.width, image.height, *rule)
     box = _wanted_box(photograph, parameters, image.width, image.height, factor)

@@ -18,7 +18,7 @@ from tests.acquisition.archives import rar, tar, zipped
 from tests.loopback import LoopbackServer
 from tests.pictures import encoded
 
-RESIZE = {"rule": "longest_side", "size": 64, "minimum_side": 8}
+RESIZE = {"rule": "longest_side", "pixels": 64, "minimum_side": 8}
 
 
 def serve(server: LoopbackServer, source: str, contents: dict[str, bytes], **section: object) -> None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import load_section, read_section
+from pipeline.contracts.parameters import Section, load_section, read_section
 from pipeline.contracts.settings import settings
 from pipeline.imaging.params import ResizeParameters
 from pipeline.whole import check_parameters
@@ -20,10 +20,10 @@ def test_the_projects_own_file_is_right() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("resize.sise", 3, "resize.sise: unknown parameter; allowed: .*size"),
-        ("resize.size", "big", "resize.size: input should be a valid integer, got 'big'"),
-        ("resize.size", -1, "resize.size: input should be greater than or equal to 16, got -1"),
-        ("resize.size", 3.5, "resize.size: input should be a valid integer"),
+        ("resize.pixel", 3, "resize.pixel: unknown parameter; allowed: .*pixels"),
+        ("resize.pixels", "big", "resize.pixels: input should be a valid integer, got 'big'"),
+        ("resize.pixels", -1, "resize.pixels: input should be greater than or equal to 16, got -1"),
+        ("resize.pixels", 3.5, "resize.pixels: input should be a valid integer"),
         ("resize.enlarge", "yes", "resize.enlarge: input should be a valid boolean"),
         ("resize.rule", "width", "resize.rule: .*'longest_side'.*got 'width'"),
         ("extract.scales", [0.5, 0.5], "extract.scales: expected distinct factors"),
@@ -76,3 +76,8 @@ def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.
     monkeypatch.setenv("RETRIEVAL_DEVICE", "gpu")
     with pytest.raises(ParameterError, match="RETRIEVAL_DEVICE"):
         settings()
+
+
+def test_names_that_dvc_does_not_see_cannot_be_parameters() -> None:
+    with pytest.raises(TypeError, match=r"Codebook\.size: DVC's run cache does not see"):
+        type("Codebook", (Section,), {"__annotations__": {"size": int}, "size": 8})

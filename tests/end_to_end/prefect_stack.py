@@ -76,7 +76,12 @@ class PrefectStack:
         return done.stdout + done.stderr
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        response = httpx.request(method, f"http://127.0.0.1:{self.port}/api{path}", json=body or None, timeout=30)
+        """Ask the API; a database that is busy answers 503, and is asked again as Prefect's own client does."""
+        for _ in range(20):
+            response = httpx.request(method, f"http://127.0.0.1:{self.port}/api{path}", json=body or None, timeout=30)
+            if response.status_code != 503:
+                break
+            time.sleep(0.5)
         response.raise_for_status()
         return response.json() if response.content else None
 

@@ -13,7 +13,7 @@ from tests.conftest import PROJECT
 
 SMALL: dict[str, Any] = {
     "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 1},
-    "resize.size": 256,
+    "resize.pixels": 256,
     "extract.shard_mib": 1,
     "aggregate.rmac.regional_dimensions": 16,
     "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},
@@ -21,17 +21,23 @@ SMALL: dict[str, Any] = {
 
 
 class Project:
-    """The copy; its commands run with a PATH that knows no environment."""
+    """The copy; its commands run with a PATH that knows no environment.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        flows: copy what orchestration needs, too.
+    """
+
+    def __init__(self, folder: Path, *, flows: bool = False) -> None:
         self.folder = folder
         folder.mkdir()
-        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        files = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", *(("cli.py", "prefect.yaml", "prefect.toml") if flows else ()))
+        for name in files:
             shutil.copy(PROJECT / name, folder / name)
-        shutil.copytree(PROJECT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pipeline", *(("flows", "tasks") if flows else ())):
+            shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / ".dvc").mkdir()
         shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
         for path, value in SMALL.items():
             self.change(path, value)
 
@@ -53,6 +59,9 @@ class Project:
         for key in parents:
             section = section[key]
         section[last] = value
+        self.write_params(content)
+
+    def write_params(self, content: dict[str, Any]) -> None:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
@@ -75,6 +84,16 @@ class Project:
         output, _ = process.communicate(timeout=400)
         assert process.returncode == 0, output
         return output
+
+    def git(self, *arguments: str) -> str:
+        """Run git and return what it printed."""
+        done = subprocess.run(["git", *arguments], cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def commit_all(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", message)
 
     def repro(self) -> set[str]:
         """`dvc repro`; returns the stages that ran."""

@@ -19,7 +19,7 @@ from tests.pictures import encoded, pixels
 PARAMS: dict[str, Any] = {
     "datasets": {"mine": {"source": "folder", "path": "in"}},
     "networks": {"net": {"architecture": "efficientnet_lite0", "weights": "package", "sha256": "0" * 64}},
-    "resize": {"size": 640},
+    "resize": {"pixels": 640},
 }
 
 
@@ -59,7 +59,7 @@ def prepared(**changes: Any) -> subprocess.CompletedProcess[str]:
 def test_unknown_parameters_and_wrong_types(images: Path) -> None:
     refused(run("pipeline.acquisition", "mine", datasets={"mine": {"source": "folder", "pth": "in"}}), "datasets.mine.pth: unknown parameter", "data")
     refused(run("pipeline.acquisition", "other"), "datasets.other is missing; there is: mine", "data")
-    refused(prepared(resize={"size": "640"}), "resize.size: input should be a valid integer", "data/images")
+    refused(prepared(resize={"pixels": "640"}), "resize.pixels: input should be a valid integer", "data/images")
 
 
 def test_a_missing_folder_and_an_empty_one(workplace: Path) -> None:

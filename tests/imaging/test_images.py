@@ -141,7 +141,7 @@ def query(box: tuple[float, float, float, float] | None, role: str = "query") ->
 
 def test_query_crops_follow_the_named_convention() -> None:
     box = (8.0, 16.0, 40.0, 48.0)
-    size = {"rule": "longest_side", "size": 48, "minimum_side": 4}
+    size = {"rule": "longest_side", "pixels": 48, "minimum_side": 4}
     sizes = {}
     for crop in ("image", "image_own_size", "activations", "none"):
         row, image = prepare(query(box), ResizeParameters.model_validate({**size, "query_crop": crop}))
@@ -163,7 +163,7 @@ def test_a_cropped_query_shows_what_is_in_its_box() -> None:
 
 
 def test_context_widens_the_box_by_pixels_of_the_resized_image() -> None:
-    parameters = ResizeParameters(size=48, minimum_side=4, query_context=5.0)
+    parameters = ResizeParameters(pixels=48, minimum_side=4, query_context=5.0)
     _, image = prepare(query((20.0, 20.0, 40.0, 40.0)), parameters)
     assert image is not None
     assert (image.width, image.height) == (20, 20)
@@ -184,7 +184,7 @@ def test_only_queries_are_cropped() -> None:
     ],
 )
 def test_what_cannot_be_used_becomes_a_row_that_says_why(photograph: Photograph, reason: str) -> None:
-    row, image = prepare(photograph, ResizeParameters(size=640))
+    row, image = prepare(photograph, ResizeParameters(pixels=640))
     assert image is None
     assert row.status.startswith("unreadable: ")
     import re

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from pipeline.contracts.errors import ParameterError, PipelineError
+from pipeline.contracts.parameters import UNSEEN
 from tasks.planning import Plan, Verdict, make_plan
 from tasks.stage_graph import apply_overrides, open_graph
 from tests.tasks.script_project import ORDER, ScriptProject
@@ -97,3 +98,14 @@ def test_overrides_keep_comments_and_refuse_unknown_paths(project: ScriptProject
     assert file.read_text(encoding="utf-8") == "section:\n  value: 2  # why\n"
     with pytest.raises(ParameterError, match="sektion"):
         apply_overrides(project.folder, ["sektion.value=2"])
+
+
+def test_the_names_that_dvc_leaves_out_are_those_that_parameters_refuse(project: ScriptProject) -> None:
+    """With such a name DVC restores the result of another value: the reason of contracts.parameters.UNSEEN."""
+    for name in ("size", "nfiles", "pixels"):
+        project.set(left={name: 1})
+        project.dvc("repro", "left")
+        project.runs()
+        project.set(left={name: 2})
+        project.dvc("repro", "left")
+        assert (project.runs() == []) is (name in UNSEEN), name

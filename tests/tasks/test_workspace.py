@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.contracts.errors import PipelineError
 from tasks.workspace import (
+    TRAILER,
     BusyError,
     checkout_lock,
     commit_results,
@@ -92,6 +93,20 @@ def test_local_work_is_never_touched(checkout: Path) -> None:
     with pytest.raises(PipelineError, match="1 local commits and 1 new ones upstream"):
         update_checkout(checkout)
     assert (checkout / "stage.py").read_text(encoding="utf-8") == "my work"
+
+
+def test_unpushed_results_of_runs_give_way_to_news(checkout: Path) -> None:
+    """A nightly commit whose push was refused, and results that no run committed, do not block the next update."""
+    other_commit(checkout)
+    (checkout / "reports").mkdir()
+    (checkout / "reports/a.json").write_text("1", encoding="utf-8")
+    commit_results(checkout, f"Nightly\n\n{TRAILER}")
+    unpushed = git(checkout, "rev-parse", "HEAD")
+    (checkout / "reports/a.json").write_text("2", encoding="utf-8")
+    assert update_checkout(checkout).endswith("1 new commits")
+    assert git(checkout, "log", "-1", "--format=%s") == "News"
+    assert git(checkout, "for-each-ref", "--format=%(objectname)", "refs/unpushed") == unpushed
+    assert git(checkout, "status", "--porcelain", "--untracked-files=no") == ""
 
 
 def test_results_are_committed_and_nothing_else(checkout: Path) -> None:

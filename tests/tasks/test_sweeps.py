@@ -1,0 +1,104 @@
+"""Grids: their cells, what they set, what is refused, and the table of measured beside published."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.contracts.errors import ParameterError
+from pipeline.whole import check_parameters
+from tasks.experiments import check_overrides
+from tasks.stage_graph import apply_overrides
+from tasks.sweeps import Measured, cell_name, cells, load_sweep, numbers, read_parameters, table, write_tables
+from tests.conftest import PROJECT
+
+GRID: dict[str, Any] = {
+    "title": "A grid",
+    "axes": {
+        "pooling": {"MAC": {"aggregate.method": "mac"}, "R-MAC": {"aggregate.method": "rmac"}},
+        "whitening": {"none": {"aggregate.{aggregate.method}.whitening": "none"}, "PCA": {"aggregate.{aggregate.method}.whitening": "pca"}},
+    },
+    "cells": [
+        {"where": {"pooling": "R-MAC", "whitening": "PCA"}, "set": {"aggregate.rmac.regional_whitening": "none", "extract.scales": [1.0, 0.5]}}
+    ],
+    "published": [
+        {"where": {"pooling": "R-MAC"}, "benchmark": "gallery", "map": 0.6, "source": "one"},
+        {"where": {"pooling": "MAC"}, "benchmark": "oxford5k", "map": 0.5, "source": "two"},
+    ],
+}
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(GRID | changes), encoding="utf-8")
+    return path
+
+
+def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_path: Path) -> None:
+    found = {cell.title: cell.overrides for cell in cells(load_sweep(written(tmp_path)), read_parameters(PROJECT))}
+    assert found == {
+        "MAC, none": ["aggregate.method=mac", "aggregate.mac.whitening=none"],
+        "MAC, PCA": ["aggregate.method=mac", "aggregate.mac.whitening=pca"],
+        "R-MAC, none": ["aggregate.method=rmac", "aggregate.rmac.whitening=none"],
+        "R-MAC, PCA": [
+            "aggregate.method=rmac",
+            "aggregate.rmac.whitening=pca",
+            "aggregate.rmac.regional_whitening=none",
+            "extract.scales=[1.0,0.5]",
+        ],
+    }
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -> None:
+    chosen = cells(load_sweep(file), read_parameters(PROJECT))
+    assert len({cell_name(file.stem, cell, "") for cell in chosen}) == len(chosen) >= 2
+    assert len({tuple(cell.overrides) for cell in chosen}) == len(chosen)
+    for cell in chosen:
+        (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+        apply_overrides(tmp_path, cell.overrides)
+        check_parameters(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tittle": "x"}, "sweep.tittle: unknown parameter; allowed: axes, cells"),
+        ({"axes": {}}, "sweep.axes: "),
+        ({"cells": [{"where": {"pooling": "Max"}, "set": {}}]}, "where pooling: Max: there are only the labels of pooling: MAC, R-MAC"),
+        ({"published": [{"where": {"network": "x"}, "benchmark": "b", "map": 0.5, "source": "s"}]}, "there are only the axes: pooling, whitening"),
+    ],
+)
+def test_a_wrong_grid_is_refused_by_path(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=r"grid\.yaml") as caught:
+        load_sweep(written(tmp_path, **changes))
+    assert message in str(caught.value)
+
+
+def test_wrong_overrides_are_refused_before_anything_runs() -> None:
+    with pytest.raises(ParameterError, match=r"search\.top_k"):
+        check_overrides(PROJECT, [["search.top_k=5"], ["search.top_k=0"]])
+    with pytest.raises(ParameterError, match="no_such"):
+        check_overrides(PROJECT, [["search.no_such=5"]])
+
+
+def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
+    grid = load_sweep(written(tmp_path))
+    chosen = cells(grid, read_parameters(PROJECT))
+    measured = numbers({"gallery": {"database": {"map": 0.25, "precision_at_1": 0.5}, "with_distractors": {"hard": {"map": 0.125}}, "queries": 3}})
+    assert set(measured) == {("gallery", "database"), ("gallery", "with_distractors/hard")}
+    rows = table(grid, [Measured(chosen[0], "a", "ran", measured), Measured(chosen[3], "b", "ran", measured), Measured(chosen[2], "c", "failed: x")])
+    assert [(row["pooling"], row["benchmark"], row["database"], row["mAP"], row["published"], row["state"]) for row in rows] == [
+        ("MAC", "gallery", "database", "0.2500", "", "ran"),
+        ("MAC", "gallery", "with_distractors/hard", "0.1250", "", "ran"),
+        ("MAC", "oxford5k", "", "", "0.5", "not measured"),
+        ("R-MAC", "gallery", "database", "0.2500", "0.6", "ran"),
+        ("R-MAC", "gallery", "with_distractors/hard", "0.1250", "", "ran"),
+        ("R-MAC", "", "", "", "", "failed: x"),
+        ("R-MAC", "gallery", "", "", "0.6", "not measured"),
+    ]
+    text = write_tables(tmp_path, "grid", grid.title, rows)
+    assert text.splitlines()[0] == "# A grid"
+    assert text.count("\n| ") == len(rows) + 2, "with headings and a rule"
+    assert (tmp_path / "grid.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
