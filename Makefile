@@ -21,6 +21,7 @@ bench: setup
 	$(BIN)/python -m bench.extraction
 	$(BIN)/python -m bench.storage
 	$(BIN)/python -m bench.evaluation
+	$(BIN)/python -m bench.orchestration
 
 setup: .venv/.installed
 

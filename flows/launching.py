@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts.errors import PipelineError
-from tasks.planning import make_plan
+from tasks.execution import BEGUN, Execution
 from tasks.temporary_server import TemporaryServer
+from tasks.workspace import checkout_lock
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -26,20 +27,38 @@ def has_server() -> bool:
 
 
 def run_rebuild(root: Path, targets: list[str], overrides: list[str], *, force: bool, keep_going: bool, wait: bool) -> None:
-    """Run the flow rebuild; without a server to show it on, nothing is started where nothing is to do.
+    """Run the flow rebuild, its first stages while Prefect starts; without a server to show it on, nothing is started where nothing is to do.
 
     Raises:
         RunFailedError: a stage failed; the last lines name it, its reason, and what is missing now.
     """
+    if overrides:
+        _rebuild(None, targets, overrides, force=force, keep_going=keep_going, wait=wait)
+        return
+    with checkout_lock(root, wait=wait):
+        execution = Execution(root, targets, force=force, keep_going=keep_going)
+        try:
+            if execution.plan.up_to_date and not has_server():
+                print(f"{len(execution.plan.stages)} stages, all up to date.")
+                return
+            execution.begin()
+            _rebuild(execution, targets, [], force=force, keep_going=keep_going, wait=wait)
+        finally:
+            execution.stop()
+
+
+def _rebuild(execution: Execution | None, targets: list[str], overrides: list[str], *, force: bool, keep_going: bool, wait: bool) -> None:
     temporary = None if has_server() else TemporaryServer()
-    if temporary is not None:
-        if not force and not overrides and (plan := make_plan(root, targets)).up_to_date:
-            print(f"{len(plan.stages)} stages, all up to date.")
-            return
-        temporary.wait()
     from flows.rebuild import rebuild
 
-    _require_success(rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True))
+    if temporary is not None:
+        temporary.wait()
+    begun = BEGUN.set(execution)
+    try:
+        state = rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True)
+    finally:
+        BEGUN.reset(begun)
+    _require_success(state)
 
 
 def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:

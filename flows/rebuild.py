@@ -12,13 +12,10 @@ from prefect.states import Cancelled, Completed, Failed
 
 from pipeline.contracts.errors import PipelineError
 from tasks.comparison import metrics_markdown
-from tasks.planning import PlannedStage, make_plan
-from tasks.processes import Processes
+from tasks.execution import BEGUN, Execution, StageFeed
 from tasks.publication import publish_run
-from tasks.settings import flow_settings
-from tasks.stages import StageResult, StageState, reproduce
+from tasks.stages import StageResult, StageState
 from tasks.summary import counts, failure
-from tasks.walk import Report, Walk
 from tasks.worker_watch import end_with_worker
 from tasks.workspace import check_parameters, checkout_lock, save_experiment, set_parameters
 
@@ -56,7 +53,10 @@ def rebuild(
     root = Path.cwd()
     try:
         with checkout_lock(root, wait=wait):
-            set_parameters(root, overrides) if overrides else check_parameters(root)
+            if overrides:
+                set_parameters(root, overrides)
+            elif BEGUN.get() is None:
+                check_parameters(root)
             done = rebuild_checkout(root, targets or [], force=force, keep_going=keep_going)
             experiment = save_experiment(root, overrides) if overrides and not done.failure else ""
             publish_run(root, done.results, metrics_markdown(root))
@@ -68,41 +68,35 @@ def rebuild(
 
 
 def rebuild_checkout(root: Path, targets: list[str], *, force: bool = False, keep_going: bool = True) -> Rebuilt:
-    """Plan and walk inside the present flow run; the caller holds the checkout's lock."""
+    """Carry out a plan inside the present flow run, or show the one that was begun before it; the caller holds the checkout's lock."""
     began = time.monotonic()
-    plan = make_plan(root, targets, force=force)
-    get_run_logger().info(plan.expectation)
-    processes = Processes(root)
+    execution = BEGUN.get()
+    if execution is None:
+        execution = Execution(root, targets, force=force, keep_going=keep_going)
+        execution.begin()
+    get_run_logger().info(execution.plan.expectation)
     futures: list[PrefectFuture[State[None]]] = []
-
-    def start(planned: PlannedStage, report: Report) -> None:
-        futures.append(run_stage.with_options(task_run_name=planned.stage.name).submit(processes, planned, report, force))
-
-    def settle(result: StageResult) -> None:
-        futures.append(note_stage.with_options(task_run_name=result.stage.name).submit(result))
-
     try:
-        results = Walk(plan, start, settle, parallel=flow_settings().stages_at_once, keep_going=keep_going).run()
+        for event in execution.events():
+            if isinstance(event, StageFeed):
+                futures.append(run_stage.with_options(task_run_name=event.planned.stage.name).submit(event))
+            else:
+                futures.append(note_stage.with_options(task_run_name=event.stage.name).submit(event))
         for future in futures:
             future.wait()
     finally:
-        processes.stop()
-    return Rebuilt(results, time.monotonic() - began)
+        execution.stop()
+    return Rebuilt(execution.results, time.monotonic() - began)
 
 
 @task(name="stage", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(processes: Processes, planned: PlannedStage, report: Report, force: bool) -> State[None]:
-    """Run one stage through DVC, its lines in the task's log."""
-    logger, settings = get_run_logger(), flow_settings()
-    logger.info("Because of: %s", "; ".join(planned.reasons))
-    result = StageResult(planned.stage, StageState.FAILED, reason="the run was stopped")
-    try:
-        result = reproduce(processes, planned, logger.info, force=force, retries=settings.stage_retries, delay=settings.stage_retry_delay)
-    except OSError as error:
-        result = StageResult(planned.stage, StageState.FAILED, reason=str(error))
-    finally:
-        report(result)
-    return as_state(result)
+def run_stage(feed: StageFeed) -> State[None]:
+    """Show a stage that runs, its lines in the task's log."""
+    logger = get_run_logger()
+    logger.info("Because of: %s", "; ".join(feed.planned.reasons))
+    for line in feed.lines():
+        logger.info(line)
+    return as_state(feed.result)
 
 
 @task(name="stage", cache_policy=NO_CACHE, persist_result=False)

@@ -30,15 +30,15 @@ class Processes:
         self.root = root
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def run(self, command: Sequence[str], log: Callable[[str], None] | None = None, environment: Mapping[str, str] | None = None) -> Finished:
         """Run a command in the project's folder to its end; its lines go to `log`, `environment` is added to this process's own."""
         with self._lock:
-            if self._stopped:
+            if self._stopped.is_set():
                 return Finished(130, ("stopped before it began",))
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SUPERVISOR), *command],
+                _supervised(command),
                 cwd=self.root,
                 env=os.environ | dict(environment or {}),
                 stdin=subprocess.PIPE,
@@ -62,12 +62,20 @@ class Processes:
                 self._running.discard(process)
             _release(process)
 
+    def pause(self, seconds: float) -> bool:
+        """Wait; False where `stop` ended the wait."""
+        return not self._stopped.wait(seconds)
+
     def stop(self) -> None:
         """End every command that is still running, and start no other."""
         with self._lock:
-            self._stopped = True
+            self._stopped.set()
             for process in self._running:
                 _release(process)
+
+
+def _supervised(command: Sequence[str]) -> list[str]:
+    return [sys.executable, "-I", "-S", str(SUPERVISOR), *command]
 
 
 def _release(process: "subprocess.Popen[str]") -> None:
@@ -83,8 +91,16 @@ def run_checked(root: Path, *command: str) -> str:
         PipelineError: it failed; with its last line.
     """
     environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | os.environ
-    done = subprocess.run(command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+    held, ours = os.pipe()  # the supervisor sees its end close when this process is gone
+    try:
+        process = subprocess.Popen(
+            _supervised(command), cwd=root, env=environment, stdin=held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
+        os.close(held)
+        output, errors = process.communicate()
+    finally:
+        os.close(ours)
+    if process.returncode:
+        said = (errors.strip() or output.strip() or f"exit status {process.returncode}").splitlines()
         raise PipelineError(f"`{' '.join(command)}` failed: {said[-1]}")
-    return done.stdout
+    return output

@@ -1,7 +1,6 @@
 """Running one stage through DVC, and telling from DVC's lines what became of it."""
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.contracts.run_record import RunRecord
+from tasks.dvc_processes import DvcProcesses
 from tasks.planning import PlannedStage
-from tasks.processes import Finished, Processes
+from tasks.processes import Finished
 from tasks.records import latest, remember
 from tasks.stage_graph import Stage
 
@@ -48,7 +48,7 @@ class StageResult:
     record: RunRecord | None = None
 
 
-def reproduce(processes: Processes, planned: PlannedStage, log: Callable[[str], None], *, force: bool, retries: int, delay: float) -> StageResult:
+def reproduce(processes: DvcProcesses, planned: PlannedStage, log: Callable[[str], None], *, force: bool, retries: int, delay: float) -> StageResult:
     """Run `dvc repro` on one stage alone.
 
     A stage that failed because a server did not answer is tried again; one whose files another DVC process holds waits for it.
@@ -71,7 +71,8 @@ def reproduce(processes: Processes, planned: PlannedStage, log: Callable[[str], 
             log(f"{planned.stage.name}: {last_reason(done)}; retry {tries} of {retries} in {pause:.0f} s.")
         else:
             break
-        time.sleep(pause)
+        if not processes.pause(pause):
+            break
     return _result(processes.root, planned.stage, done, time.monotonic() - began)
 
 
@@ -86,7 +87,7 @@ def only_telling(log: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _command(name: str, force: bool) -> list[str]:
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
+    return ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
 
 
 def _result(root: Path, stage: Stage, done: Finished, seconds: float) -> StageResult:

@@ -5,6 +5,7 @@ once, beside the planning. It keeps its runs in Prefect's own database, so that 
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tasks.processes import SUPERVISOR
 
 PATIENCE = 120.0
 """Seconds that the server may take to answer; the first start makes its database."""
+POLITE = ["nice", "-n", "5"] if shutil.which("nice") else []
+"""The stages, which run meanwhile, come first."""
 
 
 class TemporaryServer:
@@ -33,7 +36,7 @@ class TemporaryServer:
         serve = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self.port)]
         environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "DO_NOT_TRACK": "1"}
         self._process = subprocess.Popen(  # its standard input closes when this process ends, whatever ends it
-            [sys.executable, "-I", "-S", str(SUPERVISOR), sys.executable, "-m", *serve, "--log-level", "error", "--lifespan", "on"],
+            [sys.executable, "-I", "-S", str(SUPERVISOR), *POLITE, sys.executable, "-m", *serve, "--log-level", "error", "--lifespan", "on"],
             env=environment,
             cwd=Path.cwd(),
             start_new_session=True,

@@ -58,9 +58,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def flow_process(stage: int) -> psutil.Process:
-    """The process of the flow: the nearest ancestor of the stage above its supervisor."""
-    supervisor = next(process for process in psutil.Process(stage).parents() if any("supervisor.py" in part for part in process.cmdline()))
-    parent = supervisor.parent()
+    """The process of the flow: the one that asked for the process which forks for DVC's commands."""
+    loaded = [process for process in psutil.Process(stage).parents() if any("dvc_forks.py" in part for part in process.cmdline())]
+    parent = loaded[-1].parent()
     assert parent is not None
     return parent
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from tasks.dvc_processes import DvcProcesses
 from tasks.planning import PlannedStage, make_plan
-from tasks.processes import Processes
 from tasks.stages import StageResult, StageState, reproduce, state_of
 from tasks.summary import counts, failure, mermaid, stage_rows
 from tasks.walk import Report, Walk
@@ -26,7 +26,7 @@ def walk(
     parallel: int = 2,
     retries: int = 0,
 ) -> dict[str, StageResult]:
-    processes = Processes(project.folder)
+    processes = DvcProcesses(project.folder)
     lines: list[str] = []
 
     with ThreadPoolExecutor(parallel) as pool:
@@ -164,7 +164,7 @@ def test_another_dvc_process_costs_no_result(project: ScriptProject) -> None:
 
 def test_stopping_ends_every_process_of_a_stage(project: ScriptProject) -> None:
     project.set(left=600.0)
-    processes = Processes(project.folder)
+    processes = DvcProcesses(project.folder)
     planned = next(each for each in make_plan(project.folder).stages if each.stage.name == "left")
     results: list[StageResult] = []
     thread = threading.Thread(target=lambda: results.append(reproduce(processes, planned, lambda line: None, force=False, retries=5, delay=60)))
@@ -175,25 +175,43 @@ def test_stopping_ends_every_process_of_a_stage(project: ScriptProject) -> None:
     assert not thread.is_alive()
     assert results[0].state is StageState.FAILED
     assert not psutil.pid_exists(pid)
-    assert processes.run(["true"]).status != 0, "nothing starts after the stop"
+    assert processes.run(["version"]).status != 0, "nothing starts after the stop"
+
+
+def test_stopping_ends_the_wait_before_a_retry(project: ScriptProject) -> None:
+    project.set(left="unreachable")
+    processes = DvcProcesses(project.folder)
+    planned = next(each for each in make_plan(project.folder).stages if each.stage.name == "left")
+    lines: list[str] = []
+    results: list[StageResult] = []
+    thread = threading.Thread(target=lambda: results.append(reproduce(processes, planned, lines.append, force=False, retries=5, delay=600)))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not any("retry 1 of 5 in 600 s" in line for line in lines):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    processes.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert results[0].reason == "nobody answers"
 
 
 STARTER = """
 import sys
 from pathlib import Path
-from tasks.processes import Processes
-Processes(Path.cwd()).run([sys.executable, "-m", "dvc", "repro", "left"])
+from tasks.dvc_processes import DvcProcesses
+DvcProcesses(Path.cwd()).run(["repro", "left"])
 """
 
 
-@pytest.mark.parametrize("victim", ["starter", "dvc"])
+@pytest.mark.parametrize("victim", ["starter", "dvc", "loaded"])
 def test_no_stage_outlives_its_starter(project: ScriptProject, victim: str) -> None:
     project.set(left=600.0)
     starter = subprocess.Popen([sys.executable, "-c", STARTER], cwd=project.folder)
     pid = wait_for_pid(project)
     ancestors = psutil.Process(pid).parents()
-    dvc = next(process for process in ancestors if "dvc" in process.cmdline())
-    os.kill(starter.pid if victim == "starter" else dvc.pid, 9)
+    dvc, loaded = (process for process in ancestors if any("dvc_forks.py" in part for part in process.cmdline()))
+    os.kill({"starter": starter.pid, "dvc": dvc.pid, "loaded": loaded.pid}[victim], 9)
     starter.wait(10)
     deadline = time.monotonic() + 10
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
