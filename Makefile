@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: repro test lint bench setup lock
+.PHONY: repro test lint bench setup extra lock
 
 repro: setup
 	$(BIN)/retrieval repro
@@ -31,6 +31,9 @@ setup: .venv/.installed
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+extra: setup
+	$(UV) pip install --quiet --python $(BIN)/python "$(PACKAGE)"
 
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock

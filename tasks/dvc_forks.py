@@ -8,6 +8,7 @@ gone), all are ended.
 
 import array
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -54,6 +55,8 @@ def serve(asking: socket.socket) -> None:
 
 def load_dvc() -> None:
     """Import what `dvc repro` will use, by reading the graph once."""
+    for name in ("dvc.cli", "dvc.commands.repro"):
+        importlib.import_module(name)
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -185,14 +185,14 @@ def _saved_paths(root: Path) -> list[str]:
 
 
 def pull_data(root: Path) -> str:
-    """Fetch outputs and the run cache from the DVC remote and check out those of dvc.lock; what is not there yet will be computed."""
+    """Fetch outputs and the run cache from the DVC remote and check out those of dvc.lock; what it lacks will be computed.
+
+    Raises:
+        RemoteError: the remote cannot be reached or refuses.
+    """
     if not has_remote(root):
         return "no DVC remote is configured"
-    arguments = ("pull", "--run-cache", "--allow-missing", "--quiet")
-    try:
-        run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", *arguments)
-    except PipelineError as error:
-        return f"not everything was there: {error}"
+    _ask_remote(root, sys.executable, "-m", "dvc", "--wait-for-lock", "pull", "--run-cache", "--allow-missing", "--quiet")
     return "pulled"
 
 
