@@ -17,8 +17,10 @@ COLOURS = {
 
 
 def stage_rows(results: Sequence[StageResult]) -> list[dict[str, Any]]:
-    """One row per stage: state, seconds, rate, peak memory and bytes written; empty where nothing ran."""
-    return [_row(result) for result in results]
+    """One row per stage: state, seconds, rate, peak memory and bytes written; columns that no stage fills are left out."""
+    rows = [_row(result) for result in results]
+    filled = {heading for row in rows for heading, text in row.items() if text}
+    return [{heading: text for heading, text in row.items() if heading in filled} for row in rows]
 
 
 def _row(result: StageResult) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def stage_markdown(results: Sequence[StageResult]) -> str:
     shown = [row for row, result in zip(stage_rows(results), results, strict=True) if result.state is not StageState.UP_TO_DATE]
     if not shown:
         return "Every stage was up to date."
-    headings = [heading for heading in shown[0] if any(row[heading] for row in shown)]
+    headings = list(shown[0])
     lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
     return "\n".join(lines + ["| " + " | ".join(row[heading] for heading in headings) + " |" for row in shown])
 
@@ -48,7 +50,7 @@ def stage_markdown(results: Sequence[StageResult]) -> str:
 def mermaid(results: Sequence[StageResult]) -> str:
     """The graph as a Mermaid flowchart, every stage coloured by its state."""
     names = {result.stage.name: f"s{index}" for index, result in enumerate(results)}
-    lines = ["graph LR"]
+    lines = ["graph TB"]
     for result in results:
         text = f"{result.stage.name}<br/>{result.state}" + (f", {result.seconds:.1f} s" if result.seconds else "")
         lines.append(f'  {names[result.stage.name]}["{text}"]:::{result.state}')

@@ -239,7 +239,7 @@ def test_a_run_is_shown_by_stage_and_as_a_picture(project: ScriptProject) -> Non
     assert float(rows["right"]["seconds"]) > 0
     picture = mermaid(results).splitlines()
     numbers = {result.stage.name: f"s{index}" for index, result in enumerate(results)}
-    assert picture[0] == "graph LR"
+    assert picture[0] == "graph TB"
     assert f"  {numbers['left']} --> {numbers['join']}" in picture
     assert any(line.endswith(":::Blocked") for line in picture)
     assert sum("classDef" in line for line in picture) == 5
