@@ -1,6 +1,7 @@
 """Starting the flows from the command line: on the configured Prefect server, or on one that lives as long as the run."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,9 @@ def _rebuild(execution: Execution | None, targets: list[str], overrides: list[st
         temporary.wait()
     begun = BEGUN.set(execution)
     try:
-        state = rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True)
+        _show(lambda: rebuild(targets=targets, overrides=overrides, force=force, keep_going=keep_going, wait=wait, return_state=True))
     finally:
         BEGUN.reset(begun)
-    _require_success(state)
 
 
 def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:
@@ -71,7 +71,7 @@ def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:
         TemporaryServer().wait()
     from flows.sweep import sweep
 
-    _require_success(sweep(file=file, keep_going=keep_going, wait=wait, return_state=True))
+    _show(lambda: sweep(file=file, keep_going=keep_going, wait=wait, return_state=True))
 
 
 def run_setup() -> None:
@@ -84,9 +84,16 @@ def run_setup() -> None:
         raise RunFailedError("no Prefect server is configured; set PREFECT_API_URL, for instance to http://127.0.0.1:4200/api")
     from flows.setup import setup
 
-    _require_success(setup(return_state=True))
+    _show(lambda: setup(return_state=True))
 
 
-def _require_success(state: "State[Any]") -> None:
+def _show(run: "Callable[[], State[Any]]") -> None:
+    """Run a flow; what goes wrong becomes one message."""
+    try:
+        state = run()
+    except RuntimeError as error:
+        if not str(error).startswith("Failed to reach API"):
+            raise
+        raise RunFailedError(f"Prefect's server does not answer ({error}); start it, or leave PREFECT_API_URL unset") from None
     if not state.is_completed():
         raise RunFailedError(state.message or state.name or "the run did not end well")

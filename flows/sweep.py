@@ -1,6 +1,7 @@
 """The flow sweep: a grid of overrides run as DVC experiments, and one table of measured beside published numbers."""
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
@@ -13,7 +14,7 @@ from tasks.experiments import check_overrides, find_experiment, metrics_of, remo
 from tasks.processes import Processes
 from tasks.publication import publish_markdown, store_artifact
 from tasks.stages import last_reason, only_telling
-from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, load_sweep, numbers, read_parameters, table, write_tables
+from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, evaluated, load_sweep, numbers, read_parameters, table, write_tables
 from tasks.worker_watch import end_with_worker
 from tasks.workspace import checkout_lock
 
@@ -55,7 +56,7 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
     try:
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
-            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, state), grid.targets))
+            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid.targets))
             write_tables(root / TABLES, name, grid.title, table(grid, results))
             if results[-1].state.startswith("failed") and not keep_going:
                 break
@@ -75,4 +76,10 @@ def run_cell(processes: Processes, cell: Cell, experiment: str, targets: list[st
         commit, state = find_experiment(processes.root, experiment), "ran"
         if done.status or commit is None:
             return Measured(cell, experiment, f"failed: {last_reason(done)}")
-    return Measured(cell, experiment, state, numbers(metrics_of(processes.root, commit)))
+    return Measured(cell, experiment, state, numbers(_measured(processes.root, commit, targets)))
+
+
+def _measured(root: Path, commit: str, targets: list[str]) -> dict[str, dict[str, Any]]:
+    """The metrics of the benchmarks that the targets evaluate; those of others are as they were committed, and no result of the cell."""
+    found = metrics_of(root, commit)
+    return {name: found[name] for name in evaluated(list(found), targets)}

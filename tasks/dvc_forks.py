@@ -15,11 +15,12 @@ import select
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from tasks.supervisor import end  # noqa: E402
+from tasks.supervisor import PATIENCE, end  # noqa: E402
 
 sys.path.pop(0)
 
@@ -89,6 +90,7 @@ def _fork(arguments: list[str], output: int, asking: socket.socket) -> int:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        os.set_inheritable(0, True)
         os.closerange(3, 256)
         sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
@@ -113,9 +115,28 @@ def _answer(asking: socket.socket, children: dict[int, int]) -> None:
 
 
 def _leave(children: dict[int, int]) -> None:
-    for pid in list(children):
-        end(pid)
+    """End all that runs, side by side, and then this process."""
+    deadline = time.monotonic() + PATIENCE
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)
+        while number == signal.SIGTERM and children and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            if not any(_alive(pid) for pid in children):
+                break
+            time.sleep(0.05)
     os._exit(0)
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

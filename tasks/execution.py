@@ -44,10 +44,12 @@ class Execution:
 
     def __init__(self, root: Path, targets: list[str], *, force: bool = False, keep_going: bool = True) -> None:
         self.force, self.keep_going = force, keep_going
+        self._settings = flow_settings()
         self.processes = DvcProcesses(root)
         self.processes.start()
         self.plan: Plan = make_plan(root, targets, force=force)
         self.results: list[StageResult] = []
+        self._error: BaseException | None = None
         self._events: queue.SimpleQueue[StageFeed | StageResult | None] = queue.SimpleQueue()
 
     def begin(self) -> None:
@@ -58,13 +60,15 @@ class Execution:
         """A feed for every stage that starts, a result for every one that needs no process, until all are settled."""
         while (event := self._events.get()) is not None:
             yield event
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         """End every process that is left."""
         self.processes.stop()
 
     def _walk(self) -> None:
-        parallel = flow_settings().stages_at_once
+        parallel = self._settings.stages_at_once
         with ThreadPoolExecutor(parallel, thread_name_prefix="stage") as pool:
 
             def start(planned: PlannedStage, report: Report) -> None:
@@ -74,17 +78,18 @@ class Execution:
 
             try:
                 self.results = Walk(self.plan, start, self._events.put, parallel=parallel, keep_going=self.keep_going).run()
+            except BaseException as error:  # told where the events are read
+                self._error = error
             finally:
                 self._events.put(None)
 
     def _run(self, feed: StageFeed, report: Report) -> None:
-        settings = flow_settings()
         result = feed.result
         try:
-            retries, delay = settings.stage_retries, settings.stage_retry_delay
+            retries, delay = self._settings.stage_retries, self._settings.stage_retry_delay
             result = reproduce(self.processes, feed.planned, feed.log, force=self.force, retries=retries, delay=delay)
-        except OSError as error:
-            result = StageResult(feed.planned.stage, StageState.FAILED, reason=str(error))
+        except Exception as error:  # whatever it is, the stage has failed and says why
+            result = StageResult(feed.planned.stage, StageState.FAILED, reason=f"{type(error).__name__}: {error}")
         finally:
             feed.end(result)
             report(result)

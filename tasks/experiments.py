@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from dotenv import dotenv_values
 
 from pipeline.contracts.errors import ParameterError, PipelineError
@@ -70,9 +71,11 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete temporary checkouts of experiments that were killed; only links into the cache are lost."""
-    for folder in (root / ".dvc/tmp/exps").glob("tmp*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Delete temporary checkouts of experiments that were killed, those left alone in which a process works; only links into the cache are lost."""
+    used = {process.info["cwd"] or "" for process in psutil.process_iter(["cwd"])}
+    for folder in (root.resolve() / ".dvc/tmp/exps/standalone").glob("tmp*"):
+        if not any(Path(place).is_relative_to(folder) for place in used):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def metrics_of(root: Path, commit: str) -> dict[str, dict[str, Any]]:

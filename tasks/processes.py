@@ -101,6 +101,18 @@ def run_checked(root: Path, *command: str) -> str:
     finally:
         os.close(ours)
     if process.returncode:
-        said = (errors.strip() or output.strip() or f"exit status {process.returncode}").splitlines()
-        raise PipelineError(f"`{' '.join(command)}` failed: {said[-1]}")
+        raise PipelineError(f"`{_named(command)}` failed: {_reason(errors, output, process.returncode)}")
     return output
+
+
+def _named(command: Sequence[str]) -> str:
+    """The program and what it was to do: `git commit`, `dvc push`, `cli check`."""
+    words = [word for word in command if not word.startswith("-")]
+    words = words[1:] if Path(words[0]).name.startswith("python") else words
+    return " ".join(words[:2])
+
+
+def _reason(errors: str, output: str, status: int) -> str:
+    """The line that says why: the first that begins like an error, else the last."""
+    lines = [line.strip() for line in (errors.strip() or output.strip() or f"exit status {status}").splitlines()]
+    return next((line for line in lines if line.lower().startswith(("error:", "fatal:"))), lines[-1])

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.run_record import RunRecord, record_path
 from pipeline.contracts.tables import write_json
 from tasks.stage_graph import Stage
@@ -23,7 +24,11 @@ def latest(root: Path, stage: Stage) -> RunRecord | None:
 
 def remember(root: Path, stage: Stage) -> None:
     """File the stage's last run under the entry that dvc.lock has for it now, so that commits can be compared later."""
-    record, entry = latest(root, stage), lock_entries(_text(root / "dvc.lock")).get(stage.name)
+    try:
+        entry = lock_entries(_text(root / "dvc.lock")).get(stage.name)
+    except ParameterError:  # DVC is just writing it, for a stage that ended at the same time
+        return
+    record = latest(root, stage)
     if record is not None and entry is not None:
         write_json(root / HISTORY / stage.name / f"{lock_digest(entry)}.json", asdict(record))
 
@@ -34,9 +39,16 @@ def recall(root: Path, name: str, entry: dict[str, Any]) -> RunRecord | None:
 
 
 def lock_entries(lock: str) -> dict[str, dict[str, Any]]:
-    """Every stage's entry in the text of a dvc.lock."""
-    content = yaml.load(lock, LOADER) or {}  # noqa: S506 -- a safe loader
-    entries: dict[str, dict[str, Any]] = content.get("stages", {})
+    """Every stage's entry in the text of a dvc.lock.
+
+    Raises:
+        ParameterError: it is not one; conflict markers, or half of it.
+    """
+    try:
+        content = yaml.load(lock, LOADER) or {}  # noqa: S506 -- a safe loader
+        entries: dict[str, dict[str, Any]] = dict(content.get("stages") or {})
+    except (yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
+        raise ParameterError(f"dvc.lock: not valid: {' '.join(str(error).split())}") from None
     return entries
 
 

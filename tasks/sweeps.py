@@ -32,6 +32,7 @@ class Published(Section):
 
     where: dict[str, str]
     benchmark: str
+    database: str = Field("database", description="and the setting of its protocol: database/medium")
     map: float = Field(ge=0, le=4, description="mean average precision; for UKBench the mean number of good results among four")
     source: str
 
@@ -131,11 +132,16 @@ def _value(value: Scalar | list[Scalar]) -> str:
     return str(value)
 
 
-def cell_name(sweep: str, cell: Cell, state: str) -> str:
-    """The experiment's name: readable, and the same only for the same overrides on the same uncommitted changes (`state`)."""
+def cell_name(sweep: str, cell: Cell, targets: list[str], state: str) -> str:
+    """The experiment's name: readable, and the same only for the same overrides and targets on the same uncommitted changes (`state`)."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{sweep}-{cell.title}").strip("-").lower()
-    digest = hashlib.sha256(json.dumps([sorted(cell.overrides), state]).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps([sorted(cell.overrides), targets, state]).encode()).hexdigest()[:8]
     return f"{readable}-{digest}"
+
+
+def evaluated(benchmarks: list[str], targets: list[str]) -> list[str]:
+    """The benchmarks that a run of these targets evaluates."""
+    return [name for name in benchmarks if not targets or {"evaluate", f"evaluate@{name}", "report"} & set(targets)]
 
 
 def numbers(metrics: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
@@ -157,10 +163,9 @@ def table(sweep: SweepFile, results: list[Measured]) -> list[dict[str, str]]:
     for result in results:
         printed = [each for each in sweep.published if each.where.items() <= result.cell.labels.items()]
         for (benchmark, database), values in result.numbers.items() or {("", ""): {}}.items():
-            same = [each for each in printed if each.benchmark == benchmark and database == "database"]
+            same = [each for each in printed if (each.benchmark, each.database) == (benchmark, database)]
             rows.append(_row(result, benchmark, database, values, same))
-        measured = {benchmark for benchmark, _ in result.numbers}
-        rows += [_row(result, each.benchmark, "", {}, [each]) for each in printed if each.benchmark not in measured]
+        rows += [_row(result, each.benchmark, each.database, {}, [each]) for each in printed if (each.benchmark, each.database) not in result.numbers]
     return rows
 
 

@@ -11,14 +11,15 @@ INTERVAL = 1.0
 
 
 def end_with_worker() -> None:
-    """Watch the processes that started this one, where it runs for a deployment, and terminate it when one of them is gone."""
+    """Watch the worker that started this process, where it runs for a deployment, and terminate it when the worker is gone."""
     if not os.environ.get("PREFECT__FLOW_RUN_ID"):
         return
-    starters = [process for process in psutil.Process().parents() if process.pid > 1][:2]
-    threading.Thread(target=_watch, args=(starters,), daemon=True, name="worker watch").start()
+    worker = psutil.Process().parent()
+    if worker is not None and worker.pid > 1:
+        threading.Thread(target=_watch, args=(worker,), daemon=True, name="worker watch").start()
 
 
-def _watch(starters: list[psutil.Process]) -> None:
-    while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in starters):
+def _watch(worker: psutil.Process) -> None:
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
         time.sleep(INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ LOCK = Path(".dvc/tmp/retrieval.lock")
 HOLDER = Path(".dvc/tmp/retrieval-holder.json")
 SAVED = ("dvc.lock", "reports")
 """What a nightly run commits."""
+UNSAVED = "unsaved files"
+"""What DVC says where it would overwrite outputs that are not in its cache."""
 TRAILER = "Rebuilt-By: nightly"
 """The last line of a commit that a run made."""
 
@@ -163,8 +166,9 @@ def update_checkout(root: Path) -> str:
         return f"{before}, nothing new"
     if ahead:
         _set_aside(root, ahead, behind)
-    if local_changes(root):
-        git(root, "stash", "push", "--quiet", "--message", "results before an update", "--", *_saved_paths(root))
+    left = _left_results(root)
+    if left:
+        git(root, "stash", "push", "--quiet", "--include-untracked", "--message", "results before an update", "--", *left)
     git(root, "merge", "--ff-only", "--quiet", "@{upstream}")
     return f"{before} to {git(root, 'rev-parse', '--short', 'HEAD')}, {behind} new commits"
 
@@ -180,8 +184,10 @@ def _set_aside(root: Path, ahead: int, behind: int) -> None:
     git(root, "reset", "--quiet")
 
 
-def _saved_paths(root: Path) -> list[str]:
-    return [name for name in SAVED if (root / name).exists()]
+def _left_results(root: Path) -> list[str]:
+    """Result files that differ from the last commit or are not in it."""
+    listed = git(root, "status", "--porcelain", "--untracked-files=all", "-z", "--", *SAVED)
+    return [entry[3:] for entry in listed.split("\0") if entry]
 
 
 def pull_data(root: Path) -> str:
@@ -192,8 +198,13 @@ def pull_data(root: Path) -> str:
     """
     if not has_remote(root):
         return "no DVC remote is configured"
-    _ask_remote(root, sys.executable, "-m", "dvc", "--wait-for-lock", "pull", "--run-cache", "--allow-missing", "--quiet")
-    return "pulled"
+    try:
+        run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", "pull", "--run-cache", "--allow-missing")
+    except PipelineError as error:
+        if UNSAVED not in str(error):
+            raise RemoteError(str(error)) from None
+        return "fetched, but not checked out over outputs that a killed stage left unsaved; the rebuild makes them again"
+    return "fetched"
 
 
 def push_data(root: Path) -> None:
@@ -202,7 +213,7 @@ def push_data(root: Path) -> None:
     Raises:
         RemoteError: the remote cannot be reached or refuses.
     """
-    _ask_remote(root, sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--run-cache", "--quiet")
+    _ask_remote(root, sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--run-cache")
 
 
 def has_remote(root: Path) -> bool:
@@ -215,10 +226,14 @@ def has_remote(root: Path) -> bool:
 
 def commit_results(root: Path, message: str) -> str:
     """Commit dvc.lock and reports, nothing else; returns the commit's short name, or nothing where they are as committed."""
-    git(root, "add", "--", *_saved_paths(root))
-    if not git(root, "status", "--porcelain", "--untracked-files=no", "--", *SAVED):
+    changed = _left_results(root)
+    if not changed:
         return ""
-    git(root, "commit", "--quiet", "--message", message, "--only", "--", *SAVED)
+    git(root, "add", "--", *changed)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as text:
+        text.write(message)
+        text.flush()
+        git(root, "commit", "--quiet", "--file", text.name, "--only", "--", *changed)
     return git(root, "rev-parse", "--short", "HEAD")
 
 

@@ -57,6 +57,11 @@ class BenchmarkDifference:
     unpaired: int
 
     @property
+    def tested(self) -> bool:
+        """True where the means are over queries that both sides have."""
+        return any(metric.paired is not None for metric in self.metrics)
+
+    @property
     def differs(self) -> bool:
         return self.unpaired > 0 or any(metric.differs or (metric.paired and metric.paired.gained + metric.paired.lost) for metric in self.metrics)
 

@@ -26,7 +26,14 @@ def verdict(comparison: Comparison) -> str:
         for metric in benchmark.metrics
         if metric.name in NAMES and metric.paired and metric.paired.certain
     ]
-    return f"Differs by more than chance: {'; '.join(sure)}." if sure else "Metrics differ, but by no more than chance would make them."
+    if sure:
+        return f"Differs by more than chance: {'; '.join(sure)}."
+    differing = [benchmark for benchmark in comparison.benchmarks if benchmark.differs]
+    if not differing:
+        return f"On one side only: {', '.join(comparison.only_before + comparison.only_after)}; no metric of the others differs."
+    if any(not benchmark.tested for benchmark in differing):
+        return "Metrics differ; where the two sides share no queries, nothing can be said of chance."
+    return "Metrics differ, but by no more than chance would make them."
 
 
 def rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:

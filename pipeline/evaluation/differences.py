@@ -9,6 +9,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 EXACT_UP_TO = 14
 """Differences other than zero up to which all sign patterns are tried instead of a sample."""
+SIGNIFICANT = 0.05
 VALUES_AT_ONCE = 2**22
 
 
@@ -33,8 +34,8 @@ class PairedDifference:
 
     @property
     def certain(self) -> bool:
-        """True where the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """True where the interval leaves out zero and the test agrees: for few queries the interval alone is too sure."""
+        return (self.low > 0 or self.high < 0) and self.p_value < SIGNIFICANT
 
 
 def paired_difference(

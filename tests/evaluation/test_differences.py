@@ -30,6 +30,8 @@ def test_few_queries_are_tested_exactly() -> None:
     result = paired_difference([0.1, 0.2, 0.3, 0.9], [0.2, 0.4, 0.6, 0.9])
     assert result.p_value == 2 / 8, "of the eight sign patterns of three differences only all plus and all minus are as far from zero"
     assert (result.queries, result.gained, result.lost) == (4, 3, 0)
+    assert result.low > 0
+    assert not result.certain, "three queries that gained can be chance, whatever the interval says"
 
 
 def test_equal_results_differ_by_nothing() -> None:

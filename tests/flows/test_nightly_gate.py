@@ -10,7 +10,8 @@ from tasks.comparison import Compared
 
 
 def compared(mean: float, high: float, name: str = "map") -> Compared:
-    metric: dict[str, Any] = {"name": name, "before": 0.5, "after": 0.5 + mean, "paired": {"mean": mean, "low": mean - 0.1, "high": high}}
+    paired = {"mean": mean, "low": mean - 0.1, "high": high, "p_value": 0.01}
+    metric: dict[str, Any] = {"name": name, "before": 0.5, "after": 0.5 + mean, "paired": paired}
     return Compared("", {"benchmarks": [{"benchmark": "oxford5k", "setting": "database", "metrics": [metric]}], "verdict": ""})
 
 
@@ -22,3 +23,13 @@ def test_a_large_and_sure_fall_is_refused() -> None:
 @pytest.mark.parametrize(("mean", "high", "name"), [(-0.05, 0.01, "map"), (-0.01, -0.005, "map"), (0.1, 0.2, "map"), (-0.5, -0.4, "precision_at_1")])
 def test_small_unsure_and_other_falls_pass(mean: float, high: float, name: str) -> None:
     assert refuse_drops(compared(mean, high, name), 0.02)
+
+
+def test_a_fall_that_cannot_be_tested_is_refused_and_few_queries_are_no_proof() -> None:
+    result = compared(-0.05, -0.01)
+    metric = result.content["benchmarks"][0]["metrics"][0]
+    metric["paired"]["p_value"] = 0.25
+    assert refuse_drops(result, 0.02)
+    metric["paired"] = None
+    with pytest.raises(PipelineError, match="fell by more"):
+        refuse_drops(result, 0.02)

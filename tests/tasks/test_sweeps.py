@@ -53,7 +53,7 @@ def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_
 @pytest.mark.parametrize("file", sorted((PROJECT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -> None:
     chosen = cells(load_sweep(file), read_parameters(PROJECT))
-    assert len({cell_name(file.stem, cell, "") for cell in chosen}) == len(chosen) >= 2
+    assert len({cell_name(file.stem, cell, [], "") for cell in chosen}) == len(chosen) >= 2
     assert len({tuple(cell.overrides) for cell in chosen}) == len(chosen)
     for cell in chosen:
         (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
@@ -92,11 +92,11 @@ def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
     assert [(row["pooling"], row["benchmark"], row["database"], row["mAP"], row["published"], row["state"]) for row in rows] == [
         ("MAC", "gallery", "database", "0.2500", "", "ran"),
         ("MAC", "gallery", "with_distractors/hard", "0.1250", "", "ran"),
-        ("MAC", "oxford5k", "", "", "0.5", "not measured"),
+        ("MAC", "oxford5k", "database", "", "0.5", "not measured"),
         ("R-MAC", "gallery", "database", "0.2500", "0.6", "ran"),
         ("R-MAC", "gallery", "with_distractors/hard", "0.1250", "", "ran"),
         ("R-MAC", "", "", "", "", "failed: x"),
-        ("R-MAC", "gallery", "", "", "0.6", "not measured"),
+        ("R-MAC", "gallery", "database", "", "0.6", "not measured"),
     ]
     text = write_tables(tmp_path, "grid", grid.title, rows)
     assert text.splitlines()[0] == "# A grid"

@@ -10,6 +10,7 @@ from pipeline.contracts.errors import PipelineError
 from tasks.workspace import (
     TRAILER,
     BusyError,
+    RemoteError,
     checkout_lock,
     commit_results,
     experiment_name,
@@ -55,6 +56,7 @@ def other_commit(checkout: Path, name: str = "notes.txt") -> None:
     """A commit of somebody else on the remote."""
     other = checkout.parent / "other"
     git(checkout.parent, "clone", "-q", "remote.git", "other")
+    (other / name).parent.mkdir(exist_ok=True)
     (other / name).write_text("news", encoding="utf-8")
     git(other, "add", ".")
     git(other, "commit", "-qm", "News")
@@ -96,17 +98,20 @@ def test_local_work_is_never_touched(checkout: Path) -> None:
 
 
 def test_unpushed_results_of_runs_give_way_to_news(checkout: Path) -> None:
-    """A nightly commit whose push was refused, and results that no run committed, do not block the next update."""
-    other_commit(checkout)
+    """A nightly commit whose push was refused, and results that no run committed, do not block the next update, even where it adds the same files."""
+    other_commit(checkout, "reports/a.json")
     (checkout / "reports").mkdir()
     (checkout / "reports/a.json").write_text("1", encoding="utf-8")
     commit_results(checkout, f"Nightly\n\n{TRAILER}")
     unpushed = git(checkout, "rev-parse", "HEAD")
     (checkout / "reports/a.json").write_text("2", encoding="utf-8")
+    (checkout / "reports/new.json").write_text("3", encoding="utf-8")
     assert update_checkout(checkout).endswith("1 new commits")
     assert git(checkout, "log", "-1", "--format=%s") == "News"
     assert git(checkout, "for-each-ref", "--format=%(objectname)", "refs/unpushed") == unpushed
-    assert git(checkout, "status", "--porcelain", "--untracked-files=no") == ""
+    assert git(checkout, "status", "--porcelain") == ""
+    assert (checkout / "reports/a.json").read_text(encoding="utf-8") == "news"
+    assert git(checkout, "show", "stash@{0}^3:reports/new.json") == "3", "nothing is lost"
 
 
 def test_results_are_committed_and_nothing_else(checkout: Path) -> None:
@@ -139,8 +144,15 @@ def test_data_go_to_the_remote_and_come_back(checkout: Path) -> None:
     push_data(checkout)
     (checkout / "data/tail").unlink()
     subprocess.run(["rm", "-rf", ".dvc/cache"], cwd=checkout, check=True)
-    assert pull_data(checkout) == "pulled"
+    assert pull_data(checkout) == "fetched"
     assert (checkout / "data/tail").exists()
+    (checkout / "data/tail").unlink()
+    (checkout / "data/tail").write_text("left by a killed stage", encoding="utf-8")
+    assert "the rebuild makes them again" in pull_data(checkout)
+    assert (checkout / "data/tail").read_text(encoding="utf-8") == "left by a killed stage"
+    subprocess.run([sys.executable, "-m", "dvc", "remote", "modify", "store", "url", "ssh://nobody@127.0.0.1:1/x"], cwd=checkout, check=True)
+    with pytest.raises(RemoteError, match="`dvc pull` failed: ERROR: "):
+        pull_data(checkout)
 
 
 def test_repositories_without_commits_are_told_apart(project: ScriptProject, checkout: Path, tmp_path: Path) -> None:
