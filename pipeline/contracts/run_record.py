@@ -37,7 +37,7 @@ class RunRecord:
         started, finished: ISO 8601, UTC.
         seconds: from the start of the process, imports included.
         per_second: `count` over `seconds`.
-        peak_memory_bytes: largest resident set of the process or one of its children.
+        peak_memory_bytes: largest resident set of the process.
         peak_gpu_bytes: largest memory held by tensors, summed over devices; 0 without CUDA.
         bytes_written: size of the outputs.
     """
@@ -82,8 +82,13 @@ def _iso(moment: float) -> str:
 
 
 def _peak_memory() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    """Linux's own mark of this program; getrusage would also count the process that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _peak_gpu_memory() -> int:

@@ -155,14 +155,14 @@ def test_steps_are_off_by_parameter_and_local_work_is_kept(site: Site, first_nig
 
 
 def test_results_that_fell_are_kept_back_until_accepted(site: Site, first_night: str) -> None:
-    """Every query's average precision is raised in the recorded results, so that the true ones are a certain fall."""
+    """The recorded results are made better than they are, by queries of other names, so that the true ones are a fall that nothing excuses."""
     site.project.git("pull", "--quiet", "--rebase")
     site.project.git("push", "--quiet")
     recorded, table = site.folder / "reports/metrics/gallery.json", site.folder / "reports/per_query/gallery.csv"
     true = recorded.read_bytes(), table.read_bytes()
     metrics = json.loads(true[0])
     rows = [row.split(",") for row in true[1].decode().splitlines()]
-    raised = [",".join([*row[:2], f"{float(row[2]) + 0.2:.6f}", *row[3:]]) for row in rows[1:]]
+    raised = [",".join([f"old-{row[0]}", row[1], f"{float(row[2]) + 0.2:.6f}", *row[3:]]) for row in rows[1:]]
     metrics["database"]["map"] += 0.2
     recorded.write_text(json.dumps(metrics), encoding="utf-8")
     table.write_text("\n".join([",".join(rows[0]), *raised]) + "\n", encoding="utf-8")
