@@ -1,6 +1,5 @@
 """The flow rebuild: every stage that something changed for, as one Prefect task each, on the checkout in the working directory."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,6 @@ class Rebuilt:
     """What a rebuild did."""
 
     results: list[StageResult]
-    seconds: float
 
     @property
     def failure(self) -> str:
@@ -69,7 +67,6 @@ def rebuild(
 
 def rebuild_checkout(root: Path, targets: list[str], *, force: bool = False, keep_going: bool = True) -> Rebuilt:
     """Carry out a plan inside the present flow run, or show the one that was begun before it; the caller holds the checkout's lock."""
-    began = time.monotonic()
     execution = BEGUN.get()
     if execution is None:
         execution = Execution(root, targets, force=force, keep_going=keep_going)
@@ -86,7 +83,7 @@ def rebuild_checkout(root: Path, targets: list[str], *, force: bool = False, kee
             future.wait()
     finally:
         execution.stop()
-    return Rebuilt(execution.results, time.monotonic() - began)
+    return Rebuilt(execution.results)
 
 
 @task(name="stage", cache_policy=NO_CACHE, persist_result=False)

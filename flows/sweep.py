@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from pipeline.contracts.errors import PipelineError
+from pipeline.contracts.parameters import read_section
 from tasks.experiments import check_overrides, find_experiment, metrics_of, remove_leftovers, run_experiment, uncommitted
 from tasks.processes import Processes
-from tasks.publication import publish_markdown, store_artifact
+from tasks.publication import store_artifact
 from tasks.stages import last_reason, only_telling
-from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, evaluated, load_sweep, numbers, read_parameters, table, write_tables
+from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, evaluated, load_sweep, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
 from tasks.workspace import checkout_lock
 
@@ -34,7 +35,7 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
     root, path = Path.cwd(), Path(file)
     try:
         grid = load_sweep(path)
-        chosen = cells(grid, read_parameters(root))
+        chosen = cells(grid, read_section("", root / "params.yaml"))
         check_overrides(root, [cell.overrides for cell in chosen])
         with checkout_lock(root, wait=wait):
             remove_leftovers(root)
@@ -42,7 +43,8 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
     except PipelineError as error:
         return Failed(message=str(error))
     rows = table(grid, results)
-    publish_markdown("sweep", write_tables(root / TABLES, path.stem, grid.title, rows), grid.title)
+    text = write_tables(root / TABLES, path.stem, grid.title, rows)
+    store_artifact(create_markdown_artifact, key="sweep", markdown=text, description=grid.title)
     store_artifact(create_table_artifact, key="sweep-table", table=rows, description=grid.title)
     failed = [result for result in results if result.state.startswith("failed")]
     if failed:

@@ -15,12 +15,11 @@ import select
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from tasks.supervisor import PATIENCE, end  # noqa: E402
+from tasks.supervisor import end  # noqa: E402
 
 sys.path.pop(0)
 
@@ -115,28 +114,13 @@ def _answer(asking: socket.socket, children: dict[int, int]) -> None:
 
 
 def _leave(children: dict[int, int]) -> None:
-    """End all that runs, side by side, and then this process."""
-    deadline = time.monotonic() + PATIENCE
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, number)
-        while number == signal.SIGTERM and children and time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            if not any(_alive(pid) for pid in children):
-                break
-            time.sleep(0.05)
+    """End all that runs, and then this process; the dead are not waited for, so that none looks alive."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    end(*children)
     os._exit(0)
-
-
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from tasks.processes import LINES_KEPT, Finished
+from tasks.processes import Finished, hand_on
 from tasks.supervisor import end
 
 FORKS = Path(__file__).with_name("dvc_forks.py")
@@ -43,14 +42,8 @@ class DvcProcesses:
                 status = self._ask(arguments, writing)
             finally:
                 os.close(writing)
-            lines: deque[str] = deque(maxlen=LINES_KEPT)
-            for line in output:
-                text = line.rstrip()
-                if text:
-                    lines.append(text)
-                    if log is not None:
-                        log(text)
-        return Finished(status.result(), tuple(lines))
+            lines = hand_on(output, log)
+        return Finished(status.result(), lines)
 
     def pause(self, seconds: float) -> bool:
         """Wait; False where `stop` ended the wait."""

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Processes:
             if self._stopped.is_set():
                 return Finished(130, ("stopped before it began",))
             process = subprocess.Popen(
-                _supervised(command),
+                supervised(command),
                 cwd=self.root,
                 env=os.environ | dict(environment or {}),
                 stdin=subprocess.PIPE,
@@ -48,23 +48,13 @@ class Processes:
                 errors="replace",
             )
             self._running.add(process)
-        lines: deque[str] = deque(maxlen=LINES_KEPT)
         try:
-            for line in process.stdout or ():
-                text = line.rstrip()
-                if text:
-                    lines.append(text)
-                    if log is not None:
-                        log(text)
-            return Finished(process.wait(), tuple(lines))
+            lines = hand_on(process.stdout or (), log)
+            return Finished(process.wait(), lines)
         finally:
             with self._lock:
                 self._running.discard(process)
             _release(process)
-
-    def pause(self, seconds: float) -> bool:
-        """Wait; False where `stop` ended the wait."""
-        return not self._stopped.wait(seconds)
 
     def stop(self) -> None:
         """End every command that is still running, and start no other."""
@@ -74,7 +64,20 @@ class Processes:
                 _release(process)
 
 
-def _supervised(command: Sequence[str]) -> list[str]:
+def hand_on(output: Iterable[str], log: Callable[[str], None] | None) -> tuple[str, ...]:
+    """Hand lines on as they come, empty ones left out; returns the last of them at the output's end."""
+    lines: deque[str] = deque(maxlen=LINES_KEPT)
+    for line in output:
+        text = line.rstrip()
+        if text:
+            lines.append(text)
+            if log is not None:
+                log(text)
+    return tuple(lines)
+
+
+def supervised(command: Sequence[str]) -> list[str]:
+    """The command under a supervisor, which ends it when its own standard input closes."""
     return [sys.executable, "-I", "-S", str(SUPERVISOR), *command]
 
 
@@ -88,13 +91,13 @@ def run_checked(root: Path, *command: str) -> str:
     """Run a short command in the project's folder and return what it printed; nothing waits for a password.
 
     Raises:
-        PipelineError: it failed; with its last line.
+        PipelineError: it failed; with the line that says why.
     """
     environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | os.environ
     held, ours = os.pipe()  # the supervisor sees its end close when this process is gone
     try:
         process = subprocess.Popen(
-            _supervised(command), cwd=root, env=environment, stdin=held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            supervised(command), cwd=root, env=environment, stdin=held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
         os.close(held)
         output, errors = process.communicate()

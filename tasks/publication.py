@@ -34,8 +34,3 @@ def store_artifact(create: Callable[..., Any], **content: Any) -> None:
         create(**content)
     except Exception as error:  # every kind of transport and server error
         log.warning("The artifact %s could not be stored: %s", content["key"], error)
-
-
-def publish_markdown(key: str, markdown: str, description: str) -> None:
-    """One Markdown artifact of the present run."""
-    store_artifact(create_markdown_artifact, key=key, markdown=markdown, description=description)

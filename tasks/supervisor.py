@@ -35,15 +35,23 @@ def _watch(group: int) -> None:
     end(group)
 
 
-def end(group: int) -> None:
-    """End every process of a group that is still there."""
+def end(*groups: int) -> None:
+    """End every process of the groups that is still there, side by side."""
     deadline = time.monotonic() + PATIENCE
+    left = [group for group in groups if _signal(group, signal.SIGTERM)]
+    while left and time.monotonic() < deadline:
+        left = [group for group in left if _signal(group, 0)]
+        time.sleep(0.05 if left else 0)
+    for group in left:
+        _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Send a signal; False where the group is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            os.killpg(group, 0)
-            time.sleep(0.05)
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(group, number)
+        return True
+    return False
 
 
 if __name__ == "__main__":

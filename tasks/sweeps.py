@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from pipeline.contracts.errors import ParameterError
@@ -200,9 +199,3 @@ def write_tables(folder: Path, name: str, title: str, rows: list[dict[str, str]]
         writer.writeheader()
         writer.writerows(rows)
     return text
-
-
-def read_parameters(root: Path) -> dict[str, Any]:
-    """params.yaml as it stands."""
-    content: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    return content

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from pipeline.contracts.errors import PipelineError
-from tasks.processes import SUPERVISOR
+from tasks.processes import supervised
 
 PATIENCE = 120.0
 """Seconds that the server may take to answer; the first start makes its database."""
@@ -36,7 +36,7 @@ class TemporaryServer:
         serve = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self.port)]
         environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "DO_NOT_TRACK": "1"}
         self._process = subprocess.Popen(  # its standard input closes when this process ends, whatever ends it
-            [sys.executable, "-I", "-S", str(SUPERVISOR), *POLITE, sys.executable, "-m", *serve, "--log-level", "error", "--lifespan", "on"],
+            supervised([*POLITE, sys.executable, "-m", *serve, "--log-level", "error", "--lifespan", "on"]),
             env=environment,
             cwd=Path.cwd(),
             start_new_session=True,

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.parameters import read_section
 from pipeline.whole import check_parameters
 from tasks.experiments import check_overrides
 from tasks.stage_graph import apply_overrides
-from tasks.sweeps import Measured, cell_name, cells, load_sweep, numbers, read_parameters, table, write_tables
+from tasks.sweeps import Measured, cell_name, cells, load_sweep, numbers, table, write_tables
 from tests.conftest import PROJECT
 
 GRID: dict[str, Any] = {
@@ -36,7 +37,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 
 def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_path: Path) -> None:
-    found = {cell.title: cell.overrides for cell in cells(load_sweep(written(tmp_path)), read_parameters(PROJECT))}
+    found = {cell.title: cell.overrides for cell in cells(load_sweep(written(tmp_path)), read_section("", PROJECT / "params.yaml"))}
     assert found == {
         "MAC, none": ["aggregate.method=mac", "aggregate.mac.whitening=none"],
         "MAC, PCA": ["aggregate.method=mac", "aggregate.mac.whitening=pca"],
@@ -52,7 +53,7 @@ def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_
 
 @pytest.mark.parametrize("file", sorted((PROJECT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -> None:
-    chosen = cells(load_sweep(file), read_parameters(PROJECT))
+    chosen = cells(load_sweep(file), read_section("", PROJECT / "params.yaml"))
     assert len({cell_name(file.stem, cell, [], "") for cell in chosen}) == len(chosen) >= 2
     assert len({tuple(cell.overrides) for cell in chosen}) == len(chosen)
     for cell in chosen:
@@ -85,7 +86,7 @@ def test_wrong_overrides_are_refused_before_anything_runs() -> None:
 
 def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
     grid = load_sweep(written(tmp_path))
-    chosen = cells(grid, read_parameters(PROJECT))
+    chosen = cells(grid, read_section("", PROJECT / "params.yaml"))
     measured = numbers({"gallery": {"database": {"map": 0.25, "precision_at_1": 0.5}, "with_distractors": {"hard": {"map": 0.125}}, "queries": 3}})
     assert set(measured) == {("gallery", "database"), ("gallery", "with_distractors/hard")}
     rows = table(grid, [Measured(chosen[0], "a", "ran", measured), Measured(chosen[3], "b", "ran", measured), Measured(chosen[2], "c", "failed: x")])
