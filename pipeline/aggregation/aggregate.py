@@ -90,21 +90,22 @@ def _describe_all(
             _add_wanted(sinks[name], wanted, image_ids, vectors)
 
     with Progress("aggregate", len(database | queries) + len(held_out), "images") as progress, sinks["database"], sinks["queries"], sinks["held_out"]:
-        features = Path("data/features")
-        _describe(features / options.dataset, database | queries, describer, device, keep, progress)
-        _describe(features / options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
+        _describe(options.dataset, database | queries, describer, device, keep, progress)
+        _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
     if sinks["database"].rows > 1 and not sinks["database"].varies:
         raise SanityError(f"all {sinks['database'].rows} database descriptors are the same; look at the network's weights and preprocessing")
     facts = {name: sink.rows for name, sink in sinks.items()} | {"zero_descriptors": sinks["database"].zeros}
     return [name for sink in sinks.values() for name in sink.names], facts
 
 
-def _describe(folder: Path, wanted: set[str], describer: Describer, device: torch.device, keep: Add, progress: Progress) -> None:
+def _describe(dataset: str, wanted: set[str], describer: Describer, device: torch.device, keep: Add, progress: Progress) -> None:
+    folder = Path("data/features") / dataset
+    images = Path("data/images") / dataset if describer.needs_pictures else None
     with torch.inference_mode():
         alive: torch.Tensor | None = None
-        for image_ids, maps in stream_maps(folder, wanted, device):
+        for image_ids, maps in stream_maps(folder, wanted, device, images):
             keep(image_ids, describer.describe(maps))
-            active = (maps[0] != 0).any(dim=3).any(dim=2).any(dim=0)
+            active = (maps.scales[0] != 0).any(dim=3).any(dim=2).any(dim=0)
             alive = active if alive is None else alive | active
             progress.advance(len(image_ids))
     if alive is not None and not alive.all():

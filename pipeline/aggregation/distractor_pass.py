@@ -1,6 +1,7 @@
 """Describing distractors image by image batch, straight from pixels to descriptors."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.map_stream import as_tensor
+from pipeline.aggregation.map_stream import MapBatch, as_tensor
+from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
@@ -16,12 +18,14 @@ from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.loading import load_batches
+from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.networks.registry import load_from_folder
 
 log = logging.getLogger(__name__)
+WORTH_ESTIMATING = 1000
+"""Images from which on the time is estimated before the work."""
 
 
 def describe_shards(
@@ -37,9 +41,12 @@ def describe_shards(
         describer, _ = load_describer(Path("data/models") / benchmark, device)
         network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
         extractor = FeatureExtractor(network, parameters, device)
-        needed = total * network.channels * 4
-        log.info("Describing %d distractors on %s: about %s.", total, device, human_bytes(needed))
+        needed = total * describer.dimensions(network.channels) * 4
+        log.info("Describing %d distractors on %s: %s of descriptors.", total, device, human_bytes(needed))
         require_free_space(settings().scratch, needed, f"Describing the distractors of {benchmark}")
+        todo = [batch for name, shard in zip(names, shards, strict=True) if not store.has(name) for batch in shard]
+        if sum(len(batch.image_ids) for batch in todo) >= WORTH_ESTIMATING:
+            log.info("This will take about %.1f hours.", _estimate(todo, extractor, describer) / 3600)
         with Progress("distractors", total, "images") as progress:
             for index, shard in enumerate(shards):
                 if store.has(names[index]):
@@ -49,11 +56,26 @@ def describe_shards(
     return names, progress.fresh
 
 
+def _estimate(batches: Sequence[PlannedBatch], extractor: FeatureExtractor, describer: Describer) -> float:
+    """Seconds for all batches from the time of the second, in proportion to their pixels; the first warms up."""
+    started = 0.0
+    for loaded in list(load_batches(batches[:2], settings().threads)):
+        started = time.monotonic()
+        _describe_batch(loaded, extractor, describer)
+    pixels = [len(batch.image_ids) * batch.width * batch.height for batch in batches]
+    return (time.monotonic() - started) * sum(pixels) / pixels[:2][-1]
+
+
 def _describe_shard(
     store: ScratchStore, index: int, shard: Sequence[PlannedBatch], extractor: FeatureExtractor, describer: Describer, progress: Progress
 ) -> None:
     with DescriptorSink(store.folder, f"distractors-{index:05d}") as sink:
         for batch in load_batches(shard, settings().threads):
-            maps = [as_tensor(array, extractor.device) for array in extractor.features(batch).maps]
-            sink.add(list(batch.plan.image_ids), describer.describe(maps))
+            sink.add(list(batch.plan.image_ids), _describe_batch(batch, extractor, describer))
             progress.advance(len(batch.plan.image_ids))
+
+
+def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:
+    scales = [as_tensor(array, extractor.device) for array in extractor.features(batch).maps]
+    pictures = [Picture(pixels, batch.plan.box) for pixels in batch.pixels] if describer.needs_pictures else ()
+    return describer.describe(MapBatch(scales, pictures))

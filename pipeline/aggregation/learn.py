@@ -2,14 +2,14 @@
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from pipeline.aggregation.describers.registry import DESCRIBERS
 from pipeline.aggregation.held_out import held_out_ids, refuse_leakage
-from pipeline.aggregation.map_stream import stream_maps
+from pipeline.aggregation.map_stream import MapBatch, stream_maps
 from pipeline.aggregation.params import load_method
 from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.device import choose_device, hold
@@ -37,13 +37,14 @@ def main(arguments: list[str]) -> Produced:
     ids, role = held_out_ids(read_catalogue(Path("data/images") / options.held_out / "catalogue.parquet"))
     features = Path("data/features") / options.held_out
     manifest = load_manifest(features, KIND)
+    images = Path("data/images") / options.held_out if describer.needs_pictures else None
     learned_on: dict[str, object] | None = None
     if describer.learns:
         refuse_leakage(options.benchmark, options.dataset, options.held_out, role, options.allow_self_learning == "true")
         if not ids:
             raise ModelError(f"benchmarks.{options.benchmark}.held_out: {options.held_out} has no images, and aggregate.{method} learns from some")
         with hold(choose_device()) as device:
-            describer.fit(lambda: _maps(features, ids, device))
+            describer.fit(lambda: _maps(features, ids, device, images))
         learned_on = {"dataset": options.held_out, "role": role, "images": len(ids), "fingerprint": manifest.fingerprint}
     store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint))
     save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on})
@@ -53,8 +54,8 @@ def main(arguments: list[str]) -> Produced:
     return Produced((output,), len(ids) if learned_on else 0, "images")
 
 
-def _maps(features: Path, ids: set[str], device: torch.device) -> Iterator[Sequence[torch.Tensor]]:
-    for _, maps in stream_maps(features, ids, device):
+def _maps(features: Path, ids: set[str], device: torch.device, images: Path | None) -> Iterator[MapBatch]:
+    for _, maps in stream_maps(features, ids, device, images):
         yield maps
 
 

@@ -1,6 +1,7 @@
 """Feature shards as batches of tensors on a device, filtered by image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,59 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.aggregation.pictures import Picture, PictureReader
+from pipeline.contracts.errors import SanityError
 from pipeline.contracts.feature_shards import KIND, read_features
 from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.settings import settings
 
 
-def stream_maps(folder: Path, wanted: set[str], device: torch.device) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
-    """(image ids, one tensor (B, K, H, W) float32 per scale) of data/features/DATASET, batch by batch."""
+@dataclass(frozen=True)
+class MapBatch:
+    """Images with maps of equal size.
+
+    Attributes:
+        scales: one tensor (B, K, H, W) float32 per scale.
+        pictures: B of them, where the describer needs pictures; else none.
+    """
+
+    scales: Sequence[torch.Tensor]
+    pictures: Sequence[Picture] = ()
+
+
+MapStream = Callable[[], Iterator[MapBatch]]
+"""Starts a fresh pass over maps, the same batches each time."""
+
+
+def stream_maps(folder: Path, wanted: set[str], device: torch.device, images: Path | None = None) -> Iterator[tuple[list[str], MapBatch]]:
+    """(image ids, maps) of data/features/DATASET, batch by batch.
+
+    Args:
+        images: data/images/DATASET, to add the pictures.
+
+    Raises:
+        SanityError: a map that is not finite, by its image.
+    """
+    reader = PictureReader(images, settings().threads) if images else None
     for path in load_manifest(folder, KIND).paths(folder):
         for batch in read_features(path):
             chosen = [index for index, image_id in enumerate(batch.image_ids) if image_id in wanted]
-            if len(chosen) == len(batch.image_ids):
-                yield batch.image_ids, [as_tensor(maps, device) for maps in batch.maps]
-            elif chosen:
-                yield [batch.image_ids[index] for index in chosen], [as_tensor(maps[chosen], device) for maps in batch.maps]
+            if chosen:
+                whole = len(chosen) == len(batch.image_ids)
+                ids = batch.image_ids if whole else [batch.image_ids[index] for index in chosen]
+                scales = [as_tensor(maps if whole else maps[chosen], device) for maps in batch.maps]
+                _refuse_broken(ids, scales, path)
+                yield ids, MapBatch(scales, reader.pictures(ids) if reader else ())
 
 
 def as_tensor(maps: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     """Stored maps as float32 on a device."""
     return torch.from_numpy(np.array(maps)).to(device).float()
+
+
+def _refuse_broken(image_ids: list[str], scales: list[torch.Tensor], path: Path) -> None:
+    for maps in scales:
+        finite = torch.isfinite(maps.sum(dim=(1, 2, 3)))
+        if not finite.all():
+            broken = image_ids[int((~finite).nonzero()[0])]
+            raise SanityError(f"{path}: the feature map of {broken} is not finite; look at its image, at the weights and at extract.precision")

@@ -50,16 +50,56 @@ class RmacParameters(WhitenedParameters):
     regional_shrinkage: float = Field(0.0, ge=0, le=1)
 
 
-METHODS: dict[str, type[WhitenedParameters]] = {
+class SelectiveParameters(Section):
+    """Selective features, embedding, aggregation and post-processing (paper 3)."""
+
+    mask: Literal["max", "sum", "sift", "none"] = "max"
+    local_dimensions: int = Field(32, ge=2, le=4096, description="of a local feature after PCA")
+    embedding: Literal["fisher", "vlad", "triangulation", "function_approximation"] = "triangulation"
+    codebook: int = Field(20, ge=1, le=65536, description="centroids or Gaussians")
+    restarts: int = Field(5, ge=1, le=100, description="runs of the clustering, the best of which is kept")
+    learning_features: int | None = Field(
+        200_000, ge=1, description="held-out local features that the codebook and the embedding's whitening see, drawn evenly; null: all"
+    )
+    seed: int = Field(0, ge=0, description="of the draw and of the clustering")
+    floor: int | None = Field(None, ge=0, description="smallest eigenvalues raised by the whitening; null: 33, function_approximation 129")
+    aggregation: Literal["sum", "average", "max", "democratic", "generalized_max"] = "democratic"
+    ridge: float = Field(1.0, gt=0, description="of generalized_max")
+    order: Literal["rotate_first", "power_first"] = Field("rotate_first", description="as published in code, or as the text has it")
+    truncate: int = Field(128, ge=0, description="leading components dropped after the rotation")
+    power: float = Field(0.5, ge=0, le=1, description="exponent of the power law")
+    dimensions: int | None = Field(None, ge=1, description="components kept after the dropped ones; null: all")
+    missing_axes: Literal["complete", "refuse"] = Field("complete", description="a rotation that has fewer held-out images than dimensions")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.embedding in ("fisher", "vlad") and self.floor is not None:
+            raise ValueError(f"floor belongs to triangulation and function_approximation, not to {self.embedding}; set it to null")
+        length = self.embedded_dimensions
+        if self.truncate + (self.dimensions or 1) > length:
+            raise ValueError(f"truncate {self.truncate} and dimensions {self.dimensions} ask for more than the {length} embedded dimensions")
+        if self.floor is not None and self.floor > length:
+            raise ValueError(f"floor {self.floor} is more than the {length} embedded dimensions")
+        return self
+
+    @property
+    def embedded_dimensions(self) -> int:
+        """Length of an embedded feature (paper 3, table II)."""
+        d, k = self.local_dimensions, self.codebook
+        return {"fisher": 2 * k * d, "vlad": k * d, "triangulation": k * d, "function_approximation": k * d * (d + 1) // 2}[self.embedding]
+
+
+METHODS: dict[str, type[Section]] = {
     "mac": MacParameters,
     "spoc": SpocParameters,
     "gem": GemParameters,
     "crow": CrowParameters,
     "rmac": RmacParameters,
+    "selective": SelectiveParameters,
 }
 
 
-def load_method(file: Path | None = None) -> tuple[str, WhitenedParameters]:
+def load_method(file: Path | None = None) -> tuple[str, Section]:
     """The method in use and its parameters.
 
     Raises:

@@ -44,8 +44,7 @@ class PCA:
         Raises:
             ModelError: no variance to learn from, or fewer usable components than `dim`.
         """
-        eigenvalues, vectors = torch.linalg.eigh(moments.covariance)
-        eigenvalues, vectors = eigenvalues.flip(0).clamp(min=0), vectors.flip(1)
+        eigenvalues, vectors = descending(moments.covariance)
         usable = self._usable(eigenvalues, moments.count)
         kept = usable if self.dim is None else self.dim
         if kept > usable or kept < 1:
@@ -54,9 +53,7 @@ class PCA:
                 "use more held-out images, fewer dimensions, or a shrinkage above 0"
             )
         spectrum = (1 - self.shrinkage) * eigenvalues + self.shrinkage * eigenvalues.mean()
-        components = vectors[:, :kept].T
-        signs = components.gather(1, components.abs().argmax(dim=1, keepdim=True)).sign()
-        components = components * signs
+        components = upright(vectors[:, :kept].T)
         if self.whiten:
             components = components / spectrum[:kept, None].sqrt()
         self.mean_, self.components_ = moments.mean.float(), components.float().contiguous()
@@ -65,7 +62,7 @@ class PCA:
 
     def _usable(self, eigenvalues: torch.Tensor, count: int) -> int:
         dimensions = len(eigenvalues)
-        rank = min(int((eigenvalues > eigenvalues[0] * dimensions * torch.finfo(torch.float64).eps).sum()), max(count - 1, 0))
+        rank = rank_of(eigenvalues, count)
         if rank == dimensions or (self.shrinkage > 0 and rank > 0):
             return dimensions
         return max(rank - 1, 0)
@@ -113,6 +110,120 @@ class PCAWhitening(PCA):
     """PCA whose components are divided by the square root of their (shrunk) eigenvalue."""
 
     whiten = True
+
+
+class Rotation(PCA):
+    """Centre and rotate to the principal axes, all of them, without whitening.
+
+    Fewer samples than dimensions leave axes open: the basis is completed by the last columns of the complete QR
+    decomposition of the learned axes, which is the same for the same axes; or the fit is refused.
+
+    Args:
+        complete: complete the basis; else refuse.
+
+    Attributes:
+        learned_: axes that come from the samples; those after them are completed.
+    """
+
+    def __init__(self, dim: int | None = None, shrinkage: float = 0.0, complete: bool = True) -> None:
+        super().__init__(dim, shrinkage)
+        self.complete = complete
+
+    def fit_moments(self, moments: Moments) -> Self:
+        """Learn from streamed moments.
+
+        Raises:
+            ModelError: no variance to learn from, or too few samples where the basis may not be completed.
+        """
+        eigenvalues, vectors = descending(moments.covariance)
+        wanted = len(eigenvalues) if self.dim is None else self.dim
+        rank = rank_of(eigenvalues, moments.count)
+        if rank < 1 or wanted > len(eigenvalues) or (rank < wanted and not self.complete):
+            raise ModelError(
+                f"a rotation to {wanted} dimensions is wanted, but {moments.count} held-out vectors of {len(eigenvalues)} dimensions "
+                f"bear only {rank}; use more held-out images, or let the basis be completed"
+            )
+        axes = vectors[:, :rank]
+        if rank < wanted:
+            axes = torch.cat([axes, torch.linalg.qr(axes, mode="complete")[0][:, rank:]], dim=1)
+        self.mean_, self.components_ = moments.mean.float(), upright(axes[:, :wanted].T).float().contiguous()
+        self.eigenvalues_, self.count_, self.learned_ = eigenvalues, moments.count, min(rank, wanted)
+        return self
+
+    def card(self) -> dict[str, Any]:
+        return super().card() | {"learned_axes": self.learned_}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
+        model = super().from_tensors(tensors, card)
+        model.learned_ = card["learned_axes"]
+        return model
+
+
+class FlooredWhitening:
+    """Centre and whiten by λ^(−1/2) Vᵀ with the `floor` smallest eigenvalues raised to the largest among them (Jégou and Zisserman, 2014).
+
+    Attributes:
+        whitening_mean_: (D,) float32.
+        whitening_: (D, D) float32.
+    """
+
+    def __init__(self, floor: int) -> None:
+        self.floor = floor
+
+    def fit_moments(self, moments: Moments) -> Self:
+        """Learn from streamed moments.
+
+        Raises:
+            ModelError: the raised eigenvalues are still zero: too few samples, or dimensions that depend on each other.
+        """
+        eigenvalues, vectors = descending(moments.covariance)
+        raised = min(max(self.floor, 1), len(eigenvalues))
+        lowest = eigenvalues[-raised]
+        if rank_of(eigenvalues, moments.count) <= len(eigenvalues) - raised:
+            raise ModelError(
+                f"{moments.count} held-out features of {len(eigenvalues)} embedded dimensions leave more than the {raised} smallest eigenvalues "
+                "at zero; use more held-out images, a smaller codebook, fewer local_dimensions, or raise more eigenvalues (floor)"
+            )
+        self.whitening_mean_ = moments.mean.float()
+        self.whitening_ = (upright(vectors.T) / eigenvalues.clamp(min=lowest).sqrt()[:, None]).float().contiguous()
+        return self
+
+    def transform(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(…, D) to (…, D)."""
+        return self.transform_sum(vectors, 1.0)
+
+    def transform_sum(self, sums: torch.Tensor, count: torch.Tensor | float) -> torch.Tensor:
+        """The sum of `count` transformed vectors from the sum (…, D) of the vectors."""
+        return torch.matmul(sums - self.whitening_mean_ * count, self.whitening_.T)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The learned arrays by name."""
+        return {"whitening_mean": self.whitening_mean_, "whitening": self.whitening_}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
+        """The inverse of `tensors`; `card` gives the floor."""
+        model = cls(card["floor"])
+        model.whitening_mean_, model.whitening_ = tensors["whitening_mean"], tensors["whitening"]
+        return model
+
+
+def descending(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues (D,), descending and not below 0, and eigenvectors (D, D) as columns, float64."""
+    eigenvalues, vectors = torch.linalg.eigh(covariance)
+    return eigenvalues.flip(0).clamp(min=0), vectors.flip(1)
+
+
+def rank_of(eigenvalues: torch.Tensor, count: int) -> int:
+    """Directions in which `count` samples vary, from their covariance's eigenvalues, descending."""
+    limit = eigenvalues[0] * len(eigenvalues) * torch.finfo(torch.float64).eps
+    return min(int((eigenvalues > limit).sum()), max(count - 1, 0))
+
+
+def upright(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (n, D) with the sign that makes the entry of largest modulus positive."""
+    return rows * rows.gather(1, rows.abs().argmax(dim=1, keepdim=True)).sign()
 
 
 WHITENINGS: dict[str, type[PCA]] = {"pca": PCA, "pca_whitening": PCAWhitening}

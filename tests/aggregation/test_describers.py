@@ -1,6 +1,6 @@
 """Describers against plain NumPy from map to descriptor."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch
 
 from pipeline.aggregation.describers.registry import DESCRIBERS, load_describer
 from pipeline.aggregation.held_out import duplicated, held_out_ids, refuse_leakage
-from pipeline.aggregation.params import METHODS, RmacParameters
+from pipeline.aggregation.map_stream import MapBatch
+from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
 from pipeline.aggregation.regions import rmac_regions
 from pipeline.contracts.catalogue import CatalogueRow
 from pipeline.contracts.errors import LeakageError, SanityError
 from pipeline.contracts.models import save_model
 
+SMALL = {"rmac": {"regional_whitening": "none"}, "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3}}
 Floats = npt.NDArray[np.float64]
 
 
@@ -46,23 +48,24 @@ def test_rmac_is_max_norm_whiten_norm_sum_norm() -> None:
     held_out, images = [maps(0, 40), maps(1, 30, size=(7, 5))], maps(2, 4)
     describer = DESCRIBERS["rmac"]("rmac", RmacParameters(regional_whitening="pca_whitening", regional_dimensions=5))
 
-    def stream() -> Iterator[Sequence[torch.Tensor]]:
-        return iter([[batch] for batch in held_out])
+    def stream() -> Iterator[MapBatch]:
+        return iter([MapBatch([batch]) for batch in held_out])
 
     describer.fit(stream)
     regions = np.array([region for batch in held_out for image in batch.double().numpy() for region in plain_regions(image)])
     mean, components = plain_whitening(regions, 5)
     expected = [unit(np.sum([unit(components @ (region - mean)) for region in plain_regions(image)], axis=0)) for image in images.double().numpy()]
-    np.testing.assert_allclose(describer.describe([images]).numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(describer.describe(MapBatch([images])).numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", list(METHODS))
 def test_descriptors_have_unit_length_and_black_images_are_zero(method: str) -> None:
-    parameters = METHODS[method].model_validate({"regional_whitening": "none"} if method == "rmac" else {})
+    parameters = METHODS[method].model_validate(SMALL.get(method, {}))
     describer = DESCRIBERS[method](method, parameters)
-    vectors = describer.describe([maps(5), maps(6, size=(3, 4))])
+    describer.fit(lambda: iter([MapBatch([maps(seed)]) for seed in range(20, 40)]))
+    vectors = describer.describe(MapBatch([maps(5), maps(6, size=(3, 4))]))
     np.testing.assert_allclose(vectors.norm(dim=1).numpy(), 1, rtol=1e-5)
-    black = describer.describe([torch.zeros(2, 8, 4, 4)])
+    black = describer.describe(MapBatch([torch.zeros(2, 8, 4, 4)]))
     assert torch.isfinite(black).all()
     if method != "gem":  # its floor makes a black image the uniform vector
         assert not black.any()
@@ -72,17 +75,17 @@ def test_several_scales_are_averaged_and_gem_by_its_own_mean() -> None:
     scales = [maps(1), maps(2, size=(3, 4))]
     for method, power in (("mac", 1.0), ("gem", 3.0)):
         describer = DESCRIBERS[method](method, METHODS[method]())
-        each = [describer.describe([scale]).double().numpy() for scale in scales]
+        each = [describer.describe(MapBatch([scale])).double().numpy() for scale in scales]
         expected = np.mean([vectors**power for vectors in each], axis=0) ** (1 / power)
-        np.testing.assert_allclose(describer.describe(scales).numpy(), [unit(row) for row in expected], atol=1e-5)
+        np.testing.assert_allclose(describer.describe(MapBatch(scales)).numpy(), [unit(row) for row in expected], atol=1e-5)
 
 
 def test_a_saved_describer_describes_the_same(tmp_path: Path) -> None:
-    describer = DESCRIBERS["spoc"]("spoc", METHODS["spoc"](whitening="pca_whitening", dimensions=4))
-    describer.fit(lambda: iter([[maps(seed)] for seed in range(10)]))
+    describer = DESCRIBERS["spoc"]("spoc", SpocParameters(whitening="pca_whitening", dimensions=4))
+    describer.fit(lambda: iter([MapBatch([maps(seed)]) for seed in range(10)]))
     save_model(tmp_path, describer.tensors(), describer.card())
     loaded, card = load_describer(tmp_path, torch.device("cpu"))
-    assert torch.equal(loaded.describe([maps(11)]), describer.describe([maps(11)]))
+    assert torch.equal(loaded.describe(MapBatch([maps(11)])), describer.describe(MapBatch([maps(11)])))
     assert card["method"] == "spoc"
 
 

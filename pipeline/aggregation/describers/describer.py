@@ -1,41 +1,59 @@
 """What turns feature maps into descriptors: learned on held-out maps, applied to any."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Protocol
 
 import torch
 
-from pipeline.aggregation.moments import Moments
+from pipeline.aggregation.map_stream import MapBatch, MapStream
 from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.params import WhitenedParameters
-from pipeline.aggregation.whitening import PCA, WHITENINGS
+from pipeline.aggregation.pictures import Picture
+from pipeline.contracts.parameters import Section
 
-MapStream = Callable[[], Iterator[Sequence[torch.Tensor]]]
-"""Starts a fresh pass over the held-out maps; an item is one batch: a tensor (B, K, H, W) float32 per scale."""
+
+class Learned(Protocol):
+    """A learned part: its arrays, what its card says (`kind` among it), and the way back (`from_tensors`)."""
+
+    def tensors(self) -> dict[str, torch.Tensor]: ...
+
+    def card(self) -> dict[str, Any]: ...
 
 
 class Describer(ABC):
     """One system's way from feature maps to one descriptor per image.
 
-    Subclasses give `describe_scale`, and `fit_before` where they learn something before the final whitening.
+    Subclasses give `describe_scale` and `finish`, and `fit_before` and `fit_final` for what they learn before and after the scales are one.
 
     Attributes:
+        kinds: the learned parts that it may have, by class name.
         models: everything learned, by name.
     """
 
-    name: ClassVar[str]
+    kinds: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, method: str, parameters: WhitenedParameters) -> None:
+    def __init__(self, method: str, parameters: Section) -> None:
         self.method, self.parameters = method, parameters
-        self.models: dict[str, PCA] = {}
+        self.models: dict[str, Any] = {}
 
     @abstractmethod
-    def describe_scale(self, maps: torch.Tensor) -> torch.Tensor:
-        """(B, K, H, W) to (B, D'), l2-normalised, before the final whitening."""
+    def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
+        """(B, K, H, W) to (B, D'), l2-normalised, before what is learned from whole images."""
+
+    @abstractmethod
+    def finish(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, D') to descriptors (B, D), l2-normalised."""
+
+    @abstractmethod
+    def dimensions(self, channels: int) -> int:
+        """Length of the descriptors of maps with this many channels, once everything is learned."""
 
     def fit_before(self, maps: MapStream) -> None:
         """Learn what `describe_scale` needs."""
+        return
+
+    def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
+        """Learn what `finish` needs, from the (B, D') of every held-out batch."""
         return
 
     def combine(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -45,7 +63,12 @@ class Describer(ABC):
     @property
     def learns(self) -> bool:
         """Whether a held-out set is needed."""
-        return self.parameters.whitening != "none"
+        return True
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether batches must hold the pictures."""
+        return False
 
     def fit(self, maps: MapStream) -> None:
         """Learn from the held-out set.
@@ -54,17 +77,15 @@ class Describer(ABC):
             ModelError: it is too small for what is wanted.
         """
         self.fit_before(maps)
-        if self.parameters.whitening != "none":
-            vectors = (self._pooled(batch) for batch in maps())
-            self.models["final"] = learn_whitening(self.parameters.whitening, self.parameters.dimensions, self.parameters.shrinkage, vectors)
+        self.fit_final(self.pooled(batch) for batch in maps())
 
-    def describe(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
-        """One tensor (B, K, H, W) float32 per scale to (B, D), l2-normalised; an image without any activation gives zeros."""
-        vectors = self._pooled(scales)
-        return l2(self.models["final"].transform(vectors)) if "final" in self.models else vectors
+    def describe(self, batch: MapBatch) -> torch.Tensor:
+        """Maps of B images to (B, D), l2-normalised; an image without any activation gives zeros."""
+        return self.finish(self.pooled(batch))
 
-    def _pooled(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
-        vectors = [self.describe_scale(maps) for maps in scales]
+    def pooled(self, batch: MapBatch) -> torch.Tensor:
+        """Maps of B images to (B, D'), l2-normalised: the scales as one, before `finish`."""
+        vectors = [self.describe_scale(maps, batch.pictures) for maps in batch.scales]
         return l2(self.combine(vectors)) if len(vectors) > 1 else vectors[0]
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -78,16 +99,6 @@ class Describer(ABC):
 
     def restore(self, tensors: dict[str, torch.Tensor], card: dict[str, Any], device: torch.device) -> None:
         """Take over what `tensors` and `card` gave."""
-        kinds = {kind.__name__: kind for kind in WHITENINGS.values()}
         for name, facts in card["models"].items():
             own = {key.removeprefix(f"{name}."): value.to(device) for key, value in tensors.items() if key.startswith(f"{name}.")}
-            self.models[name] = kinds[facts["kind"]].from_tensors(own, facts)
-
-
-def learn_whitening(kind: str, dim: int | None, shrinkage: float, batches: Iterator[torch.Tensor]) -> PCA:
-    """Learn a model of WHITENINGS from a stream of (N, D) vectors."""
-    moments: Moments | None = None
-    for vectors in batches:
-        moments = moments or Moments(vectors.shape[-1], vectors.device)
-        moments.update(vectors)
-    return WHITENINGS[kind](dim, shrinkage).fit_moments(moments or Moments(1))
+            self.models[name] = self.kinds[facts["kind"]].from_tensors(own, facts)

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.whitened import WhitenedDescriber
 from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import CrowParameters, GemParameters, SpocParameters
+from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.pooling import crow, gem, mac, spoc
 
 
-class GlobalPooling(Describer):
+class GlobalPooling(WhitenedDescriber):
     """Pool, l2-normalise; several scales are averaged, for GeM by its own generalised mean."""
 
-    def describe_scale(self, maps: torch.Tensor) -> torch.Tensor:
+    def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
         match self.parameters:
             case SpocParameters(centre_prior=centre_prior):
                 return l2(spoc(maps, centre_prior))

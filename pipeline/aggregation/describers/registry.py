@@ -7,6 +7,7 @@ import torch
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.global_pooling import GlobalPooling
 from pipeline.aggregation.describers.regional_max import RegionalMax
+from pipeline.aggregation.describers.selective_features import SelectiveFeatures
 from pipeline.aggregation.params import METHODS
 from pipeline.contracts.models import load_model
 from pipeline.contracts.parameters import validate
@@ -17,6 +18,7 @@ DESCRIBERS: dict[str, type[Describer]] = {
     "gem": GlobalPooling,
     "crow": GlobalPooling,
     "rmac": RegionalMax,
+    "selective": SelectiveFeatures,
 }
 
 

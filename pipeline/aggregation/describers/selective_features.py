@@ -1,0 +1,120 @@
+"""Selective convolutional features: mask, local PCA, embedding, aggregation, post-processing (paper 3, §III and §IV)."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from pipeline.aggregation.democratic import aggregate, sum_by_image
+from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.embeddings import EMBEDDINGS, VALUES_AT_ONCE, Embedding, WhitenedEmbedding
+from pipeline.aggregation.local_features import chunks, pack, sample, select_locations
+from pipeline.aggregation.map_stream import MapStream
+from pipeline.aggregation.moments import Moments
+from pipeline.aggregation.normalization import l2
+from pipeline.aggregation.params import SelectiveParameters
+from pipeline.aggregation.pictures import Picture
+from pipeline.aggregation.post_processing import PostProcessing
+from pipeline.aggregation.whitening import PCA
+from pipeline.contracts.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+
+class SelectiveFeatures(Describer):
+    """Mask → PCA to d → l2 → embed each local feature → aggregate → l2 → rotate, drop, power law → l2."""
+
+    parameters: SelectiveParameters
+    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (PCA, PostProcessing, *EMBEDDINGS.values())}
+
+    @property
+    def needs_pictures(self) -> bool:
+        return self.parameters.mask == "sift"
+
+    def select(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
+        """Maps (B, K, H, W) to the locations kept, (B, H, W) bool."""
+        return select_locations(self.parameters.mask, maps, pictures)
+
+    def reduce(self, features: torch.Tensor) -> torch.Tensor:
+        """Local features (N, K) to (N, d), l2-normalised."""
+        return l2(self.models["local"].transform(features))
+
+    def embed_and_aggregate(self, features: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """Reduced local features (N, d), `counts` per image, to (B, D), l2-normalised.
+
+        Sum and average whiten once per image, after the sum, which is the same.
+        """
+        parameters, embedding = self.parameters, self.models["embedding"]
+        if parameters.aggregation in ("sum", "average"):  # they differ by a factor, which l2 takes away
+            sums = torch.cat([sum_by_image(embedding.raw(part), part_counts) for part, part_counts in self._parts(features, counts)])
+            present = torch.tensor(counts, device=features.device, dtype=features.dtype)[:, None]
+            return l2(embedding.linear(sums, present))
+        vectors = [
+            aggregate(embedding.transform(part), parameters.aggregation, part_counts, parameters.ridge)
+            for part, part_counts in self._parts(features, counts)
+        ]
+        return l2(torch.cat(vectors))
+
+    def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
+        features, counts = pack(maps, self.select(maps, pictures))
+        return self.embed_and_aggregate(self.reduce(features), counts)
+
+    def finish(self, vectors: torch.Tensor) -> torch.Tensor:
+        final: PostProcessing = self.models["final"]
+        return final.transform(vectors)
+
+    def dimensions(self, channels: int) -> int:
+        final: PostProcessing = self.models["final"]
+        return len(final.rotation_.components_) - final.truncate
+
+    def fit_before(self, maps: MapStream) -> None:
+        parameters = self.parameters
+        masks: list[list[torch.Tensor]] = []
+        moments: Moments | None = None
+        for batch in maps():
+            masks.append([self.select(scale, batch.pictures) for scale in batch.scales])
+            for scale, mask in zip(batch.scales, masks[-1], strict=True):
+                moments = moments or Moments(scale.shape[1], scale.device)
+                moments.update(pack(scale, mask)[0])
+        if moments is None or not moments.count:
+            raise ModelError("the held-out images have no activation anywhere; look at the network's weights")
+        self.models["local"] = PCA(parameters.local_dimensions).fit_moments(moments)
+
+        def reduced() -> Iterator[torch.Tensor]:
+            for batch, kept in zip(maps(), masks, strict=True):
+                for scale, mask in zip(batch.scales, kept, strict=True):
+                    yield self.reduce(pack(scale, mask)[0])
+
+        features = sample(reduced, moments.count, parameters.learning_features, parameters.seed)
+        log.info("Learning %s from %d of %d local features.", parameters.embedding, len(features), moments.count)
+        self.models["embedding"] = self._new_embedding().fit(features)
+
+    def _new_embedding(self) -> Embedding:
+        parameters = self.parameters
+        kind = EMBEDDINGS[parameters.embedding]
+        if issubclass(kind, WhitenedEmbedding):
+            return kind(parameters.codebook, restarts=parameters.restarts, seed=parameters.seed, floor=parameters.floor)
+        return kind(parameters.codebook, restarts=parameters.restarts, seed=parameters.seed)
+
+    def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
+        parameters = self.parameters
+        complete = parameters.missing_axes == "complete"
+        final = PostProcessing(parameters.truncate, parameters.power, parameters.dimensions, parameters.order, complete)
+        rotation = final.fit(vectors).rotation_
+        if rotation.learned_ < len(rotation.components_):
+            log.warning(
+                "%d held-out images give %d axes of the rotation; it is completed to %d.",
+                rotation.count_,
+                rotation.learned_,
+                len(rotation.components_),
+            )
+        self.models["final"] = final
+
+    def _parts(self, features: torch.Tensor, counts: Sequence[int]) -> Iterator[tuple[torch.Tensor, Sequence[int]]]:
+        """Images whose embedded features fit into memory together."""
+        offset = 0
+        for images in chunks(counts, max(1, VALUES_AT_ONCE // self.models["embedding"].dimensions(features.shape[1]))):
+            own = counts[images]
+            yield features[offset : offset + sum(own)], own
+            offset += sum(own)

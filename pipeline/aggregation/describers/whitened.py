@@ -1,0 +1,42 @@
+"""Describers that end with a whitening, or with nothing but l2."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+
+from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.moments import Moments
+from pipeline.aggregation.normalization import l2
+from pipeline.aggregation.params import WhitenedParameters
+from pipeline.aggregation.whitening import PCA, WHITENINGS
+
+
+class WhitenedDescriber(Describer):
+    """Ends with the whitening that `whitening`, `dimensions` and `shrinkage` name."""
+
+    parameters: WhitenedParameters
+    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in WHITENINGS.values()}
+
+    @property
+    def learns(self) -> bool:
+        return self.parameters.whitening != "none"
+
+    def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
+        if self.parameters.whitening != "none":
+            self.models["final"] = learn_whitening(self.parameters.whitening, self.parameters.dimensions, self.parameters.shrinkage, vectors)
+
+    def finish(self, vectors: torch.Tensor) -> torch.Tensor:
+        return l2(self.models["final"].transform(vectors)) if "final" in self.models else vectors
+
+    def dimensions(self, channels: int) -> int:
+        return len(self.models["final"].components_) if "final" in self.models else channels
+
+
+def learn_whitening(kind: str, dim: int | None, shrinkage: float, batches: Iterator[torch.Tensor]) -> PCA:
+    """Learn a model of WHITENINGS from a stream of (N, D) vectors."""
+    moments: Moments | None = None
+    for vectors in batches:
+        moments = moments or Moments(vectors.shape[-1], vectors.device)
+        moments.update(vectors)
+    return WHITENINGS[kind](dim, shrinkage).fit_moments(moments or Moments(1))
