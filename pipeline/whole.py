@@ -1,5 +1,6 @@
 """All of params.yaml at once: every section against its model, and every name against the section that defines it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.acquisition.params import dataset_from
@@ -8,6 +9,7 @@ from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import PARAMS_FILE, UNSEEN, Section, load_section, read_section, validate
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
+from pipeline.hashing.params import HASH_METHODS, load_hash
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import NetworkSource
 from pipeline.reporting.params import ReportParameters, load_benchmarks
@@ -21,7 +23,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateParameters,
     "report": ReportParameters,
 }
-NAMED = ("datasets", "networks", "benchmarks", "aggregate")
+NAMED = ("datasets", "networks", "benchmarks", "aggregate", "hash")
 
 
 def check_parameters(file: Path | None = None) -> None:
@@ -43,16 +45,24 @@ def check_parameters(file: Path | None = None) -> None:
     for name, section in networks.items():
         validate(NetworkSource, section, f"networks.{name}", origin)
     _refuse_unseen_names(file)
-    for method, section in _mapping("aggregate", file).items():
-        if method != "method":
-            if method not in METHODS:
-                raise ParameterError(f"{origin}: aggregate.{method}: unknown method; allowed: {', '.join(METHODS)}")
-            validate(METHODS[method], section, f"aggregate.{method}", origin)
+    _check_methods("aggregate", METHODS, file)
+    _check_methods("hash", HASH_METHODS, file)
     load_method(file)
+    load_hash(file)
     for name, benchmark in load_benchmarks(file).items():
         for field in ("dataset", "held_out", "distractors"):
             _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
     _known(load_section(NetworkChoice, "network", file).name, networks, f"{origin}: network.name", "networks")
+
+
+def _check_methods(place: str, known: Mapping[str, type[Section]], file: Path | None) -> None:
+    """Every section of a method, those not in use included."""
+    origin = str(file or PARAMS_FILE)
+    for method, section in _mapping(place, file).items():
+        if method != "method":
+            if method not in known:
+                raise ParameterError(f"{origin}: {place}.{method}: unknown method; allowed: {', '.join(known)}")
+            validate(known[method], section, f"{place}.{method}", origin)
 
 
 def _refuse_unseen_names(file: Path | None) -> None:

@@ -23,14 +23,16 @@ ENTRIES = {
     "learn": "pipeline.aggregation.learn",
     "aggregate": "pipeline.aggregation.aggregate",
     "aggregate_distractors": "pipeline.aggregation.distractors",
+    "hash": "pipeline.hashing.__main__",
     "search": "pipeline.search.__main__",
     "evaluate": "pipeline.evaluation.__main__",
     "report": "pipeline.reporting.__main__",
 }
-GALLERY = ("learn", "aggregate", "aggregate_distractors", "search", "evaluate")
+GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")
 AFTER_LEARN = {f"{stage}@gallery" for stage in GALLERY} | {"report"}
 AFTER_EXTRACT = AFTER_LEARN | {"extract@gallery", "extract@none"}
 AFTER_RESIZE = AFTER_EXTRACT | {"resize@gallery", "resize@none"}
+AFTER_HASH = {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
 AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
 
 REACH: dict[str, set[str]] = {
@@ -39,7 +41,7 @@ REACH: dict[str, set[str]] = {
     "networks.efficientnet_lite0": AFTER_EXTRACT | {"network@efficientnet_lite0"},
     "benchmarks.gallery.dataset": AFTER_LEARN,
     "benchmarks.gallery.held_out": AFTER_LEARN,
-    "benchmarks.gallery.distractors": AFTER_SEARCH | {"aggregate_distractors@gallery"},
+    "benchmarks.gallery.distractors": AFTER_HASH | {"aggregate_distractors@gallery"},
     "benchmarks.gallery.allow_self_learning": AFTER_LEARN,
     "resize": AFTER_RESIZE,
     "network": AFTER_EXTRACT,
@@ -47,6 +49,9 @@ REACH: dict[str, set[str]] = {
     "aggregate.method": AFTER_LEARN,
     "aggregate.rmac": AFTER_LEARN,
     "aggregate": set(),
+    "hash.method": AFTER_HASH,
+    "hash.none": AFTER_HASH,
+    "hash": set(),
     "search": AFTER_SEARCH,
     "evaluate": {"evaluate@gallery", "report"},
     "report": {"report"},

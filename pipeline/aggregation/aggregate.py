@@ -10,7 +10,6 @@ import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.held_out import duplicated, held_out_ids, refuse_leakage
 from pipeline.aggregation.map_stream import stream_maps
 from pipeline.aggregation.params import load_method
 from pipeline.aggregation.sink import DescriptorSink
@@ -20,6 +19,7 @@ from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.errors import ModelError, SanityError
 from pipeline.contracts.fingerprint import fingerprint
+from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.run_record import Produced
@@ -49,7 +49,10 @@ def main(arguments: list[str]) -> Produced:
         store = ScratchStore(f"aggregate-{options.benchmark}", fingerprint(*fingerprints))
         names, facts = _describe_all(options, describer, rows, held_rows, store, device)
     facts |= {"method": method, "parameters": parameters.model_dump(mode="json"), "learned_on": card["learned_on"]}
-    facts |= {"duplicates": _warn_duplicates(held_rows, rows) if card["learned_on"] else 0}
+    ids, role = held_out_ids(held_rows)
+    pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
+    facts["held_out_set"] = {"dataset": options.held_out, "role": role, "images": len(ids), "duplicates": len(pairs)}
+    facts["duplicates"] = _warn_duplicates(pairs) if card["learned_on"] else 0
     features = load_manifest(Path("data/features") / options.dataset, "feature maps").facts
     output = Path("data/descriptors") / options.benchmark
     store.publish(output, names, KIND, **facts, features=features)
@@ -94,7 +97,8 @@ def _describe_all(
         _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
     if sinks["database"].rows > 1 and not sinks["database"].varies:
         raise SanityError(f"all {sinks['database'].rows} database descriptors are the same; look at the network's weights and preprocessing")
-    facts = {name: sink.rows for name, sink in sinks.items()} | {"zero_descriptors": sinks["database"].zeros}
+    facts: dict[str, Any] = {name: sink.rows for name, sink in sinks.items()}
+    facts |= {"zero_descriptors": sinks["database"].zeros, "dimensions": sinks["database"].dimensions}
     return [name for sink in sinks.values() for name in sink.names], facts
 
 
@@ -118,9 +122,7 @@ def _add_wanted(sink: DescriptorSink, wanted: set[str], image_ids: list[str], ve
         sink.add([image_ids[index] for index in chosen], vectors[chosen])
 
 
-def _warn_duplicates(held_rows: list[CatalogueRow], rows: list[CatalogueRow]) -> int:
-    ids = held_out_ids(held_rows)[0]
-    pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
+def _warn_duplicates(pairs: list[tuple[str, str]]) -> int:
     if pairs:
         log.warning(
             "%d images of the benchmark are also in the held-out set, the first is %s (held out as %s).", len(pairs), pairs[0][1], pairs[0][0]

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from pipeline.aggregation.describers.registry import DESCRIBERS
-from pipeline.aggregation.held_out import held_out_ids, refuse_leakage
 from pipeline.aggregation.map_stream import MapBatch, stream_maps
 from pipeline.aggregation.params import load_method
 from pipeline.contracts.catalogue import read_catalogue
@@ -17,6 +16,7 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.errors import ModelError
 from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.fingerprint import fingerprint
+from pipeline.contracts.held_out import held_out_ids, refuse_leakage
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.models import CARD, TENSORS, save_model
 from pipeline.contracts.run_record import Produced

@@ -23,13 +23,14 @@ class DescriptorSink:
         names: the files written.
         rows: descriptors taken.
         zeros: those among them that are all zero: images without any activation.
+        dimensions: of a descriptor.
         varies: whether two of them differ.
     """
 
     def __init__(self, folder: Path, prefix: str, **facts: Any) -> None:
         self.folder, self.prefix, self.facts = folder, prefix, facts
         self.names: list[str] = []
-        self.rows = self.zeros = self._in_file = 0
+        self.rows = self.zeros = self.dimensions = self._in_file = 0
         self.varies = False
         self._first: torch.Tensor | None = None
         self._ids: list[str] = []
@@ -61,6 +62,7 @@ class DescriptorSink:
         self._ids += image_ids
         self._vectors.append(vectors.cpu())
         self.rows += len(image_ids)
+        self.dimensions = vectors.shape[1]
         if len(self._ids) >= ROWS_PER_GROUP:
             self._flush()
 

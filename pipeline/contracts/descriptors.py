@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.tables import TableWriter, open_table, open_writer
+from pipeline.contracts.tables import TableWriter, fixed_rows, open_writer, read_fixed_rows
 
 KIND = "descriptors"
 Floats = npt.NDArray[np.float32]
@@ -27,18 +27,12 @@ def descriptor_writer(path: Path, dimensions: int, **facts: Any) -> AbstractCont
 
 def descriptor_columns(image_ids: list[str], vectors: Floats) -> dict[str, Any]:
     """Vectors (N, D) as columns of one row group."""
-    count, dimensions = vectors.shape
-    buffer = pa.py_buffer(np.ascontiguousarray(vectors, "<f4").tobytes())
-    return {"image_id": image_ids, "vector": pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * dimensions), count, [None, buffer])}
+    return {"image_id": image_ids, "vector": fixed_rows(vectors.astype("<f4", copy=False))}
 
 
 def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
     """Stream (image ids, vectors (n, D)) of a shard, at most `block` rows at a time."""
-    for batch in open_table(path, KIND).iter_batches(batch_size=block):
-        column = batch.column("vector")
-        width = column.type.byte_width
-        flat = np.frombuffer(column.buffers()[1], "<f4", len(column) * width // 4, column.offset * width)
-        yield batch.column("image_id").to_pylist(), flat.reshape(len(column), width // 4)
+    return read_fixed_rows(path, KIND, "vector", np.dtype("<f4"), block)
 
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -98,6 +100,26 @@ def table_facts(file: pq.ParquetFile) -> dict[str, Any]:
 def read_table(path: Path, kind: str) -> pa.Table:
     """Read a small table whole."""
     return open_table(path, kind).read()
+
+
+def fixed_rows(values: npt.NDArray[Any]) -> pa.FixedSizeBinaryArray:
+    """The rows of (N, D) little-endian values as one column of fixed-size binary."""
+    width = values.shape[1] * values.itemsize
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(values), [None, pa.py_buffer(np.ascontiguousarray(values).tobytes())])
+
+
+def read_fixed_rows(path: Path, kind: str, name: str, dtype: np.dtype[Any], block: int) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
+    """Stream (image ids, values (n, D)) of the fixed-size column `name`, at most `block` rows at a time, without copying.
+
+    Raises:
+        ShardError: missing, damaged, or of another kind.
+    """
+    for batch in open_table(path, kind).iter_batches(batch_size=block):
+        column = batch.column(name)
+        width = column.type.byte_width
+        values = width // dtype.itemsize
+        flat = np.frombuffer(column.buffers()[1], dtype, len(column) * values, column.offset * width)
+        yield batch.column("image_id").to_pylist(), flat.reshape(len(column), values)
 
 
 def write_json(path: Path, value: Any) -> None:

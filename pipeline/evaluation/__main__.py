@@ -38,8 +38,10 @@ def main(arguments: list[str]) -> Produced:
         "queries": facts["queries"],
         "queries_unreadable": facts["queries"] - facts["answered"],
         "unreadable_images": unreadable,
-        "held_out_duplicates": facts["computed_with"]["descriptors"]["duplicates"],
+        "held_out_duplicates": _duplicates(facts["computed_with"]),
         "dimensions": facts["dimensions"],
+        "bits": facts["bits"] or 0,
+        "zero_descriptors": facts["computed_with"]["descriptors"]["zero_descriptors"],
     }
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
@@ -55,6 +57,12 @@ def main(arguments: list[str]) -> Produced:
     write_json(outputs[0], {**facts["computed_with"], "evaluate": about})
     write_json(outputs[1], metrics)
     return Produced(outputs, facts["answered"], "queries")
+
+
+def _duplicates(computed_with: dict[str, Any]) -> int:
+    """Images of the benchmark in the held-out set, where the describer or the hash function learned from it."""
+    hashed_on = computed_with["codes"]["learned_on"]
+    return max(int(computed_with["descriptors"]["duplicates"]), int(hashed_on["duplicates"]) if hashed_on else 0)
 
 
 def _labels(path: Path, truth: GroundTruth) -> dict[str, list[Label]]:

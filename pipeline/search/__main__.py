@@ -3,14 +3,18 @@
 import argparse
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from pipeline.contracts import codes
 from pipeline.contracts.catalogue import GroundTruth, read_ground_truth
-from pipeline.contracts.descriptors import KIND, Floats, read_folder
+from pipeline.contracts.descriptors import KIND, read_folder
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.errors import SanityError
@@ -21,11 +25,44 @@ from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import write_table
-from pipeline.search.exact import Blocks, Counts, Results, count_labelled, top_results
+from pipeline.search.exact import Counts, Results, count_labelled, top_results
+from pipeline.search.hamming import count_labelled_codes, nearest_codes
 from pipeline.search.params import SearchParameters
 
 log = logging.getLogger(__name__)
 QUERIES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What is compared: real-valued descriptors by dot product, or binary codes by Hamming distance.
+
+    Attributes:
+        read: (folder, prefix) to blocks of (image ids, rows).
+        own, distractors: folder and prefix of the database's and of the distractors' rows.
+        device: that the dot products run on.
+    """
+
+    read: Callable[[Path, str], Iterator[tuple[list[str], npt.NDArray[Any]]]]
+    own: Path
+    distractors: Path
+    binary: bool
+    device: torch.device
+
+    def blocks(self, name: str) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
+        """Of a set of SETS."""
+        mixed_in = self.read(self.distractors, "distractors-") if name == "with_distractors" else iter(())
+        return itertools.chain(self.read(self.own, "database-"), mixed_in)
+
+    def top(self, queries: npt.NDArray[Any], name: str, k: int) -> Results:
+        if self.binary:
+            return nearest_codes(queries, lambda: self.blocks(name), k)
+        return top_results(torch.from_numpy(queries).to(self.device), lambda: self.blocks(name), k)
+
+    def count(self, queries: npt.NDArray[Any], name: str, labelled: list[list[str]]) -> Counts:
+        if self.binary:
+            return count_labelled_codes(queries, lambda: self.blocks(name), labelled)
+        return count_labelled(torch.from_numpy(queries).to(self.device), lambda: self.blocks(name), labelled)
 
 
 def main(arguments: list[str]) -> Produced:
@@ -34,44 +71,43 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("--dataset", required=True)
     options = parser.parse_args(arguments)
     parameters = load_section(SearchParameters, "search")
-    descriptors, distractors = Path("data/descriptors") / options.benchmark, Path("data/distractors") / options.benchmark
-    manifests = load_manifest(descriptors, KIND), load_manifest(distractors, KIND)
+    folders = {name: Path("data") / name / options.benchmark for name in ("descriptors", "distractors", "codes")}
+    manifests = {name: load_manifest(folder, codes.KIND if name == "codes" else KIND) for name, folder in folders.items()}
     truth = read_ground_truth(Path("data/images") / options.dataset / "ground_truth.parquet")
-    ids, vectors = _queries(descriptors, truth, options.benchmark)
-    store = ScratchStore(f"search-{options.benchmark}", fingerprint(parameters.model_dump(), *(manifest.fingerprint for manifest in manifests)))
-
-    def database() -> Iterator[tuple[list[str], Floats]]:
-        return read_folder(descriptors, "database-")
-
-    def with_distractors() -> Iterator[tuple[list[str], Floats]]:
-        return itertools.chain(read_folder(descriptors, "database-"), read_folder(distractors, "distractors-"))
-
-    names = []
+    store = ScratchStore(
+        f"search-{options.benchmark}", fingerprint(parameters.model_dump(), *(manifest.fingerprint for manifest in manifests.values()))
+    )
+    binary = bool(manifests["codes"].parts)
+    own = folders["codes" if binary else "descriptors"]
+    names: list[str] = []
     with hold(choose_device()) as device:
-        for name, blocks in zip(SETS, (database, with_distractors), strict=True):
-            if name == "database" or manifests[1].facts["distractors"]:
-                names += _search(name, ids, vectors.to(device), blocks, truth, parameters.top_k, store)
-    facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": vectors.shape[1]}
-    facts |= {"database": manifests[0].facts["database"], "distractors": manifests[1].facts["distractors"]}
-    about = {"descriptors": manifests[0].facts, "distractors": manifests[1].facts, "search": parameters.model_dump()}
+        searched = Searched(codes.read_code_folder if binary else read_folder, own, own if binary else folders["distractors"], binary, device)
+        ids, rows = _queries(searched, truth, options.benchmark)
+        for name in SETS:
+            if name == "database" or manifests["distractors"].facts["distractors"]:
+                names += _search(name, ids, rows, searched, truth, parameters.top_k, store)
+    facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": manifests["descriptors"].facts["dimensions"]}
+    facts |= {"bits": 8 * rows.shape[1] if binary else None}
+    facts |= {"database": manifests["descriptors"].facts["database"], "distractors": manifests["distractors"].facts["distractors"]}
+    about = {name: manifest.facts for name, manifest in manifests.items()} | {"search": parameters.model_dump()}
     output = Path("data/rankings") / options.benchmark
     store.publish(output, names, "rankings", **facts, computed_with=about)
     log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts["database"], facts["distractors"])
     return Produced((output,), len(ids), "queries")
 
 
-def _queries(descriptors: Path, truth: GroundTruth, benchmark: str) -> tuple[list[str], torch.Tensor]:
-    """Ids and vectors of the queries that have a descriptor, in the ground truth's order."""
-    found = {image_id: vector for ids, vectors in read_folder(descriptors, "queries-") for image_id, vector in zip(ids, vectors, strict=True)}
+def _queries(searched: Searched, truth: GroundTruth, benchmark: str) -> tuple[list[str], npt.NDArray[Any]]:
+    """Ids and rows of the queries that have one, in the ground truth's order."""
+    found = {image_id: row for ids, rows in searched.read(searched.own, "queries-") for image_id, row in zip(ids, rows, strict=True)}
     ids = [query for query in truth.queries if query in found]
     if not ids:
         raise SanityError(
             f"benchmarks.{benchmark}: no query has a descriptor; the data set needs images of role query, or instances with several images"
         )
-    return ids, torch.from_numpy(np.stack([found[query] for query in ids]))
+    return ids, np.stack([found[query] for query in ids])
 
 
-def _search(name: str, ids: list[str], vectors: torch.Tensor, blocks: Blocks, truth: GroundTruth, top_k: int, store: ScratchStore) -> list[str]:
+def _search(name: str, ids: list[str], rows: npt.NDArray[Any], searched: Searched, truth: GroundTruth, top_k: int, store: ScratchStore) -> list[str]:
     labels: dict[str, dict[str, str]] = {query: {} for query in ids}
     for query, image_id, relevance in truth.rows:
         if query in labels:
@@ -79,10 +115,9 @@ def _search(name: str, ids: list[str], vectors: torch.Tensor, blocks: Blocks, tr
     ranking: dict[str, list[object]] = {column: [] for column in RANKING_SCHEMA.names}
     counts: dict[str, list[object]] = {column: [] for column in COUNTS_SCHEMA.names}
     for first in range(0, len(ids), QUERIES_AT_ONCE):
-        chosen = ids[first : first + QUERIES_AT_ONCE]
-        chunk = vectors[first : first + QUERIES_AT_ONCE]
-        _append_ranking(ranking, chosen, top_results(chunk, blocks, top_k))
-        _append_counts(counts, chosen, labels, count_labelled(chunk, blocks, [list(labels[query]) for query in chosen]))
+        chosen, chunk = ids[first : first + QUERIES_AT_ONCE], rows[first : first + QUERIES_AT_ONCE]
+        _append_ranking(ranking, chosen, searched.top(chunk, name, top_k))
+        _append_counts(counts, chosen, labels, searched.count(chunk, name, [list(labels[query]) for query in chosen]))
     files = f"ranking-{name}.parquet", f"counts-{name}.parquet"
     write_table(store.path(files[0]), "ranking", RANKING_SCHEMA, ranking)
     write_table(store.path(files[1]), "counts", COUNTS_SCHEMA, counts)

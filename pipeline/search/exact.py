@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,23 +39,24 @@ def top_results(queries: torch.Tensor, blocks: Blocks, k: int) -> Results:
     for ids, vectors in blocks():
         block = queries @ torch.from_numpy(vectors.copy()).to(queries.device).T
         found, at = block.topk(min(k, block.shape[1]), dim=1)
-        scores, places = _merge(scores, places, found, at + offset, k)
+        scores, places = merge_results(scores, places, found, at + offset, k)
         offset += len(ids)
-    names = _names_at(blocks, set(places.flatten().tolist()))
+    names = names_at(blocks, set(places.flatten().tolist()))
     return Results([[names[place] for place in row] for row in places.tolist()], scores.cpu(), offset)
 
 
-def _merge(
+def merge_results(
     scores: torch.Tensor, places: torch.Tensor, new_scores: torch.Tensor, new_places: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k best of two sets of results, equal scores by place."""
+    """The k best of two sets of results (Q, …), equal scores by place."""
     all_places, order = torch.cat([places, new_places], dim=1).sort(dim=1)
     all_scores = torch.cat([scores, new_scores], dim=1).gather(1, order)
     best = all_scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     return all_scores.gather(1, best), all_places.gather(1, best)
 
 
-def _names_at(blocks: Blocks, places: set[int]) -> dict[int, str]:
+def names_at(blocks: Callable[[], Iterator[tuple[list[str], Any]]], places: set[int]) -> dict[int, str]:
+    """The image ids at places of the database."""
     names: dict[int, str] = {}
     offset = 0
     for ids, _ in blocks():
@@ -94,14 +96,20 @@ def count_labelled(queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Seq
     return Counts(pairs, scores, result_above, result_equal)
 
 
-def _labelled_scores(
-    queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Sequence[str]]
-) -> tuple[list[tuple[int, str]], npt.NDArray[np.float32]]:
-    """Scores of the labelled pairs that the database holds, taken from the same products that are counted."""
+def labelled_pairs(labelled: Sequence[Sequence[str]]) -> dict[str, list[int]]:
+    """The queries of each labelled image, from the labelled images of each query."""
     wanted: dict[str, list[int]] = {}
     for query, ids in enumerate(labelled):
         for image_id in ids:
             wanted.setdefault(image_id, []).append(query)
+    return wanted
+
+
+def _labelled_scores(
+    queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Sequence[str]]
+) -> tuple[list[tuple[int, str]], npt.NDArray[np.float32]]:
+    """Scores of the labelled pairs that the database holds, taken from the same products that are counted."""
+    wanted = labelled_pairs(labelled)
     pairs: list[tuple[int, str]] = []
     scores: list[npt.NDArray[np.float32]] = []
     for ids, vectors in blocks():

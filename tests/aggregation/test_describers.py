@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from pipeline.aggregation.describers.registry import DESCRIBERS, load_describer
-from pipeline.aggregation.held_out import duplicated, held_out_ids, refuse_leakage
 from pipeline.aggregation.map_stream import MapBatch
 from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
 from pipeline.aggregation.regions import rmac_regions
 from pipeline.contracts.catalogue import CatalogueRow
 from pipeline.contracts.errors import LeakageError, SanityError
+from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage
 from pipeline.contracts.models import save_model
 
 SMALL = {"rmac": {"regional_whitening": "none"}, "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3}}

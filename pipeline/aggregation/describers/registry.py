@@ -1,6 +1,7 @@
 """Every describer by the method that `aggregate.method` of params.yaml names."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ DESCRIBERS: dict[str, type[Describer]] = {
 }
 
 
-def load_describer(folder: Path, device: torch.device) -> tuple[Describer, dict[str, object]]:
+def load_describer(folder: Path, device: torch.device) -> tuple[Describer, dict[str, Any]]:
     """The describer that the learn stage wrote, and its card.
 
     Raises:

@@ -1,0 +1,37 @@
+"""Code shards: one packed binary code per image, streamed block by block; and the folder that holds them beside their hash function."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.tables import TableWriter, fixed_rows, open_writer, read_fixed_rows
+
+KIND = "codes"
+Codes = npt.NDArray[np.uint8]
+
+
+def code_writer(path: Path, bits: int) -> AbstractContextManager[TableWriter]:
+    """A writer of one shard; give it `code_columns`."""
+    return open_writer(path, KIND, pa.schema([("image_id", pa.string()), ("code", pa.binary(bits // 8))]), bits=bits)
+
+
+def code_columns(image_ids: list[str], codes: Codes) -> dict[str, Any]:
+    """Codes (N, bits / 8) as columns of one row group; bit j stands in byte j // 8 at the place j % 8, the lowest first."""
+    return {"image_id": image_ids, "code": fixed_rows(codes)}
+
+
+def read_codes(path: Path, block: int = 65536) -> Iterator[tuple[list[str], Codes]]:
+    """Stream (image ids, codes (n, bits / 8)) of a shard, at most `block` rows at a time."""
+    return read_fixed_rows(path, KIND, "code", np.dtype(np.uint8), block)
+
+
+def read_code_folder(folder: Path, prefix: str, block: int = 65536) -> Iterator[tuple[list[str], Codes]]:
+    """Stream the shards of a code folder whose names start with `prefix`: database-, queries- or distractors-."""
+    for path in load_manifest(folder, KIND).paths(folder, prefix):
+        yield from read_codes(path, block)

@@ -1,0 +1,73 @@
+"""Learning a hash function on held-out descriptors and encoding all others, shard by shard."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.contracts.codes import code_columns, code_writer
+from pipeline.contracts.descriptors import read_descriptors, read_folder
+from pipeline.contracts.device import choose_device, hold
+from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.errors import ModelError, SanityError
+from pipeline.contracts.manifest import Manifest
+from pipeline.contracts.models import CARD, TENSORS
+from pipeline.contracts.progress import Progress
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.settings import settings
+from pipeline.hashing.hasher import Hasher
+from pipeline.hashing.params import HashParameters
+from pipeline.hashing.registry import new_hasher
+
+log = logging.getLogger(__name__)
+ENCODED = ("database-", "queries-", "distractors-")
+
+
+def encode_descriptors(
+    method: str, parameters: HashParameters, folders: list[tuple[Path, Manifest]], store: ScratchStore, learned_on: dict[str, Any]
+) -> tuple[list[str], int]:
+    """Learn on the first folder's held-out descriptors and encode the database, the queries and the distractors of all folders.
+
+    Returns:
+        The names of the files in the store, the model's among them, and the number of codes.
+
+    Raises:
+        ModelError: too few held-out descriptors.
+        SanityError: a descriptor that is not finite, by its image.
+    """
+    with hold(choose_device()) as device, torch.inference_mode():
+        hasher = _learned(method, parameters, folders[0][0], device)
+        hasher.save(store.folder, method=method, learned_on=learned_on)
+        shards = [path for folder, manifest in folders for prefix in ENCODED for path in manifest.paths(folder, prefix)]
+        total = sum(int(manifest.facts.get(name, 0)) for _, manifest in folders for name in ("database", "queries", "distractors"))
+        needed = total * hasher.bits // 8
+        log.info("Encoding %d descriptors on %s: %s of codes.", total, device, human_bytes(needed))
+        require_free_space(settings().scratch, needed, "Encoding")
+        with Progress("hash", total, "codes") as progress:
+            for shard in shards:
+                _encode_shard(shard, store.path(shard.name), hasher, device, progress)
+    return [CARD, TENSORS, *(shard.name for shard in shards)], total
+
+
+def _learned(method: str, parameters: HashParameters, folder: Path, device: torch.device) -> Hasher:
+    parts = [vectors for _, vectors in read_folder(folder, "held_out-")]
+    if not parts:
+        raise ModelError(f"{folder}: no held-out descriptors, and hash.{method} learns from some; name another held_out")
+    hasher = new_hasher(method, parameters).fit(torch.from_numpy(np.concatenate(parts)).to(device))
+    if hasher.axes_ < min(hasher.bits, parts[0].shape[1]):
+        log.warning("%d held-out descriptors give %d axes for %d bits; the basis is completed.", hasher.count_, hasher.axes_, hasher.bits)
+    return hasher
+
+
+def _encode_shard(source: Path, target: Path, hasher: Hasher, device: torch.device, progress: Progress) -> None:
+    with code_writer(target, hasher.bits) as writer:
+        for image_ids, vectors in read_descriptors(source):
+            finite = np.isfinite(vectors).all(axis=1)
+            if not finite.all():
+                broken = image_ids[int(finite.argmin())]
+                raise SanityError(f"{source}: the descriptor of {broken} is not finite; remove the folder and run `dvc repro`")
+            codes = hasher.encode(torch.from_numpy(vectors.copy()).to(device))
+            writer.write(code_columns(image_ids, codes.cpu().numpy()))
+            progress.advance(len(image_ids))

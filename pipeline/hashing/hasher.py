@@ -1,0 +1,118 @@
+"""What every hash function is: learned on held-out vectors, then from vectors to packed binary codes."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from pipeline.aggregation.whitening import Rotation
+from pipeline.contracts.errors import ModelError, ParameterError, SanityError
+from pipeline.contracts.models import load_model, save_model
+
+
+class Hasher(ABC):
+    """Learned like a scikit-learn transformer.
+
+    Args:
+        bits: length of a code, a multiple of 8.
+        seed: of the random start.
+
+    Attributes:
+        objectives_: the objective after every iteration; it never rises.
+        count_: vectors learned from.
+        axes_: principal axes that the vectors bear; where `bits` asks for more, the basis is completed (see Rotation).
+    """
+
+    names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, bits: int, seed: int = 0) -> None:
+        if bits < 8 or bits % 8:
+            raise ParameterError(f"bits: {bits} is no positive multiple of 8")
+        self.bits, self.seed = bits, seed
+        self.objectives_: list[float] = []
+        self.count_ = self.axes_ = 0
+
+    def fit(self, vectors: torch.Tensor) -> Self:
+        """Learn from vectors (N, D).
+
+        Raises:
+            ModelError: fewer dimensions than bits, or no two different vectors.
+            SanityError: a value is not finite.
+        """
+        if not torch.isfinite(vectors).all():
+            raise SanityError("a descriptor to learn from is not finite; look at the weights and extract.precision")
+        if self.bits > vectors.shape[1]:
+            raise ModelError(f"{self.bits} bits are wanted of {vectors.shape[1]} dimensions; there can be at most as many bits as dimensions")
+        if len(vectors) < 2:
+            raise ModelError(f"{len(vectors)} held-out descriptors are too few to learn a hash function from; use more held-out images")
+        self.count_ = len(vectors)
+        self._learn(vectors)
+        return self
+
+    @abstractmethod
+    def _learn(self, vectors: torch.Tensor) -> None:
+        """Set the arrays that `names` lists, each with a trailing underscore, as float32."""
+
+    @abstractmethod
+    def bits_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(n, D) to (n, bits) bool."""
+
+    def encode(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(n, D) to (n, bits / 8) uint8: bit j stands in byte j // 8 at the place j % 8, the lowest first."""
+        return pack(self.bits_of(vectors))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The learned arrays by name."""
+        return {name: getattr(self, f"{name}_") for name in self.names}
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of the constructor besides bits and seed."""
+        return {}
+
+    def card(self) -> dict[str, Any]:
+        """What a model's card says of it."""
+        own = {"kind": type(self).__name__, "bits": self.bits, "seed": self.seed, "options": self.options()}
+        return own | {"vectors": self.count_, "learned_axes": self.axes_, "objectives": self.objectives_}
+
+    def save(self, path: Path, **about: Any) -> None:
+        """Write to a folder; `about` goes into the card."""
+        save_model(path, self.tensors(), self.card() | about)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read from a folder.
+
+        Raises:
+            ModelError: missing, damaged, or another kind of model.
+        """
+        tensors, card = load_model(path)
+        if card["kind"] != cls.__name__:
+            raise ModelError(f"{path}: holds a {card['kind']}, expected {cls.__name__}")
+        model = cls(card["bits"], card["seed"], **card["options"])
+        for name in cls.names:
+            setattr(model, f"{name}_", tensors[name])
+        model.count_, model.axes_, model.objectives_ = card["vectors"], card["learned_axes"], card["objectives"]
+        return model
+
+    def _principal(self, vectors: torch.Tensor, dim: int) -> Rotation:
+        """The leading axes of the vectors."""
+        rotation = Rotation(dim).fit(vectors)
+        self.axes_ = rotation.learned_
+        return rotation
+
+
+def pack(bits: torch.Tensor) -> torch.Tensor:
+    """(n, 8 · m) bool to (n, m) uint8, the lowest bit first."""
+    places = 2 ** torch.arange(8, device=bits.device)
+    return (bits.reshape(len(bits), -1, 8) * places).sum(dim=2).to(torch.uint8)
+
+
+def unpack(codes: torch.Tensor) -> torch.Tensor:
+    """The inverse of `pack`."""
+    return ((codes[..., None].int() >> torch.arange(8, device=codes.device)) & 1).bool().flatten(1)
+
+
+def signs(values: torch.Tensor) -> torch.Tensor:
+    """+1 where a value is at least 0, else −1."""
+    return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)

@@ -1,0 +1,14 @@
+"""Every hash function by the method that `hash.method` of params.yaml names."""
+
+from pipeline.hashing.binary_autoencoder import RelaxedBinaryAutoencoder
+from pipeline.hashing.hasher import Hasher
+from pipeline.hashing.itq import ITQ
+from pipeline.hashing.kmeans_hashing import KMeansHashing
+from pipeline.hashing.params import HashParameters
+
+HASHERS: dict[str, type[Hasher]] = {"itq": ITQ, "kmeans_hashing": KMeansHashing, "binary_autoencoder": RelaxedBinaryAutoencoder}
+
+
+def new_hasher(method: str, parameters: HashParameters) -> Hasher:
+    """An unlearned hash function of a method of params.yaml."""
+    return HASHERS[method](**parameters.model_dump())

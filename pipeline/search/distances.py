@@ -1,0 +1,25 @@
+"""Distances between packed binary codes."""
+
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.uint8]
+_FAISS: Any = faiss  # its stubs leave out the array functions
+
+
+def hamming_distances(queries: Codes, codes: Codes) -> npt.NDArray[np.int32]:
+    """Bits that differ: (Q, B) and (N, B) uint8 to (Q, N) int32.
+
+    Raises:
+        ValueError: codes of different lengths.
+    """
+    if queries.shape[1] != codes.shape[1]:
+        raise ValueError(f"codes of {8 * queries.shape[1]} and of {8 * codes.shape[1]} bits cannot be compared")
+    queries, codes = np.ascontiguousarray(queries), np.ascontiguousarray(codes)
+    distances = np.empty((len(queries), len(codes)), np.int32)
+    pointers = (_FAISS.swig_ptr(array) for array in (queries, codes))
+    _FAISS.hammings(*pointers, len(queries), len(codes), queries.shape[1], _FAISS.swig_ptr(distances))
+    return distances
