@@ -22,9 +22,29 @@ PARAMS = {
     "network": {"name": "net"},
     "extract": {"shard_mib": 16},
     "aggregate": {"method": "rmac", "rmac": {"regional_whitening": "none"}},
+    "hash": {"method": "none", "none": {}},
     "search": {"top_k": 100},
     "evaluate": {},
 }
+
+
+def _status(key: str) -> float:
+    """A line of /proc/self/status in MiB (Linux)."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) / 1024
+    raise KeyError(key)
+
+
+def reset_peak() -> float:
+    """Forget this process's peak; its memory now, in MiB."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status("VmRSS")
+
+
+def peak_since(before: float) -> float:
+    """MiB above `before` that this process has held since `reset_peak`."""
+    return _status("VmHWM") - before
 
 
 def make(folder: Path, count: int) -> None:
@@ -72,6 +92,7 @@ def measure(count: int) -> dict[str, float]:
         peak(place, "pipeline.aggregation.learn", "x", "--dataset", "x", "--held-out", "held")
         peaks["aggregate"] = peak(place, "pipeline.aggregation.aggregate", "x", "--dataset", "x", "--held-out", "held")
         peak(place, "pipeline.aggregation.distractors", "x", "--distractors", "none")
+        peak(place, "pipeline.hashing", "x", "--dataset", "x")
         peaks["search"] = peak(place, "pipeline.search", "x", "--dataset", "x")
         peaks["evaluate"] = peak(place, "pipeline.evaluation", "x", "--dataset", "x")
         return peaks

@@ -43,7 +43,7 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
     except PipelineError as error:
         return Failed(message=str(error))
     rows = table(grid, results)
-    text = write_tables(root / TABLES, path.stem, grid.title, rows)
+    text = write_tables(root / TABLES, path.stem, grid, rows)
     store_artifact(create_markdown_artifact, key="sweep", markdown=text, description=grid.title)
     store_artifact(create_table_artifact, key="sweep-table", table=rows, description=grid.title)
     failed = [result for result in results if result.state.startswith("failed")]
@@ -59,7 +59,7 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
             results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid.targets))
-            write_tables(root / TABLES, name, grid.title, table(grid, results))
+            write_tables(root / TABLES, name, grid, table(grid, results))
             if results[-1].state.startswith("failed") and not keep_going:
                 break
     finally:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.acquisition.params import dataset_from
-from pipeline.aggregation.params import METHODS, load_method
+from pipeline.aggregation.params import METHODS, MaskStudyParameters, load_method
 from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import PARAMS_FILE, UNSEEN, Section, load_section, read_section, validate
 from pipeline.evaluation.params import EvaluateParameters
@@ -19,6 +19,7 @@ SECTIONS: dict[str, type[Section]] = {
     "resize": ResizeParameters,
     "network": NetworkChoice,
     "extract": ExtractParameters,
+    "mask_study": MaskStudyParameters,
     "search": SearchParameters,
     "evaluate": EvaluateParameters,
     "report": ReportParameters,

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import Section, read_section, validate
-from pipeline.contracts.tables import replacing
+from pipeline.contracts.tables import replacing, write_json
 
 Scalar = str | int | float | bool | None
 Overrides = dict[str, Scalar | list[Scalar]]
@@ -36,10 +36,26 @@ class Published(Section):
     source: str
 
 
+class Figure(Section):
+    """A figure of mAP over the labels of one axis, one line per label of another."""
+
+    x: str
+    lines: str | None = None
+
+
+class SweepBase(Section):
+    """What several files of experiments/ share: a file that `base` names, beside them."""
+
+    targets: list[str] = Field(default_factory=list)
+    set: Overrides = Field(default_factory=dict)
+
+
 class SweepFile(Section):
     """One file of experiments/: every combination of the axes' labels is a cell."""
 
     title: str
+    base: str | None = Field(None, description="a file beside this one with `targets` and `set`, taken first")
+    figure: Figure | None = None
     targets: list[str] = Field(default_factory=list, description="stages; all where none are named")
     set: Overrides = Field(default_factory=dict, description="overrides of every cell")
     axes: dict[str, dict[str, Overrides]] = Field(min_length=1)
@@ -76,6 +92,14 @@ def load_sweep(path: Path) -> SweepFile:
         ParameterError: not such a file, or a label in `where` that no axis has.
     """
     sweep = validate(SweepFile, read_section("", path), "sweep", str(path))
+    if sweep.base:
+        file = path.with_name(sweep.base)
+        base = validate(SweepBase, read_section("", file), "base", str(file))
+        sweep = sweep.model_copy(update={"targets": sweep.targets or base.targets, "set": base.set | sweep.set})
+    drawn = [axis for axis in (sweep.figure.x, sweep.figure.lines) if axis] if sweep.figure else []
+    for axis in drawn:
+        if axis not in sweep.axes:
+            raise ParameterError(f"{path}: figure: {axis} is no axis; there are: {', '.join(sweep.axes)}")
     for where in [rule.where for rule in sweep.cells] + [each.where for each in sweep.published]:
         for axis, label in where.items():
             if label not in sweep.axes.get(axis, {}):
@@ -186,10 +210,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def write_tables(folder: Path, name: str, title: str, rows: list[dict[str, str]]) -> str:
-    """Write NAME.csv and NAME.md; returns the Markdown."""
+def write_tables(folder: Path, name: str, sweep: SweepFile, rows: list[dict[str, str]]) -> str:
+    """Write NAME.csv, NAME.md, and NAME.json for the report; returns the Markdown."""
     headings = list(rows[0]) if rows else []
-    lines = [f"# {title}", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    lines = [f"# {sweep.title}", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
     lines += ["| " + " | ".join(row[heading].replace("|", "\\|") for heading in headings) + " |" for row in rows]
     text = "\n".join(lines) + "\n"
     with replacing(folder / f"{name}.md") as partial:
@@ -198,4 +222,6 @@ def write_tables(folder: Path, name: str, title: str, rows: list[dict[str, str]]
         writer = csv.DictWriter(stream, headings, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    figure = sweep.figure.model_dump() if sweep.figure else None
+    write_json(folder / f"{name}.json", {"title": sweep.title, "figure": figure, "headings": headings, "rows": rows})
     return text

@@ -23,6 +23,7 @@ ENTRIES = {
     "learn": "pipeline.aggregation.learn",
     "aggregate": "pipeline.aggregation.aggregate",
     "aggregate_distractors": "pipeline.aggregation.distractors",
+    "masks": "pipeline.aggregation.mask_study",
     "hash": "pipeline.hashing.__main__",
     "search": "pipeline.search.__main__",
     "evaluate": "pipeline.evaluation.__main__",
@@ -30,16 +31,16 @@ ENTRIES = {
 }
 GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")
 AFTER_LEARN = {f"{stage}@gallery" for stage in GALLERY} | {"report"}
-AFTER_EXTRACT = AFTER_LEARN | {"extract@gallery", "extract@none"}
+AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "extract@gallery", "extract@none"}
 AFTER_RESIZE = AFTER_EXTRACT | {"resize@gallery", "resize@none"}
 AFTER_HASH = {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
 AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
 
 REACH: dict[str, set[str]] = {
     "datasets.none": AFTER_LEARN - {"learn@gallery", "aggregate@gallery"} | {"download@none", "resize@none", "extract@none"},
-    "datasets.gallery": AFTER_LEARN | {"download@gallery", "resize@gallery", "extract@gallery"},
+    "datasets.gallery": AFTER_LEARN | {"masks@gallery", "download@gallery", "resize@gallery", "extract@gallery"},
     "networks.efficientnet_lite0": AFTER_EXTRACT | {"network@efficientnet_lite0"},
-    "benchmarks.gallery.dataset": AFTER_LEARN,
+    "benchmarks.gallery.dataset": AFTER_LEARN | {"masks@gallery"},
     "benchmarks.gallery.held_out": AFTER_LEARN,
     "benchmarks.gallery.distractors": AFTER_HASH | {"aggregate_distractors@gallery"},
     "benchmarks.gallery.allow_self_learning": AFTER_LEARN,
@@ -52,6 +53,7 @@ REACH: dict[str, set[str]] = {
     "hash.method": AFTER_HASH,
     "hash.none": AFTER_HASH,
     "hash": set(),
+    "mask_study": {"masks@gallery", "report"},
     "search": AFTER_SEARCH,
     "evaluate": {"evaluate@gallery", "report"},
     "report": {"report"},
@@ -143,6 +145,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(PROJECT / name, folder / name)
     shutil.copytree(PROJECT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
+    shutil.copy(PROJECT / "reports/online_time.csv", folder / "reports")
     from dvc.repo import Repo
 
     before = Path.cwd()
@@ -202,7 +206,7 @@ def test_a_changed_parameter_reruns_exactly_the_affected_stages(repository: Path
     [
         ("pipeline/evaluation/protocols.py", {"evaluate@gallery", "report"}),
         ("pipeline/search/exact.py", AFTER_SEARCH),
-        ("pipeline/aggregation/pooling.py", AFTER_LEARN),
+        ("pipeline/aggregation/pooling.py", AFTER_LEARN | {"masks@gallery"}),
         ("pipeline/reporting/page.html.j2", {"report"}),
         ("pipeline/extraction/inference.py", AFTER_EXTRACT),
         ("pipeline/whole.py", set()),

@@ -1,13 +1,18 @@
 """Flickr100k: 100,071 photographs of everything, the distractors of Oxford105k and Paris106k (Philbin et al., CVPR 2007).
 
-Published as a RAR archive in 40 volumes.
+Published as a RAR archive in 40 volumes. `held_out: 5000` makes so many of them, drawn by `seed`, a held-out set to learn on, as
+papers do that search Holidays; those are no distractors then.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
-from pipeline.acquisition.sources import Dataset, Photograph, RemoteFile
+from pydantic import Field
+
+from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, RemoteFile
 from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
 from pipeline.contracts.errors import SourceError
 
@@ -15,7 +20,13 @@ ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/ox100k"
 VOLUMES = tuple(RemoteFile(f"{ADDRESS}/oxc1_100k.part{part:02d}.rar", f"oxc1_100k.part{part:02d}.rar") for part in range(1, 41))
 
 
+class Flickr100kParameters(DatasetParameters):
+    held_out: int = Field(0, ge=0, description="photographs to learn on instead of mixing them in")
+    seed: int = Field(0, ge=0, description="of their draw")
+
+
 class Flickr100k(Dataset):
+    Parameters: ClassVar[type[DatasetParameters]] = Flickr100kParameters
     title = "Flickr100k: distractors of Oxford105k and Paris106k"
     images, queries, megabytes = 100071, 0, 20000
 
@@ -23,13 +34,42 @@ class Flickr100k(Dataset):
         return VOLUMES
 
     def photographs(self, raw: Path) -> Iterator[Photograph]:
-        for path, data in rar_members(raw / self.files()[0].name):
+        assert isinstance(self.parameters, Flickr100kParameters)
+        archive = raw / self.files()[0].name
+        held_out = drawn(rar_names(archive), self.parameters.held_out, self.parameters.seed)
+        for path, data in rar_members(archive):
             if path.lower().endswith(".jpg"):
                 name = PurePosixPath(path)
-                yield Photograph(f"flickr100k/{name.parent.name}/{name.stem}", path, data, role="distractor")
+                role = "held_out" if path in held_out else "distractor"
+                yield Photograph(f"flickr100k/{name.parent.name}/{name.stem}", path, data, role=role)
 
     def ground_truth(self, raw: Path, rows: list[CatalogueRow]) -> GroundTruth:
         return GroundTruth("instances", (), ())
+
+
+def drawn(paths: Iterable[str], count: int, seed: int) -> set[str]:
+    """`count` of the photographs among the paths, the same for the same seed whatever their order."""
+    photographs = [path for path in paths if path.lower().endswith(".jpg")]
+    return set(sorted(photographs, key=lambda path: hashlib.sha256(f"{seed} {path}".encode()).digest())[:count])
+
+
+def rar_names(first_volume: Path) -> list[str]:
+    """The names of a RAR archive's files.
+
+    Raises:
+        SourceError: damaged, or a volume is missing.
+    """
+    import rarfile
+
+    try:
+        with rarfile.RarFile(first_volume) as archive:
+            return [str(info.filename) for info in archive.infolist() if not info.is_dir()]
+    except rarfile.Error as error:
+        raise _damaged(first_volume, error) from None
+
+
+def _damaged(first_volume: Path, error: Exception) -> SourceError:
+    return SourceError(f"{first_volume}: damaged RAR archive or a missing volume ({error}); remove it and run the download stage again")
 
 
 def rar_members(first_volume: Path) -> Iterator[tuple[str, bytes]]:
@@ -54,4 +94,4 @@ def rar_members(first_volume: Path) -> Iterator[tuple[str, bytes]]:
         tools = [tool for tool in ("unrar", "unar", "7z", "bsdtar") if shutil.which(tool)]
         raise SourceError(f"{first_volume}: its members are compressed; install unrar (found: {', '.join(tools) or 'no unpacker'})") from None
     except rarfile.Error as error:
-        raise SourceError(f"{first_volume}: damaged RAR archive or a missing volume ({error}); remove it and run the download stage again") from None
+        raise _damaged(first_volume, error) from None

@@ -37,9 +37,8 @@ def generalized_max_weights(gram: torch.Tensor, ridge: float) -> torch.Tensor:
         (…, n).
     """
     size = gram.shape[-1]
-    system = gram + ridge * torch.eye(size, dtype=gram.dtype, device=gram.device)
-    weights: torch.Tensor = torch.linalg.solve(system, gram.new_ones(*gram.shape[:-1], 1))
-    return weights[..., 0]
+    factor = torch.linalg.cholesky(gram + ridge * torch.eye(size, dtype=gram.dtype, device=gram.device))
+    return torch.cholesky_solve(gram.new_ones(*gram.shape[:-1], 1), factor)[..., 0]
 
 
 def aggregate(embedded: torch.Tensor, how: str, counts: Sequence[int] | None = None, ridge: float = 1.0) -> torch.Tensor:

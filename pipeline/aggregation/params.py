@@ -1,4 +1,4 @@
-"""The section `aggregate` of params.yaml: the method in use, and one section per method."""
+"""The section `aggregate` of params.yaml: the method in use, and one section per method; and the section `mask_study`."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -87,6 +87,14 @@ class SelectiveParameters(Section):
         """Length of an embedded feature (paper 3, table II)."""
         d, k = self.local_dimensions, self.codebook
         return {"fisher": 2 * k * d, "vlad": k * d, "triangulation": k * d, "function_approximation": k * d * (d + 1) // 2}[self.embedding]
+
+
+class MaskStudyParameters(Section):
+    """The section `mask_study`: what the stage masks looks at."""
+
+    images: int = Field(100, ge=1, description="database images, evenly spread")
+    pictures: int = Field(4, ge=0, le=100, description="those among them that the report shows")
+    near_orthogonal: float = Field(0.15, ge=0, le=1, description="two features are nearly orthogonal when |cosine| is at most this")
 
 
 METHODS: dict[str, type[Section]] = {

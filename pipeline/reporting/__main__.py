@@ -12,7 +12,8 @@ from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
 from pipeline.reporting.retrievals import choose, read_per_query
-from pipeline.reporting.thumbnails import thumbnails
+from pipeline.reporting.studies import mask_page, online_time, shown_in_masks, sweep_pages
+from pipeline.reporting.thumbnails import stored_bytes, thumbnails
 
 log = logging.getLogger(__name__)
 REPORTS = Path("reports")
@@ -22,23 +23,26 @@ def main(arguments: list[str]) -> Produced:
     argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     parameters = load_section(ReportParameters, "report")
     benchmarks = load_benchmarks()
-    pages = [_page(name, parameters) for name in benchmarks]
+    pages = [_page(name, benchmark, parameters) for name, benchmark in benchmarks.items()]
     images: dict[str, str] = {}
     for page in pages:
         images |= _thumbnails(benchmarks[page.name], page.shown.image_ids, parameters.thumbnail)
     output = REPORTS / "index.html"
+    studies = sweep_pages(REPORTS / "sweeps"), online_time(REPORTS / "online_time.csv")
     with replacing(output) as partial:
-        partial.write_text(render(pages, images, parameters.thumbnail), encoding="utf-8")
+        partial.write_text(render(pages, *studies, images, parameters.thumbnail), encoding="utf-8")
     log.info("%s: %d benchmarks, %d pictures.", output, len(pages), len(images))
     return Produced((output,), len(pages), "benchmarks")
 
 
-def _page(name: str, parameters: ReportParameters) -> BenchmarkPage:
+def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameters) -> BenchmarkPage:
     metrics = read_json(REPORTS / "metrics" / f"{name}.json")
     rows = read_per_query(REPORTS / "per_query" / f"{name}.csv")
     shown = choose(Path("data/rankings") / name, rows, settings_of(metrics)[0].name, parameters.best, parameters.worst, parameters.results)
+    study = REPORTS / "masks" / f"{name}.json"
+    masks = mask_page(study, stored_bytes(Path("data/images") / benchmark.dataset, shown_in_masks(study)), parameters.thumbnail)
     curves = precision_recall(REPORTS / "plots" / f"{name}.csv")
-    return BenchmarkPage(name, metrics, read_json(REPORTS / "provenance" / f"{name}.json"), curves, per_query(rows), shown)
+    return BenchmarkPage(name, metrics, read_json(REPORTS / "provenance" / f"{name}.json"), curves, per_query(rows), shown, masks)
 
 
 def _thumbnails(benchmark: BenchmarkParameters, wanted: set[str], side: int) -> dict[str, str]:

@@ -29,7 +29,7 @@ def precision_recall(path: Path) -> str:
         axes.set(xlabel="recall", ylabel="interpolated precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False)
 
-    return _svg(draw, (4.6, 3.2))
+    return svg(draw, (4.6, 3.2))
 
 
 def per_query(rows: list[dict[str, str]]) -> str:
@@ -43,10 +43,11 @@ def per_query(rows: list[dict[str, str]]) -> str:
         axes.set(xlabel="share of the queries", ylabel="average precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False)
 
-    return _svg(draw, (4.6, 3.2))
+    return svg(draw, (4.6, 3.2))
 
 
-def _svg(draw: Callable[[Any], None], size: tuple[float, float]) -> str:
+def svg(draw: Callable[[Any], None], size: tuple[float, float]) -> str:
+    """What `draw` puts on a fresh axes, of `size` in inches."""
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=size, layout="constrained")
         draw(axes)

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from pipeline.reporting.retrievals import Retrievals
+from pipeline.reporting.studies import LABELS, MaskPage, SweepPage
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 
@@ -31,6 +32,7 @@ class BenchmarkPage:
     precision_recall: str
     per_query: str
     shown: Retrievals
+    masks: MaskPage
 
     @property
     def settings(self) -> list[Setting]:
@@ -39,6 +41,11 @@ class BenchmarkPage:
     @property
     def method(self) -> str:
         return str(self.about["descriptors"]["method"])
+
+    @property
+    def codes(self) -> str:
+        method, bits = self.about["codes"]["method"], self.metrics["bits"]
+        return f"{bits} bits by {method}" if bits else "real-valued descriptors"
 
     @property
     def network(self) -> str:
@@ -74,7 +81,9 @@ def settings_of(metrics: dict[str, Any]) -> list[Setting]:
     return settings
 
 
-def render(benchmarks: list[BenchmarkPage], images: dict[str, str], side: int) -> str:
+def render(benchmarks: list[BenchmarkPage], sweeps: list[SweepPage], online_time: str, images: dict[str, str], side: int) -> str:
     """The page as HTML; text from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(benchmarks=benchmarks, images=images, side=side)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        benchmarks=benchmarks, sweeps=sweeps, online_time=online_time, images=images, side=side, mask_labels=LABELS
+    )

@@ -17,12 +17,14 @@ def thumbnails(folder: Path, wanted: set[str], side: int) -> dict[str, str]:
         folder: data/images/DATASET.
         side: pixels of the longer side.
     """
-    found = {}
-    if wanted:
-        for path in load_manifest(folder, KIND).paths(folder):
-            for stored in read_images(path, wanted):
-                found[stored.image_id] = _address(stored.bytes, side)
-    return found
+    return {image_id: _address(data, side) for image_id, data in stored_bytes(folder, wanted).items()}
+
+
+def stored_bytes(folder: Path, wanted: set[str]) -> dict[str, bytes]:
+    """The encoded images of data/images/DATASET by id, as they are stored."""
+    if not wanted:
+        return {}
+    return {stored.image_id: stored.bytes for path in load_manifest(folder, KIND).paths(folder) for stored in read_images(path, wanted)}
 
 
 def _address(data: bytes, side: int) -> str:

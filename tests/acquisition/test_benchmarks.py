@@ -168,6 +168,21 @@ def test_flickr100k(server: LoopbackServer, workplace: Path, monkeypatch: pytest
     assert truth.queries == ()
 
 
+def test_flickr100k_gives_a_held_out_set_drawn_by_its_seed(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = photos(*(f"c{number}.jpg" for number in range(6)))
+    drawn = []
+    for seed in (0, 0, 1, 2, 3):
+        section = {"held_out": 2, "seed": seed}
+        serve(
+            server, "flickr100k", {"": b"-", "oxc1_100k.part01.rar": rar({f"oxc1_100k/cat/{name}": data for name, data in names.items()})}, **section
+        )
+        rows, _ = run(server, workplace, monkeypatch, "flickr100k", **section)
+        assert sorted(row.role for row in rows) == ["distractor"] * 4 + ["held_out"] * 2
+        drawn.append(frozenset(row.image_id for row in rows if row.role == "held_out"))
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) > 1
+
+
 def test_mirflickr1m(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(server, "mirflickr1m", {"images0.zip": zipped({f"images/0/{number}.jpg": encoded(number) for number in range(3)})}, archives=1)
     rows, _ = run(server, workplace, monkeypatch, "mirflickr1m", archives=1)

@@ -35,6 +35,8 @@ class Project:
             shutil.copy(PROJECT / name, folder / name)
         for name in ("pipeline", *(("flows", "tasks") if flows else ())):
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
+        shutil.copy(PROJECT / "reports/online_time.csv", folder / "reports")
         (folder / ".dvc").mkdir()
         shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
         subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)

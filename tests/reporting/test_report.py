@@ -1,13 +1,19 @@
 """The report: which queries and images it shows, that its page is one escaped file, and figures with stable bytes."""
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
-from pipeline.contracts.tables import write_table
+from pipeline.contracts.tables import write_json, write_table
+from pipeline.imaging.images import encode
 from pipeline.reporting.figures import precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.retrievals import Retrievals, choose
+from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_time, sweep_pages
 
 RANKS = {"q1": "abcd", "q2": "dcba", "q3": "cabd"}
 LABELS = {("q1", "a"): "good", ("q1", "b"): "junk", ("q2", "a"): "ok", ("q3", "b"): "good"}
@@ -44,12 +50,15 @@ def test_no_query_is_best_and_worst_at_once(tmp_path: Path) -> None:
 def metrics() -> dict[str, Any]:
     numbers = {"map": 0.5, "map_plain": 0.6, "precision_at_1": 1.0, "scored_queries": 3, "at_chance_level": 1}
     facts = {"database_images": 4, "distractors": 0, "dimensions": 2, "unreadable_images": 0, "queries_unreadable": 0, "held_out_duplicates": 2}
-    return facts | {"database": numbers}
+    return facts | {"bits": 64, "database": numbers}
 
 
 def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
-    about = {"descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None}}
-    page = render([BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path))], {"a": "data:image/jpeg;base64,AA"}, 50)
+    about = {"descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None}, "codes": {"method": "itq"}}
+    kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
+    sweep = SweepPage("grid", "A <grid>", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
+    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept)
+    page = render([bench], [sweep], "<svg></svg>", {"a": "data:image/jpeg;base64,AA"}, 50)
     assert "&lt;mac&gt;" in page
     assert "b&amp;b" in page
     assert "<mac>" not in page
@@ -57,6 +66,10 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert "2 images of the benchmark are also in the held-out set." in page
     assert 'src="data:image/jpeg;base64,AA"' in page
     assert "learned on nothing" in page
+    assert "64 bits by itq" in page
+    assert 'src="data:image/jpeg;base64,BB"' in page
+    assert "A &lt;grid&gt;" in page
+    assert "<td>MAX</td><td>0.5</td>" in page
 
 
 def test_settings_of_revisited_metrics() -> None:
@@ -73,3 +86,42 @@ def test_figures_have_stable_bytes(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("setting,recall,precision\ndatabase,0.0,1.0\ndatabase,1.0,0.5\n", encoding="utf-8")
     assert precision_recall(tmp_path / "c.csv") == precision_recall(tmp_path / "c.csv")
     assert precision_recall(tmp_path / "c.csv").startswith("<svg")
+
+
+def test_a_sweep_with_a_figure_is_drawn_per_benchmark(tmp_path: Path) -> None:
+    rows = [
+        {"mask": mask, "power": power, "benchmark": bench, "database": "database", "mAP": value, "published": "0.6; 0.7"}
+        for bench in ("one", "two")
+        for mask, power, value in (("MAX", "0.3", "0.5"), ("MAX", "0.5", "0.55"), ("none", "0.3", "0.4"), ("none", "0.5", ""))
+    ]
+    write_json(tmp_path / "grid.json", {"title": "Grid", "figure": {"x": "power", "lines": "mask"}, "headings": list(rows[0]), "rows": rows})
+    write_json(tmp_path / "plain.json", {"title": "Plain", "figure": None, "headings": list(rows[0]), "rows": rows})
+    drawn, plain = sweep_pages(tmp_path)
+    assert [len(drawn.figures), len(plain.figures)] == [2, 0]
+    assert "MAX" in drawn.figures[0]
+    assert "two · database" in drawn.figures[1]
+    assert plain.headings[0] == "mask"
+
+
+def test_masks_are_drawn_as_bars_histograms_and_tinted_pictures(tmp_path: Path) -> None:
+    masks = {
+        "max": {"kept": 0.3, "near_orthogonal": 0.9, "histogram": [0.5, 0.5]},
+        "none": {"kept": 1.0, "near_orthogonal": 0.6, "histogram": [0.2, 0.8]},
+    }
+    pictures = [{"image_id": "a", "masks": {"max": ["#.", ".."], "none": ["##", "##"]}}, {"image_id": "gone", "masks": {"max": ["#"], "none": ["#"]}}]
+    write_json(tmp_path / "b.json", {"images": 2, "near_orthogonal_limit": 0.15, "masks": masks, "pictures": pictures})
+    page = mask_page(tmp_path / "b.json", {"a": encode(Image.new("RGB", (40, 40), (200, 0, 0)))}, 20)
+    assert "features kept" in page.bars
+    assert [image_id for image_id, _ in page.pictures] == ["a"]
+    tinted = Image.open(io.BytesIO(base64.b64decode(page.pictures[0][1]["max"].partition(",")[2])))
+    inside, outside = tinted.getpixel((3, 3)), tinted.getpixel((16, 16))
+    assert isinstance(inside, tuple)
+    assert isinstance(outside, tuple)
+    assert inside[2] > inside[1]
+    assert outside[1] > 120
+
+
+def test_online_time_is_a_stack_of_steps(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("system,step,milliseconds\nMAX,mask,1.5\nMAX,embed,2\nR-MAC,R-MAC,3\n", encoding="utf-8")
+    figure = online_time(tmp_path / "t.csv")
+    assert all(word in figure for word in ("MAX", "R-MAC", "mask", "embed"))

@@ -8,6 +8,7 @@ import yaml
 
 from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import read_section
+from pipeline.contracts.tables import read_json
 from pipeline.whole import check_parameters
 from tasks.experiments import check_overrides
 from tasks.stage_graph import apply_overrides
@@ -16,6 +17,7 @@ from tests.conftest import PROJECT
 
 GRID: dict[str, Any] = {
     "title": "A grid",
+    "figure": {"x": "whitening", "lines": "pooling"},
     "axes": {
         "pooling": {"MAC": {"aggregate.method": "mac"}, "R-MAC": {"aggregate.method": "rmac"}},
         "whitening": {"none": {"aggregate.{aggregate.method}.whitening": "none"}, "PCA": {"aggregate.{aggregate.method}.whitening": "pca"}},
@@ -51,7 +53,10 @@ def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_
     }
 
 
-@pytest.mark.parametrize("file", sorted((PROJECT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+GRIDS = [path for path in sorted((PROJECT / "experiments").glob("*.yaml")) if not path.stem.endswith("_base")]
+
+
+@pytest.mark.parametrize("file", GRIDS, ids=lambda path: path.stem)
 def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -> None:
     chosen = cells(load_sweep(file), read_section("", PROJECT / "params.yaml"))
     assert len({cell_name(file.stem, cell, [], "") for cell in chosen}) == len(chosen) >= 2
@@ -65,7 +70,7 @@ def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tittle": "x"}, "sweep.tittle: unknown parameter; allowed: axes, cells"),
+        ({"tittle": "x"}, "sweep.tittle: unknown parameter; allowed: axes, base, cells, figure"),
         ({"axes": {}}, "sweep.axes: "),
         ({"cells": [{"where": {"pooling": "Max"}, "set": {}}]}, "where pooling: Max: there are only the labels of pooling: MAC, R-MAC"),
         ({"published": [{"where": {"network": "x"}, "benchmark": "b", "map": 0.5, "source": "s"}]}, "there are only the axes: pooling, whitening"),
@@ -99,7 +104,24 @@ def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
         ("R-MAC", "", "", "", "", "failed: x"),
         ("R-MAC", "gallery", "database", "", "0.6", "not measured"),
     ]
-    text = write_tables(tmp_path, "grid", grid.title, rows)
+    text = write_tables(tmp_path, "grid", grid, rows)
     assert text.splitlines()[0] == "# A grid"
     assert text.count("\n| ") == len(rows) + 2, "with headings and a rule"
     assert (tmp_path / "grid.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
+    content = read_json(tmp_path / "grid.json")
+    assert (content["title"], content["figure"], len(content["rows"])) == ("A grid", {"x": "whitening", "lines": "pooling"}, len(rows))
+
+
+def test_a_base_gives_targets_and_overrides_that_the_file_may_replace(tmp_path: Path) -> None:
+    base = {"targets": ["evaluate"], "set": {"search.top_k": 7, "resize.pixels": 300}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base), encoding="utf-8")
+    grid = load_sweep(written(tmp_path, base="base.yaml", set={"resize.pixels": 200}))
+    assert grid.targets == ["evaluate"]
+    assert grid.set == {"search.top_k": 7, "resize.pixels": 200}
+    (tmp_path / "base.yaml").write_text("bench: {}", encoding="utf-8")
+    path = written(tmp_path, base="base.yaml")
+    with pytest.raises(ParameterError, match=r"base\.bench: unknown parameter"):
+        load_sweep(path)
+    path = written(tmp_path, figure={"x": "alpha"})
+    with pytest.raises(ParameterError, match="figure: alpha is no axis; there are: pooling, whitening"):
+        load_sweep(path)

@@ -1,0 +1,152 @@
+"""Embedding and aggregation of 768 local features of 512 channels: images per second and peak memory at three lengths of the descriptor,
+against plain NumPy loops in float64; what the MAX mask saves; the democratic weights alone."""
+
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+
+import numpy as np
+
+from bench.memory import peak_since, reset_peak
+from bench.timing import paired, seconds
+
+CHANNELS, HEIGHT, WIDTH, KEPT = 512, 24, 32, 230
+LENGTHS = {  # embedding: {D: (local dimensions, codebook, dropped)}, near D where the published sizes do not give it exactly
+    "fisher": {512: (32, 8, 0), 1024: (32, 16, 0), 4096: (64, 32, 0)},
+    "vlad": {512: (32, 16, 0), 1024: (64, 16, 0), 4096: (64, 64, 0)},
+    "triangulation": {512: (32, 20, 128), 1024: (64, 18, 128), 4096: (64, 66, 128)},
+    "function_approximation": {512: (16, 6, 272), 1024: (16, 10, 272), 4096: (32, 10, 1056)},
+}
+HOW = ("sum", "max", "democratic", "generalized_max")
+BATCH, ROUNDS = 4, 3
+Times = dict[str, float]
+
+
+def describer(embedding: str, length: int, how: str) -> "object":
+    """A describer whose learned arrays are random: their values change no time."""
+    import torch
+
+    from pipeline.aggregation.describers.selective_features import SelectiveFeatures
+    from pipeline.aggregation.params import SelectiveParameters
+    from pipeline.aggregation.post_processing import PostProcessing
+    from pipeline.aggregation.whitening import PCA
+
+    local, codebook, dropped = LENGTHS[embedding][length]
+    made = SelectiveFeatures(
+        "selective",
+        SelectiveParameters(mask="none", embedding=embedding, local_dimensions=local, codebook=codebook, truncate=dropped, aggregation=how),  # type: ignore[arg-type]
+    )
+    generator = torch.Generator().manual_seed(0)
+    size = made.parameters.embedded_dimensions
+    arrays = {"centroids": torch.randn(codebook, local, generator=generator)}
+    arrays |= {"weights": torch.full((codebook,), 1 / codebook), "means": arrays["centroids"], "variances": torch.ones(codebook, local)}
+    arrays |= {"whitening_mean": torch.zeros(size), "whitening": torch.randn(size, size, generator=generator) / size**0.5}
+    facts = {"codebook": codebook, "restarts": 1, "seed": 0, "features": 0, "floor": 1}
+    axes = {"mean": torch.zeros(CHANNELS), "components": torch.randn(local, CHANNELS, generator=generator), "eigenvalues": torch.ones(1)}
+    kind = made.kinds[type(made._new_embedding()).__name__]
+    made.models = {"local": PCA.from_tensors(axes, {"dim": local, "shrinkage": 0.0, "vectors": 0}), "embedding": kind.from_tensors(arrays, facts)}
+    rotation = {"mean": torch.zeros(size), "components": torch.randn(size, size, generator=generator), "eigenvalues": torch.ones(1)}
+    about: dict[str, object] = {"truncate": dropped, "power": 0.5, "dimensions": None, "order": "rotate_first"}
+    about["rotation"] = {"dim": size, "shrinkage": 0.0, "vectors": 0, "learned_axes": size}
+    made.models["final"] = PostProcessing.from_tensors(rotation, about)
+    return made
+
+
+def maps(count: int = BATCH, kept: int = HEIGHT * WIDTH) -> "object":
+    """Feature maps (count, 512, kept) of `kept` locations, as one row."""
+    import torch
+
+    return torch.relu(torch.randn(count, CHANNELS, 1, kept, generator=torch.Generator().manual_seed(1)))
+
+
+def fast(embedding: str, length: int, how: str, answer: object) -> None:
+    """Put (seconds per image, peak MiB above the learned arrays) into a queue."""
+    import torch
+
+    torch.set_num_threads(2)
+    torch.set_grad_enabled(False)
+    made, batch = describer(embedding, length, how), maps()
+    work: Callable[[], object] = lambda: made.finish(made.describe_scale(batch))  # type: ignore[attr-defined]  # noqa: E731
+    before = reset_peak()
+    work()
+    taken = sorted(seconds(work) for _ in range(ROUNDS))[ROUNDS // 2] / BATCH
+    answer.put((taken, peak_since(before)))  # type: ignore[attr-defined]
+
+
+def plain(embedding: str, length: int) -> Times:
+    """Seconds of one image by the loops of tests/aggregation/reference.py, by aggregation."""
+    from tests.aggregation import reference
+
+    made = describer(embedding, length, "sum")
+    arrays = {name: value.double().numpy() for name, value in made.models["embedding"].tensors().items()}  # type: ignore[attr-defined]
+    local = made.models["local"].components_.double().numpy()  # type: ignore[attr-defined]
+    final = made.models["final"].rotation_.components_.double().numpy()  # type: ignore[attr-defined]
+    features = maps(1)[0, :, 0].double().numpy().T  # type: ignore[index]
+    start = time.perf_counter()
+    reduced = [reference.unit(local @ feature) for feature in features]
+    if embedding == "fisher":
+        book = (arrays["weights"], arrays["means"], arrays["variances"])
+        embedded = np.array([reference.fisher(feature, *book) for feature in reduced])
+    else:
+        embed = {"vlad": reference.vlad, "triangulation": reference.triangulation, "function_approximation": reference.function_approximation}
+        embedded = np.array([embed[embedding](feature, arrays["centroids"]) for feature in reduced])
+        if embedding != "vlad":
+            embedded = np.array([arrays["whitening"] @ (row - arrays["whitening_mean"]) for row in embedded])
+    spent = time.perf_counter() - start
+    times = {}
+    for how in HOW:
+        start = time.perf_counter()
+        reference.unit(final @ reference.unit(reference.aggregate(embedded, how)))
+        times[how] = spent + time.perf_counter() - start
+    return times
+
+
+def compare(embedding: str, length: int) -> None:
+    """Print one line per aggregation."""
+    context = get_context("spawn")
+    slow = plain(embedding, length)
+    for how in HOW:
+        answer = context.SimpleQueue()
+        process = context.Process(target=fast, args=(embedding, length, how, answer))
+        process.start()
+        taken, peak = answer.get()
+        process.join()
+        label = f"{embedding} {LENGTHS[embedding][length][:2]}, {how}, D = {length}"
+        print(f"{label}: {1 / taken:.1f} images/s, {peak:.0f} MiB, {slow[how] / taken:.0f} times the speed of the loops", flush=True)
+
+
+def mask_saves(length: int) -> None:
+    """Embedding and democratic aggregation of all 768 features against the 230 that the MAX mask keeps on average."""
+    made, every, kept = describer("triangulation", length, "democratic"), maps(), maps(kept=KEPT)
+    whole, masked = paired(lambda: made.describe_scale(every), lambda: made.describe_scale(kept))  # type: ignore[attr-defined]
+    print(f"MAX mask, triangulation and democratic, D = {length}: {whole / masked:.1f} times the speed of no mask")
+
+
+def weights_alone() -> None:
+    """Democratic aggregation of 230 features of 512 dimensions on one core."""
+    import torch
+
+    from pipeline.aggregation.democratic import aggregate
+
+    torch.set_num_threads(1)
+    features = torch.randn(KEPT, 512, generator=torch.Generator().manual_seed(2))
+    aggregate(features, "democratic")
+    taken = sorted(seconds(lambda: aggregate(features, "democratic")) for _ in range(51))[25]
+    print(f"democratic, {KEPT} features of D = 512, one core: {1000 * taken:.2f} ms an image")
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(2)
+    torch.set_grad_enabled(False)
+    for embedding, lengths in LENGTHS.items():
+        for length in lengths:
+            compare(embedding, length)
+    for length in (512, 1024, 4096):
+        mask_saves(length)
+    weights_alone()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Studies on the page: sweeps as tables and curves, masks as bars and pictures, the online time per image."""
+
+import base64
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.contracts.tables import read_json
+from pipeline.reporting.figures import svg
+
+LABELS = {"max": "MAX", "sum": "SUM", "sift": "SIFT", "none": "none"}
+TINT = np.array([9, 105, 218])
+
+
+@dataclass(frozen=True)
+class SweepPage:
+    """One sweep of reports/sweeps.
+
+    Attributes:
+        figures: SVG, one per benchmark and database, where the sweep's file asks for a figure.
+    """
+
+    name: str
+    title: str
+    headings: list[str]
+    rows: list[dict[str, str]]
+    figures: list[str]
+
+
+@dataclass(frozen=True)
+class MaskPage:
+    """What the masks of one benchmark keep.
+
+    Attributes:
+        bars: SVG of the shares of features kept and of near-orthogonal pairs (paper 3, fig. 3).
+        histograms: SVG of the cosines between kept features (fig. 2).
+        pictures: for each image its id and one `data:` address per mask, the locations kept tinted (fig. 2).
+    """
+
+    summary: dict[str, Any]
+    bars: str
+    histograms: str
+    pictures: list[tuple[str, dict[str, str]]]
+
+
+def sweep_pages(folder: Path) -> list[SweepPage]:
+    """Every sweep whose table lies in the folder, by name."""
+    return [_sweep_page(path.stem, read_json(path)) for path in sorted(folder.glob("*.json"))]
+
+
+def _sweep_page(name: str, content: dict[str, Any]) -> SweepPage:
+    rows: list[dict[str, str]] = content["rows"]
+    figure = content["figure"]
+    figures = []
+    if figure:
+        for place in dict.fromkeys((row["benchmark"], row["database"]) for row in rows if row["mAP"]):
+            own = [row for row in rows if (row["benchmark"], row["database"]) == place and row["mAP"]]
+            figures.append(_curves(own, figure["x"], figure.get("lines"), " · ".join(place)))
+    return SweepPage(name, content["title"], content["headings"], rows, figures)
+
+
+def _curves(rows: list[dict[str, str]], x: str, lines: str | None, title: str) -> str:
+    """mAP over the labels of one axis, one line per label of another; published numbers as hollow marks."""
+    ticks = list(dict.fromkeys(row[x] for row in rows))
+
+    def draw(axes: Any) -> None:
+        for label in dict.fromkeys(row[lines] if lines else "" for row in rows):
+            own = [row for row in rows if not lines or row[lines] == label]
+            places = [ticks.index(row[x]) for row in own]
+            (drawn,) = axes.plot(places, [float(row["mAP"]) for row in own], marker="o", label=label)
+            printed = [(place, float(row["published"].split(";")[0])) for place, row in zip(places, own, strict=True) if row["published"]]
+            if printed:
+                axes.plot(*zip(*printed, strict=True), linestyle="", marker="o", markerfacecolor="none", color=drawn.get_color())
+        axes.set(xlabel=x, ylabel="mAP", title=title, xticks=range(len(ticks)), xticklabels=ticks)
+        if lines:
+            axes.legend(frameon=False)
+
+    return svg(draw, (4.6, 3.2))
+
+
+def mask_page(path: Path, pictures: dict[str, bytes], side: int) -> MaskPage:
+    """The study of reports/masks/BENCHMARK.json with the stored images of its pictures."""
+    content = read_json(path)
+    masks: dict[str, dict[str, Any]] = content["masks"]
+    limit = content["near_orthogonal_limit"]
+
+    def bars(axes: Any) -> None:
+        places = np.arange(len(masks))
+        axes.bar(places - 0.2, [100 * each["kept"] for each in masks.values()], 0.4, label="features kept")
+        axes.bar(places + 0.2, [100 * each["near_orthogonal"] for each in masks.values()], 0.4, label=f"pairs with |cos| ≤ {limit:g}")
+        axes.set(ylabel="%", xticks=places, xticklabels=[LABELS[mask] for mask in masks], ylim=(0, 105))
+        axes.legend(frameon=False)
+
+    def histograms(axes: Any) -> None:
+        for mask, each in masks.items():
+            edges = np.linspace(-1, 1, len(each["histogram"]) + 1)
+            axes.stairs(each["histogram"], edges, label=LABELS[mask])
+        axes.set(xlabel="cosine between two kept features", ylabel="share of the pairs")
+        axes.legend(frameon=False)
+
+    shown = [
+        (item["image_id"], {mask: tinted(pictures[item["image_id"]], rows, side) for mask, rows in item["masks"].items()})
+        for item in content["pictures"]
+        if item["image_id"] in pictures
+    ]
+    return MaskPage(content, svg(bars, (4.6, 3.2)), svg(histograms, (4.6, 3.2)), shown)
+
+
+def shown_in_masks(path: Path) -> set[str]:
+    """Ids of the images that the study shows."""
+    return {item["image_id"] for item in read_json(path)["pictures"]}
+
+
+def tinted(encoded: bytes, rows: list[str], side: int) -> str:
+    """A `data:` address of the image with the kept locations ('#' in the rows of the map) tinted and the others faded."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((side, side))
+    kept = Image.fromarray(np.array([[255 * (cell == "#") for cell in row] for row in rows], np.uint8))
+    mask = np.asarray(kept.resize(small.size, Image.Resampling.NEAREST))[..., None] > 0
+    pixels = np.asarray(small).astype(np.float64)
+    mixed = np.where(mask, 0.65 * pixels + 0.35 * TINT, 0.35 * pixels + 0.65 * 255)
+    buffer = io.BytesIO()
+    Image.fromarray(mixed.round().astype(np.uint8)).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def online_time(path: Path) -> str:
+    """Stacked bars of reports/online_time.csv: system, step, milliseconds (paper 3, fig. 7)."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    systems = _distinct(row["system"] for row in rows)
+
+    def draw(axes: Any) -> None:
+        left = np.zeros(len(systems))
+        for step in _distinct(row["step"] for row in rows):
+            times = {row["system"]: float(row["milliseconds"]) for row in rows if row["step"] == step}
+            widths = np.array([times.get(system, 0.0) for system in systems])
+            axes.barh(systems, widths, left=left, label=step)
+            left += widths
+        axes.set(xlabel="milliseconds per image, feature extraction left out")
+        axes.invert_yaxis()
+        axes.legend(frameon=False)
+
+    return svg(draw, (7.5, 0.45 * len(systems) + 1))
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
