@@ -9,7 +9,7 @@ repro: setup
 	$(BIN)/retrieval repro
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
@@ -22,6 +22,9 @@ bench: setup
 	$(BIN)/python -m bench.storage
 	$(BIN)/python -m bench.evaluation
 	$(BIN)/python -m bench.orchestration
+	$(BIN)/python -m bench.aggregate
+	$(BIN)/python -m bench.hamming
+	$(BIN)/python -m bench.online_time
 
 setup: .venv/.installed
 

@@ -47,7 +47,7 @@ def peak_since(before: float) -> float:
     return _status("VmHWM") - before
 
 
-def make(folder: Path, count: int) -> None:
+def make(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT) -> None:
     """Image shards, catalogue and ground truth of `count` noisy pictures; the first ones are queries."""
     from PIL import Image
 
@@ -59,10 +59,10 @@ def make(folder: Path, count: int) -> None:
         names.append(f"part-{len(names):05d}.parquet")
         with image_writer(folder / names[-1]) as writer:
             for index in range(first, min(first + PER_SHARD, count)):
-                coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)).resize((WIDTH, HEIGHT))
+                coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height))
                 name, role = f"i{index:06d}", "query" if index < QUERIES else "database"
-                rows.append(CatalogueRow(name, name, name, WIDTH, HEIGHT, role, str(index % max(count // PER_INSTANCE, 1))))
-                writer.write(image_columns([StoredImage(name, encode(coarse), WIDTH, HEIGHT, 1.0)]))
+                rows.append(CatalogueRow(name, name, name, width, height, role, str(index % max(count // PER_INSTANCE, 1))))
+                writer.write(image_columns([StoredImage(name, encode(coarse), width, height, 1.0)]))
     write_catalogue(folder / "catalogue.parquet", rows)
     write_ground_truth(folder / "ground_truth.parquet", truth_from_instances(rows))
     Manifest(KIND, describe_parts(folder, [*names, "catalogue.parquet", "ground_truth.parquet"])).save(folder)

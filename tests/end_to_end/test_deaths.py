@@ -16,7 +16,7 @@ from tests.conftest import PROJECT
 from tests.end_to_end.prefect_stack import PrefectStack
 from tests.tasks.script_project import ScriptProject
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deaths")]
+pytestmark = pytest.mark.slow
 
 
 class Site:

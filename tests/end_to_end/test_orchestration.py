@@ -17,7 +17,7 @@ import yaml
 from tests.end_to_end.prefect_stack import PrefectStack
 from tests.end_to_end.project import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("orchestration")]
+pytestmark = pytest.mark.slow
 
 GRID = {
     "title": "Two poolings",
@@ -96,7 +96,7 @@ def test_setting_up_twice_leaves_one_of_each(site: Site) -> None:
 
 
 def test_a_nightly_run_commits_and_pushes_results_and_data(site: Site, first_night: str, tmp_path: Path) -> None:
-    assert site.pushed("--format=%s") == "Rebuild: 13 Completed"
+    assert site.pushed("--format=%s") == "Rebuild: 15 Completed"
     message = site.pushed("--format=%B")
     assert f"Flow-Run: {first_night}" in message
     assert message.endswith("Rebuilt-By: nightly")
@@ -126,7 +126,7 @@ def test_the_second_night_does_nothing(site: Site, first_night: str) -> None:
     before = site.pushed("--format=%H")
     run = site.stack.trigger("nightly/nightly")
     state = site.stack.wait(run)
-    assert state["message"].startswith("13 UpToDate. No metric differs"), state
+    assert state["message"].startswith("15 UpToDate. No metric differs"), state
     states = site.stack.task_states(run)
     stages = yaml.safe_load((site.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     assert {states[name] for name in stages} == {"UpToDate"}

@@ -1,0 +1,132 @@
+"""Selective features and binary codes through all stages, with real DVC: one pass against maps on disk, what reruns, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.contracts.codes import read_code_folder
+from pipeline.contracts.descriptors import read_folder
+from pipeline.contracts.errors import LeakageError, SanityError
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.models import load_model
+from pipeline.contracts.tables import write_json
+from pipeline.hashing.__main__ import main as hash_stage
+from pipeline.hashing.itq import ITQ
+from tests.end_to_end.project import Project
+
+pytestmark = pytest.mark.slow
+
+SELECTIVE = {"mask": "sift", "local_dimensions": 8, "codebook": 4, "restarts": 2, "truncate": 2, "floor": 3}
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose distractors are its own database images, so that both ways describe the same."""
+    project = Project(tmp_path_factory.mktemp("selective") / "project")
+    project.change("aggregate.method", "selective")
+    for name, value in SELECTIVE.items():
+        project.change(f"aggregate.selective.{name}", value)
+    project.change("benchmarks.gallery.distractors", "gallery")
+    project.change("hash.method", "itq")
+    project.change("hash.itq.bits", 16)
+    project.repro()
+    return project
+
+
+def test_distractors_in_one_pass_are_described_and_encoded_as_by_way_of_maps(encoded: Project) -> None:
+    data = encoded.folder / "data"
+    own = {image_id: row for ids, rows in read_folder(data / "descriptors/gallery", "database-") for image_id, row in zip(ids, rows, strict=True)}
+    passed = {
+        image_id: row for ids, rows in read_folder(data / "distractors/gallery", "distractors-") for image_id, row in zip(ids, rows, strict=True)
+    }
+    assert own.keys() == passed.keys()
+    assert len(own) == 10
+    for image_id, row in own.items():
+        assert row.shape == (30,)
+        np.testing.assert_allclose(passed[image_id], row, atol=1e-4)
+    codes = [
+        {image_id: bytes(code) for ids, rows in read_code_folder(data / "codes/gallery", prefix) for image_id, code in zip(ids, rows, strict=True)}
+        for prefix in ("database-", "distractors-")
+    ]
+    assert codes[0] == codes[1]
+    assert all(len(code) == 2 for code in codes[0].values())
+
+
+def test_codes_are_those_of_the_saved_model_which_says_what_it_was_learned_on(encoded: Project) -> None:
+    folder = encoded.folder / "data/codes/gallery"
+    model = ITQ.load(folder)
+    _, card = load_model(folder)
+    assert card["learned_on"]["dataset"] == "gallery"
+    assert card["learned_on"]["role"] == "held_out"
+    assert card["learned_on"]["images"] == model.count_ == 32
+    import torch
+
+    ids, rows = next(read_folder(encoded.folder / "data/descriptors/gallery", "queries-"))
+    expected = dict(zip(ids, model.encode(torch.from_numpy(rows.copy())).numpy().tolist(), strict=True))
+    found_ids, found = next(read_code_folder(folder, "queries-"))
+    assert dict(zip(found_ids, found.tolist(), strict=True)) == expected
+
+
+def test_metrics_say_bits_and_count_both_databases(encoded: Project) -> None:
+    metrics = json.loads((encoded.folder / "reports/metrics/gallery.json").read_text(encoding="utf-8"))
+    assert (metrics["bits"], metrics["dimensions"], metrics["distractors"], metrics["zero_descriptors"]) == (16, 30, 10, 0)
+    assert metrics["with_distractors"]["map"] < metrics["database"]["map"]
+    page = (encoded.folder / "reports/index.html").read_text(encoding="utf-8")
+    assert "16 bits by itq" in page
+    assert "Masks of local features, 10 images" in page
+
+
+def test_other_bits_rerun_the_hash_and_what_follows_only(encoded: Project) -> None:
+    encoded.change("hash.kmeans_hashing.bits", 64)
+    assert encoded.repro() == set()
+    encoded.change("hash.itq.bits", 24)
+    assert encoded.repro() == {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
+    encoded.change("hash.itq.bits", 16)
+    assert encoded.repro() == set(), "restored"
+
+
+def test_a_hash_function_learned_on_what_it_encodes_is_refused(encoded: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("data/descriptors", "data/distractors"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "gallery").symlink_to(encoded.folder / name / "gallery")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"hash": {"method": "itq", "itq": {"bits": 8}}}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / "data/descriptors/gallery"
+    manifest = load_manifest(link, "descriptors")
+    content = {"kind": manifest.kind, "parts": [vars(part) for part in manifest.parts], "facts": manifest.facts}
+    names = [part.name for part in manifest.parts]
+    link.unlink()
+    link.mkdir()
+    for name in names:
+        (link / name).symlink_to(encoded.folder / "data/descriptors/gallery" / name)
+    content["facts"] = manifest.facts | {"held_out_set": {"dataset": "gallery", "role": "database", "images": 10, "duplicates": 0}}
+    write_json(link / "manifest.json", content)
+    with pytest.raises(LeakageError, match="learned on the database images of gallery"):
+        hash_stage(["gallery", "--dataset", "gallery"])
+    assert not (tmp_path / "data/codes").exists()
+    hash_stage(["gallery", "--dataset", "gallery", "--allow-self-learning", "true"])
+    assert (tmp_path / "data/codes/gallery/model.safetensors").exists()
+
+
+def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
+    from pipeline.contracts.manifest import Manifest, describe_parts
+
+    facts = {"held_out_set": {"dataset": "x", "role": "held_out", "images": 20, "duplicates": 0}, "database": 2, "queries": 0, "distractors": 0}
+    rows = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
+    broken = rows[:2].copy()
+    broken[1, 3] = np.inf
+    for folder, files in (("data/descriptors/b", {"held_out-00000.parquet": rows, "database-00000.parquet": broken}), ("data/distractors/b", {})):
+        (tmp_path / folder).mkdir(parents=True)
+        for name, vectors in files.items():
+            with descriptor_writer(tmp_path / folder / name, 12) as writer:
+                writer.write(descriptor_columns([f"i{index}" for index in range(len(vectors))], vectors))
+        Manifest("descriptors", describe_parts(tmp_path / folder, list(files)), facts).save(tmp_path / folder)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"hash": {"method": "itq", "itq": {"bits": 8}}}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SanityError, match="descriptor of i1 is not finite"):
+        hash_stage(["b", "--dataset", "y"])
+    assert not (tmp_path / "data/codes").exists()
