@@ -24,6 +24,7 @@ bench: setup
 	$(BIN)/python -m bench.orchestration
 	$(BIN)/python -m bench.aggregate
 	$(BIN)/python -m bench.hamming
+	$(BIN)/python -m bench.quantisation
 	$(BIN)/python -m bench.online_time
 
 setup: .venv/.installed

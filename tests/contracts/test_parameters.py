@@ -40,6 +40,13 @@ def test_the_projects_own_file_is_right() -> None:
         ("networks.efficientnet_lite0.sha256", "xyz", "networks.efficientnet_lite0.sha256"),
         ("benchmarks.gallery.held_out", "paris", "benchmarks.gallery.held_out: 'paris' is not under `datasets`"),
         ("network.name", "vgg", "network.name: 'vgg' is not under `networks`"),
+        ("aggregate.selective.mask", "mean", "aggregate.selective.mask: input should be 'max', 'sum', 'sift' or 'none'"),
+        ("aggregate.selective.truncate", 640, "aggregate.selective: truncate 640 and dimensions None ask for more than the 640 embedded dimensions"),
+        ("hash.method", "lsh", "hash.method: 'lsh' is unknown; allowed: none, itq, kmeans_hashing, binary_autoencoder"),
+        ("hash.itq.bits", 100, "hash.itq.bits: codes are packed into bytes, so bits must be a multiple of 8, got 100"),
+        ("hash.lsh", {}, "hash.lsh: unknown method"),
+        ("hash.kmeans_hashing.subspace_bits", 7, "bits 512 is no multiple of subspace_bits 7"),
+        ("mask_study.images", 0, "mask_study.images: input should be greater than or equal to 1"),
         ("evaluate.precision_at", [0], "evaluate.precision_at: expected distinct numbers"),
     ],
 )
