@@ -2,13 +2,18 @@
 against plain NumPy loops in float64; what the MAX mask saves; the democratic weights alone."""
 
 import time
-from collections.abc import Callable
 from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.memory import peak_since, reset_peak
 from bench.timing import paired, seconds
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.aggregation.describers.selective_features import SelectiveFeatures
 
 CHANNELS, HEIGHT, WIDTH, KEPT = 512, 24, 32, 230
 LENGTHS = {  # embedding: {D: (local dimensions, codebook, dropped)}, near D where the published sizes do not give it exactly
@@ -22,7 +27,7 @@ BATCH, ROUNDS = 4, 3
 Times = dict[str, float]
 
 
-def describer(embedding: str, length: int, how: str) -> "object":
+def describer(embedding: str, length: int, how: str, mask: str = "none") -> "SelectiveFeatures":
     """A describer whose learned arrays are random: their values change no time."""
     import torch
 
@@ -32,10 +37,8 @@ def describer(embedding: str, length: int, how: str) -> "object":
     from pipeline.aggregation.whitening import PCA
 
     local, codebook, dropped = LENGTHS[embedding][length]
-    made = SelectiveFeatures(
-        "selective",
-        SelectiveParameters(mask="none", embedding=embedding, local_dimensions=local, codebook=codebook, truncate=dropped, aggregation=how),  # type: ignore[arg-type]
-    )
+    values = {"mask": mask, "embedding": embedding, "local_dimensions": local, "codebook": codebook, "truncate": dropped, "aggregation": how}
+    made = SelectiveFeatures("selective", SelectiveParameters.model_validate(values))
     generator = torch.Generator().manual_seed(0)
     size = made.parameters.embedded_dimensions
     arrays = {"centroids": torch.randn(codebook, local, generator=generator)}
@@ -52,25 +55,28 @@ def describer(embedding: str, length: int, how: str) -> "object":
     return made
 
 
-def maps(count: int = BATCH, kept: int = HEIGHT * WIDTH) -> "object":
-    """Feature maps (count, 512, kept) of `kept` locations, as one row."""
+def maps(count: int = BATCH) -> "torch.Tensor":
+    """Feature maps (count, 512, 1, 768): all locations in one row."""
     import torch
 
-    return torch.relu(torch.randn(count, CHANNELS, 1, kept, generator=torch.Generator().manual_seed(1)))
+    return torch.relu(torch.randn(count, CHANNELS, 1, HEIGHT * WIDTH, generator=torch.Generator().manual_seed(1)))
 
 
-def fast(embedding: str, length: int, how: str, answer: object) -> None:
+def fast(embedding: str, length: int, how: str, answer: Any) -> None:
     """Put (seconds per image, peak MiB above the learned arrays) into a queue."""
     import torch
 
     torch.set_num_threads(2)
     torch.set_grad_enabled(False)
     made, batch = describer(embedding, length, how), maps()
-    work: Callable[[], object] = lambda: made.finish(made.describe_scale(batch))  # type: ignore[attr-defined]  # noqa: E731
+
+    def work() -> object:
+        return made.finish(made.describe_scale(batch))
+
     before = reset_peak()
     work()
     taken = sorted(seconds(work) for _ in range(ROUNDS))[ROUNDS // 2] / BATCH
-    answer.put((taken, peak_since(before)))  # type: ignore[attr-defined]
+    answer.put((taken, peak_since(before)))
 
 
 def plain(embedding: str, length: int) -> Times:
@@ -78,10 +84,10 @@ def plain(embedding: str, length: int) -> Times:
     from tests.aggregation import reference
 
     made = describer(embedding, length, "sum")
-    arrays = {name: value.double().numpy() for name, value in made.models["embedding"].tensors().items()}  # type: ignore[attr-defined]
-    local = made.models["local"].components_.double().numpy()  # type: ignore[attr-defined]
-    final = made.models["final"].rotation_.components_.double().numpy()  # type: ignore[attr-defined]
-    features = maps(1)[0, :, 0].double().numpy().T  # type: ignore[index]
+    arrays = {name: value.double().numpy() for name, value in made.models["embedding"].tensors().items()}
+    local = made.models["local"].components_.double().numpy()
+    final = made.models["final"].rotation_.components_.double().numpy()
+    features = maps(1)[0, :, 0].double().numpy().T
     start = time.perf_counter()
     reduced = [reference.unit(local @ feature) for feature in features]
     if embedding == "fisher":
@@ -115,11 +121,22 @@ def compare(embedding: str, length: int) -> None:
         print(f"{label}: {1 / taken:.1f} images/s, {peak:.0f} MiB, {slow[how] / taken:.0f} times the speed of the loops", flush=True)
 
 
+def smooth_maps(count: int = 1) -> "torch.Tensor":
+    """Maps (count, 512, 24, 32) whose channels have blobs, so that the MAX mask keeps 30 % of the locations, as it does of photographs."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.nn.functional.interpolate(torch.randn(count, CHANNELS, 4, 5, generator=generator), (HEIGHT, WIDTH), mode="bicubic")
+    return torch.relu(wide + 0.2 * torch.randn(wide.shape, generator=generator))
+
+
 def mask_saves(length: int) -> None:
-    """Embedding and democratic aggregation of all 768 features against the 230 that the MAX mask keeps on average."""
-    made, every, kept = describer("triangulation", length, "democratic"), maps(), maps(kept=KEPT)
-    whole, masked = paired(lambda: made.describe_scale(every), lambda: made.describe_scale(kept))  # type: ignore[attr-defined]
-    print(f"MAX mask, triangulation and democratic, D = {length}: {whole / masked:.1f} times the speed of no mask")
+    """Mask, embedding and democratic aggregation with the MAX mask against all features."""
+    every, masked = (describer("triangulation", length, "democratic", mask) for mask in ("none", "max"))
+    batch = smooth_maps(BATCH)
+    kept = float(masked.select(batch).float().mean())
+    whole, selected = paired(lambda: every.describe_scale(batch), lambda: masked.describe_scale(batch))
+    print(f"MAX mask ({100 * kept:.0f} % kept), triangulation, democratic, D = {length}: {whole / selected:.1f} times the speed of no mask")
 
 
 def weights_alone() -> None:

@@ -13,6 +13,7 @@ from pipeline.acquisition.sources import truth_from_instances
 from pipeline.contracts.catalogue import CatalogueRow, write_catalogue, write_ground_truth
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.contracts.manifest import Manifest, describe_parts
+from pipeline.contracts.tables import read_json
 from pipeline.imaging.images import encode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,13 +70,13 @@ def make(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT) -> 
 
 
 def peak(place: Path, *command: str) -> float:
-    """Run a stage; its peak memory in MiB."""
+    """Run a stage; the peak memory in MiB that its record states, which leaves this process out."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-m", *command], cwd=place, env=environment, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    if process.wait():
         raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    newest = max(place.rglob("*.run.json"), key=lambda path: path.stat().st_mtime_ns)
+    return float(read_json(newest)["peak_memory_bytes"]) / 2**20
 
 
 def measure(count: int) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Quantisation loss and recall of 64-bit codes: iterative quantisation here, a random rotation, and faiss.ITQMatrix on the same vectors."""
+"""Quantisation loss and recall of 64-bit codes: iterative quantisation here, a random rotation, and faiss.ITQMatrix on the same vectors,
+whose update multiplies by the wrong transpose, so that it stays near a random rotation."""
 
 from typing import Any
 

@@ -17,14 +17,14 @@ from tasks.publication import store_artifact
 from tasks.stages import last_reason, only_telling
 from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, evaluated, load_sweep, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
-from tasks.workspace import checkout_lock
+from tasks.workspace import checkout_lock, git
 
 TABLES = Path("reports/sweeps")
 
 
 @flow(name="sweep", flow_run_name="sweep {file}", persist_result=False)
 def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
-    """Run every cell that has not run on the present commit, and write reports/sweeps/NAME.md and .csv after each.
+    """Run every cell that has not run on the present commit, and write reports/sweeps/NAME.md, .csv and .json after each.
 
     Args:
         file: a file of experiments/.
@@ -43,13 +43,18 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
     except PipelineError as error:
         return Failed(message=str(error))
     rows = table(grid, results)
-    text = write_tables(root / TABLES, path.stem, grid, rows)
+    text = write_tables(root / TABLES, path.stem, grid, _commit(root), rows)
     store_artifact(create_markdown_artifact, key="sweep", markdown=text, description=grid.title)
     store_artifact(create_table_artifact, key="sweep-table", table=rows, description=grid.title)
     failed = [result for result in results if result.state.startswith("failed")]
     if failed:
         return Failed(message="\n".join(f"{result.cell.title} {result.state}" for result in failed))
     return Completed(message=f"{len(results)} cells; {TABLES / path.stem}.md")
+
+
+def _commit(root: Path) -> str:
+    """What the cells run on, as people write it."""
+    return git(root, "rev-parse", "--short", "HEAD") + (" with changes" if uncommitted(root) else "")
 
 
 def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_going: bool) -> list[Measured]:
@@ -59,7 +64,7 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
             results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid.targets))
-            write_tables(root / TABLES, name, grid, table(grid, results))
+            write_tables(root / TABLES, name, grid, _commit(root), table(grid, results))
             if results[-1].state.startswith("failed") and not keep_going:
                 break
     finally:

@@ -210,7 +210,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def write_tables(folder: Path, name: str, sweep: SweepFile, rows: list[dict[str, str]]) -> str:
+def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: list[dict[str, str]]) -> str:
     """Write NAME.csv, NAME.md, and NAME.json for the report; returns the Markdown."""
     headings = list(rows[0]) if rows else []
     lines = [f"# {sweep.title}", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
@@ -223,5 +223,6 @@ def write_tables(folder: Path, name: str, sweep: SweepFile, rows: list[dict[str,
         writer.writeheader()
         writer.writerows(rows)
     figure = sweep.figure.model_dump() if sweep.figure else None
-    write_json(folder / f"{name}.json", {"title": sweep.title, "figure": figure, "headings": headings, "rows": rows})
+    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit}
+    write_json(folder / f"{name}.json", about | {"headings": headings, "rows": rows})
     return text

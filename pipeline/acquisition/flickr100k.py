@@ -1,7 +1,7 @@
 """Flickr100k: 100,071 photographs of everything, the distractors of Oxford105k and Paris106k (Philbin et al., CVPR 2007).
 
 Published as a RAR archive in 40 volumes. `held_out: 5000` makes so many of them, drawn by `seed`, a held-out set to learn on, as
-papers do that search Holidays; those are no distractors then.
+papers that search Holidays do; those are no distractors then.
 """
 
 import hashlib

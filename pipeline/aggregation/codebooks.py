@@ -11,7 +11,7 @@ from pipeline.contracts.errors import ModelError
 
 ITERATIONS = 50
 VARIANCE_FLOOR = 1e-3
-"""Smallest variance of a Gaussian, as a share of the features' own variance in that dimension."""
+"""Smallest variance of a Gaussian, as a share of the features' variance in that dimension or of its mean over the dimensions, whichever is more."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.aggregation.normalization import l2
+from pipeline.contracts.errors import ModelError
 
 AGGREGATIONS = ("sum", "average", "max", "democratic", "generalized_max")
 
@@ -35,10 +36,15 @@ def generalized_max_weights(gram: torch.Tensor, ridge: float) -> torch.Tensor:
 
     Returns:
         (…, n).
+
+    Raises:
+        ModelError: the ridge is too small.
     """
-    size = gram.shape[-1]
-    factor = torch.linalg.cholesky(gram + ridge * torch.eye(size, dtype=gram.dtype, device=gram.device))
-    return torch.cholesky_solve(gram.new_ones(*gram.shape[:-1], 1), factor)[..., 0]
+    system = gram.double() + ridge * torch.eye(gram.shape[-1], dtype=torch.float64, device=gram.device)
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if failed.any():
+        raise ModelError(f"generalized_max cannot tell features this alike apart with ridge {ridge:g}; raise aggregate.selective.ridge")
+    return torch.cholesky_solve(system.new_ones(*gram.shape[:-1], 1), factor)[..., 0].to(gram.dtype)
 
 
 def aggregate(embedded: torch.Tensor, how: str, counts: Sequence[int] | None = None, ridge: float = 1.0) -> torch.Tensor:
@@ -64,7 +70,7 @@ def aggregate(embedded: torch.Tensor, how: str, counts: Sequence[int] | None = N
         sums = sum_by_image(embedded, counts)
         return sums if how == "sum" else sums / torch.tensor(counts, device=sums.device).clamp(min=1)[:, None]
     if how == "max":
-        return _padded(embedded, counts, float("-inf")).amax(dim=1).nan_to_num(neginf=0.0)
+        return _padded(embedded, counts, float("-inf")).amax(dim=1).nan_to_num(nan=float("nan"), posinf=float("inf"), neginf=0.0)
     features = _padded(l2(embedded) if how == "democratic" else embedded, counts, 0.0)
     gram = features @ features.mT
     weights = democratic_weights(gram) if how == "democratic" else generalized_max_weights(gram, ridge)

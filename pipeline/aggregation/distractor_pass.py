@@ -76,6 +76,7 @@ def _describe_shard(
 
 
 def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:
-    scales = [as_tensor(array, extractor.device) for array in extractor.features(batch).maps]
+    features = extractor.features(batch)
+    scales = [as_tensor(array, extractor.device) for array in features.maps]
     pictures = [Picture(pixels, batch.plan.box) for pixels in batch.pixels] if describer.needs_pictures else ()
-    return describer.describe(MapBatch(scales, pictures))
+    return describer.describe(MapBatch(scales, pictures, [features.stride / scale for scale in features.scales])).cpu()

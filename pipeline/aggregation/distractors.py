@@ -9,10 +9,12 @@ from pipeline.contracts.catalogue import read_catalogue, select
 from pipeline.contracts.descriptors import KIND
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
-from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.held_out import refuse_leakage_to_distractors
+from pipeline.contracts.manifest import CARD, load_manifest
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.tables import read_json
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch, plan_batches
 
@@ -24,6 +26,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--distractors", required=True, help="the data set")
+    parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
     options = parser.parse_args(arguments)
     load_method()
     choice = load_section(NetworkChoice, "network")
@@ -33,11 +36,15 @@ def main(arguments: list[str]) -> Produced:
     digest = fingerprint(choice.model_dump(), parameters.model_dump(), *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
     code = code_fingerprint("contracts", "imaging", "networks", "extraction", "aggregation")
     store = ScratchStore(f"distractors-{options.benchmark}", fingerprint(digest, code))
-    wanted = {row.image_id: row.role for row in select(read_catalogue(images / "catalogue.parquet"), "distractor")}
+    chosen = select(read_catalogue(images / "catalogue.parquet"), "distractor")
+    role = chosen[0].role if chosen else "distractor"
+    learned_on = read_json(models / CARD)["learned_on"]
+    refuse_leakage_to_distractors(options.benchmark, options.distractors, role, learned_on, options.allow_self_learning == "true")
+    wanted = {row.image_id: row.role for row in chosen}
     batches = plan_batches(images, wanted)
     names, fresh = _describe(options.benchmark, choice, parameters, batches, store) if batches else ([], 0)
     output = Path("data/distractors") / options.benchmark
-    store.publish(output, names, KIND, distractors=len(wanted), dataset=options.distractors)
+    store.publish(output, names, KIND, distractors=len(wanted), dataset=options.distractors, role=role)
     log.info("%s: %d distractors of %s.", output, len(wanted), options.distractors)
     return Produced((output,), fresh, "images")
 

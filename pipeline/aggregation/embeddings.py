@@ -158,14 +158,13 @@ class WhitenedEmbedding(Embedding):
         super().fit(features, codebook)
         self.floor = self.floor if floor is None else floor
         length = self.dimensions(features.shape[1])
-        if len(features) <= length - self.floor:
+        needed = length - max(self.floor, 1) + 2
+        if len(features) < needed:
             raise ModelError(
-                f"whitening {length} embedded dimensions needs more than {length - self.floor} held-out features, there are {len(features)}; "
+                f"whitening {length} embedded dimensions needs at least {needed} held-out features, there are {len(features)}; "
                 "use more held-out images, a smaller codebook, fewer local_dimensions, or raise more eigenvalues (floor)"
             )
-        moments = Moments(length, features.device)
-        for part in features.split(max(1, VALUES_AT_ONCE // length)):
-            moments.update(self.raw(part))
+        moments = Moments.of(self.raw(part) for part in features.split(max(1, VALUES_AT_ONCE // length)))
         self.whitening_ = FlooredWhitening(self.floor).fit_moments(moments)
         return self
 

@@ -17,8 +17,8 @@ from pipeline.contracts.errors import ModelError
 from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.held_out import held_out_ids, refuse_leakage
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.models import CARD, TENSORS, save_model
+from pipeline.contracts.manifest import CARD, load_manifest
+from pipeline.contracts.models import TENSORS, save_model
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 

@@ -1,11 +1,13 @@
 """Selected local features of feature maps: masks applied, images packed one after the other, a sample of bounded length for learning."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 from pipeline.aggregation.masks import mask_of_points, max_mask, sift_points, sum_mask
 from pipeline.aggregation.pictures import Picture
+from pipeline.contracts.settings import settings
 
 MASKS = ("max", "sum", "sift", "none")
 
@@ -27,14 +29,17 @@ def select_locations(mask: str, maps: torch.Tensor, pictures: Sequence[Picture] 
         case "sum":
             kept = sum_mask(maps)
         case "sift":
-            kept = torch.stack([_at_key_points(picture, *maps.shape[-2:]) for picture in pictures]).to(maps.device)
+            with ThreadPoolExecutor(settings().threads) as pool:
+                found = list(pool.map(lambda picture: _at_key_points(picture, *maps.shape[-2:]), pictures))
+            kept = torch.stack(found).to(maps.device)
         case _:
             kept = torch.ones_like(maps[:, 0], dtype=torch.bool)
     return kept & (maps != 0).flatten(1).any(dim=1)[:, None, None]
 
 
 def _at_key_points(picture: Picture, height: int, width: int) -> torch.Tensor:
-    mask = mask_of_points(sift_points(picture.pixels), picture.shown, height, width)
+    pixels = picture.pixels
+    mask = mask_of_points(sift_points(pixels), picture.shown(pixels, height, width), height, width)
     return mask if mask.any() else ~mask
 
 

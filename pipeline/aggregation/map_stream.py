@@ -13,7 +13,6 @@ from pipeline.aggregation.pictures import Picture, PictureReader
 from pipeline.contracts.errors import SanityError
 from pipeline.contracts.feature_shards import KIND, read_features
 from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.settings import settings
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,17 @@ class MapBatch:
     Attributes:
         scales: one tensor (B, K, H, W) float32 per scale.
         pictures: B of them, where the describer needs pictures; else none.
+        strides: pixels per cell of each scale's maps, where there are pictures.
     """
 
     scales: Sequence[torch.Tensor]
     pictures: Sequence[Picture] = ()
+    strides: Sequence[float] = ()
+
+    def with_pictures(self) -> Iterator[tuple[torch.Tensor, list[Picture]]]:
+        """Each scale's maps and the pictures behind them."""
+        for index, maps in enumerate(self.scales):
+            yield maps, [picture.at(self.strides[index]) for picture in self.pictures] if self.strides else list(self.pictures)
 
 
 MapStream = Callable[[], Iterator[MapBatch]]
@@ -42,7 +48,7 @@ def stream_maps(folder: Path, wanted: set[str], device: torch.device, images: Pa
     Raises:
         SanityError: a map that is not finite, by its image.
     """
-    reader = PictureReader(images, settings().threads) if images else None
+    reader = PictureReader(images) if images else None
     for path in load_manifest(folder, KIND).paths(folder):
         for batch in read_features(path):
             chosen = [index for index, image_id in enumerate(batch.image_ids) if image_id in wanted]
@@ -51,7 +57,7 @@ def stream_maps(folder: Path, wanted: set[str], device: torch.device, images: Pa
                 ids = batch.image_ids if whole else [batch.image_ids[index] for index in chosen]
                 scales = [as_tensor(maps if whole else maps[chosen], device) for maps in batch.maps]
                 _refuse_broken(ids, scales, path)
-                yield ids, MapBatch(scales, reader.pictures(ids) if reader else ())
+                yield ids, MapBatch(scales, reader.pictures(ids) if reader else (), [batch.stride / scale for scale in batch.scales])
 
 
 def as_tensor(maps: npt.NDArray[Any], device: torch.device) -> torch.Tensor:

@@ -66,34 +66,39 @@ def main(arguments: list[str]) -> Produced:
     parameters = load_section(MaskStudyParameters, "mask_study")
     images = Path("data/images") / options.dataset
     ids = [row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database" and row.readable]
-    step = max(1, len(ids) // parameters.images)
-    chosen = ids[::step][: parameters.images]
-    shown = chosen[:: max(1, len(chosen) // max(parameters.pictures, 1))][: parameters.pictures]
+    chosen = evenly(ids, parameters.images)
+    shown = evenly(chosen, parameters.pictures)
     statistics = {mask: MaskStatistics() for mask in MASKS}
-    pictures: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     with hold(choose_device()) as device, torch.inference_mode():
         for image_id, batch in _one_by_one(options.dataset, set(chosen), device, images):
-            maps = batch.scales[0]
-            masks = {mask: select_locations(mask, maps, batch.pictures) for mask in MASKS}
+            maps, pictures = next(batch.with_pictures())
+            masks = {mask: select_locations(mask, maps, pictures) for mask in MASKS}
             for mask, kept in masks.items():
                 statistics[mask].add(pack(maps, kept)[0], kept[0].numel(), parameters.near_orthogonal)
             if image_id in shown:
                 rows = {mask: ["".join("#" if cell else "." for cell in row) for row in kept[0].tolist()] for mask, kept in masks.items()}
-                pictures.append({"image_id": image_id, "masks": rows})
+                drawn.append({"image_id": image_id, "masks": rows})
     output = Path("reports/masks") / f"{options.benchmark}.json"
     summaries = {mask: each.summary() for mask, each in statistics.items()}
-    pictures.sort(key=lambda picture: shown.index(picture["image_id"]))
-    write_json(output, {"images": len(chosen), "near_orthogonal_limit": parameters.near_orthogonal, "masks": summaries, "pictures": pictures})
+    drawn.sort(key=lambda picture: shown.index(picture["image_id"]))
+    write_json(output, {"images": len(chosen), "near_orthogonal_limit": parameters.near_orthogonal, "masks": summaries, "pictures": drawn})
     told = ", ".join(f"{mask} {100 * summary['kept']:.0f} %" for mask, summary in summaries.items())
     log.info("%s: share of local features kept in %d images: %s.", output, len(chosen), told)
     return Produced((output,), len(chosen), "images")
+
+
+def evenly(ids: list[str], count: int) -> list[str]:
+    """At most `count` ids, evenly spread over the list."""
+    count = min(count, len(ids))
+    return [ids[index * len(ids) // count] for index in range(count)]
 
 
 def _one_by_one(dataset: str, chosen: set[str], device: torch.device, images: Path) -> Iterator[tuple[str, MapBatch]]:
     """Each chosen image with its maps and its picture."""
     for image_ids, batch in stream_maps(Path("data/features") / dataset, chosen, device, images):
         for index, image_id in enumerate(image_ids):
-            yield image_id, MapBatch([maps[index : index + 1] for maps in batch.scales], [batch.pictures[index]])
+            yield image_id, MapBatch([maps[index : index + 1] for maps in batch.scales], [batch.pictures[index]], batch.strides)
 
 
 if __name__ == "__main__":

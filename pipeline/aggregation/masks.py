@@ -5,9 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.aggregation.pictures import Pixels
 from pipeline.contracts.catalogue import Box
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def max_mask(maps: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,8 @@
 """Mean and covariance of any number of vectors in one pass and constant memory, in float64."""
 
+from collections.abc import Iterable
+from typing import Self
+
 import torch
 
 from pipeline.contracts.errors import SanityError
@@ -36,6 +39,15 @@ class Moments:
         self._scatter += centred.T @ centred + torch.outer(difference, difference) * (self.count * len(batch) / total)
         self.mean += difference * (len(batch) / total)
         self.count = total
+
+    @classmethod
+    def of(cls, batches: Iterable[torch.Tensor]) -> Self:
+        """The moments of a stream of vectors (N, D); of none where it is empty."""
+        moments: Self | None = None
+        for vectors in batches:
+            moments = moments or cls(vectors.shape[-1], vectors.device)
+            moments.update(vectors)
+        return moments or cls(1)
 
     @property
     def covariance(self) -> torch.Tensor:

@@ -61,12 +61,14 @@ class SelectiveParameters(Section):
     learning_features: int | None = Field(
         200_000, ge=1, description="held-out local features that the codebook and the embedding's whitening see, drawn evenly; null: all"
     )
-    seed: int = Field(0, ge=0, description="of the draw and of the clustering")
+    seed: int = Field(0, ge=0, le=2**31 - 1000, description="of the draw and of the clustering")
     floor: int | None = Field(None, ge=0, description="smallest eigenvalues raised by the whitening; null: 33, function_approximation 129")
     aggregation: Literal["sum", "average", "max", "democratic", "generalized_max"] = "democratic"
     ridge: float = Field(1.0, gt=0, description="of generalized_max")
     order: Literal["rotate_first", "power_first"] = Field("rotate_first", description="as published in code, or as the text has it")
-    truncate: int = Field(128, ge=0, description="leading components dropped after the rotation")
+    truncate: int | None = Field(
+        None, ge=0, description="leading components dropped after the rotation; null: triangulation 128, function_approximation d(d + 1), else 0"
+    )
     power: float = Field(0.5, ge=0, le=1, description="exponent of the power law")
     dimensions: int | None = Field(None, ge=1, description="components kept after the dropped ones; null: all")
     missing_axes: Literal["complete", "refuse"] = Field("complete", description="a rotation that has fewer held-out images than dimensions")
@@ -76,11 +78,17 @@ class SelectiveParameters(Section):
         if self.embedding in ("fisher", "vlad") and self.floor is not None:
             raise ValueError(f"floor belongs to triangulation and function_approximation, not to {self.embedding}; set it to null")
         length = self.embedded_dimensions
-        if self.truncate + (self.dimensions or 1) > length:
-            raise ValueError(f"truncate {self.truncate} and dimensions {self.dimensions} ask for more than the {length} embedded dimensions")
+        if self.dropped + (self.dimensions or 1) > length:
+            raise ValueError(f"truncate {self.dropped} and dimensions {self.dimensions} ask for more than the {length} embedded dimensions")
         if self.floor is not None and self.floor > length:
             raise ValueError(f"floor {self.floor} is more than the {length} embedded dimensions")
         return self
+
+    @property
+    def dropped(self) -> int:
+        """Components dropped after the rotation."""
+        published = {"triangulation": 128, "function_approximation": self.local_dimensions * (self.local_dimensions + 1)}
+        return published.get(self.embedding, 0) if self.truncate is None else self.truncate
 
     @property
     def embedded_dimensions(self) -> int:

@@ -1,9 +1,9 @@
 """The photographs behind feature maps, for describers that look at pixels as well."""
 
 import io
+import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,47 +14,59 @@ from pipeline.contracts.catalogue import Box
 from pipeline.contracts.image_shards import KIND, StoredImage, read_images, read_sizes
 from pipeline.contracts.manifest import load_manifest
 
+Pixels = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Picture:
     """What the network was fed.
 
     Attributes:
-        pixels: (rows, columns, 3) uint8 RGB.
-        box: x0, y0, x1, y1 in pixels that the maps show; None for the whole image.
+        source: (rows, columns, 3) uint8 RGB, or the encoded image, which is decoded when it is looked at.
+        box: x0, y0, x1, y1 in pixels whose activations the maps show; None for the whole image.
+        stride: pixels per cell of the map.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    source: Pixels | bytes
     box: Box | None = None
+    stride: float = 1.0
 
     @property
-    def shown(self) -> Box:
-        rows, columns = self.pixels.shape[:2]
-        return self.box or (0.0, 0.0, float(columns), float(rows))
+    def pixels(self) -> Pixels:
+        """(rows, columns, 3) uint8 RGB."""
+        if isinstance(self.source, bytes):
+            with Image.open(io.BytesIO(self.source)) as image:
+                return np.asarray(image.convert("RGB"))
+        return self.source
+
+    def at(self, stride: float) -> "Picture":
+        """The same picture behind a map of another stride."""
+        return replace(self, stride=stride)
+
+    def shown(self, pixels: Pixels, height: int, width: int) -> Box:
+        """The part, in pixels, that an H×W map shows: the whole image, or the cells that the box touches."""
+        if self.box is None:
+            return (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
+        x0, y0 = (math.floor(max(corner, 0.0) / self.stride) * self.stride for corner in self.box[:2])
+        return (x0, y0, x0 + width * self.stride, y0 + height * self.stride)
 
 
 class PictureReader:
     """Pictures of data/images/DATASET by id; the encoded images of one shard are held at a time."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path) -> None:
         shards = load_manifest(folder, KIND).paths(folder)
         self._shard = {image_id: path for path in shards for image_id, *_ in read_sizes(path)}
         self._open: Path | None = None
         self._stored: dict[str, StoredImage] = {}
-        self._pool = ThreadPoolExecutor(threads)
 
     def pictures(self, image_ids: Sequence[str]) -> list[Picture]:
-        """Decoded, in the order of the ids, which lie in one shard as a rule."""
+        """In the order of the ids, which lie in one shard as a rule; not yet decoded."""
         stored = [self._find(image_id) for image_id in image_ids]
-        return list(self._pool.map(_decoded, stored))
+        return [Picture(image.bytes, image.box) for image in stored]
 
     def _find(self, image_id: str) -> StoredImage:
         path = self._shard[image_id]
         if path != self._open:
             self._open, self._stored = path, {image.image_id: image for image in read_images(path)}
         return self._stored[image_id]
-
-
-def _decoded(stored: StoredImage) -> Picture:
-    with Image.open(io.BytesIO(stored.bytes)) as image:
-        return Picture(np.asarray(image.convert("RGB")), stored.box)

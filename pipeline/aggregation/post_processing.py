@@ -10,8 +10,6 @@ from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.whitening import Rotation
 from pipeline.contracts.errors import ModelError
 
-ORDERS = ("rotate_first", "power_first")
-
 
 def power_law(vectors: torch.Tensor, power: float) -> torch.Tensor:
     """sign(x) · |x|^power (Perronnin et al., 2010)."""
@@ -35,16 +33,12 @@ class PostProcessing:
         self.truncate, self.power, self.dimensions, self.order, self.complete = truncate, power, dimensions, order, complete
 
     def fit(self, batches: Iterable[torch.Tensor]) -> Self:
-        """Learn from a stream of aggregated, l2-normalised vectors (N, D) of the held-out images.
+        """Learn from a stream of aggregated, l2-normalised vectors (N, D) of the held-out images; zero vectors do not count.
 
         Raises:
             ModelError: more components are dropped or kept than there are; or too few images where the basis may not be completed.
         """
-        moments: Moments | None = None
-        for vectors in batches:
-            moments = moments or Moments(vectors.shape[1], vectors.device)
-            moments.update(self._before(vectors))
-        moments = moments or Moments(1)
+        moments = Moments.of(self._before(vectors[(vectors != 0).any(dim=1)]) for vectors in batches)
         length = len(moments.mean)
         last = length if self.dimensions is None else self.truncate + self.dimensions
         if not self.truncate < last <= length:

@@ -9,6 +9,8 @@ from pipeline.aggregation.moments import Moments
 from pipeline.contracts.errors import ModelError
 from pipeline.contracts.models import load_model, save_model
 
+VECTORS_AT_ONCE = 8192
+
 
 class PCA:
     """Centre and rotate to the leading principal components (Jégou and Chum, 2012).
@@ -34,9 +36,7 @@ class PCA:
 
     def fit(self, vectors: torch.Tensor) -> Self:
         """Learn from vectors (N, D)."""
-        moments = Moments(vectors.shape[1], vectors.device)
-        moments.update(vectors)
-        return self.fit_moments(moments)
+        return self.fit_moments(Moments.of(vectors.split(VECTORS_AT_ONCE)))
 
     def fit_moments(self, moments: Moments) -> Self:
         """Learn from streamed moments.
@@ -50,7 +50,7 @@ class PCA:
         if kept > usable or kept < 1:
             raise ModelError(
                 f"{kept} components are wanted, but {moments.count} held-out vectors of {len(eigenvalues)} dimensions bear only {usable}; "
-                "use more held-out images, fewer dimensions, or a shrinkage above 0"
+                "use more held-out images or fewer dimensions, or shrink the spectrum where the method can"
             )
         spectrum = (1 - self.shrinkage) * eigenvalues + self.shrinkage * eigenvalues.mean()
         components = upright(vectors[:, :kept].T)

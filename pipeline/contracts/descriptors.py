@@ -36,6 +36,6 @@ def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str],
 
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
-    """Stream the shards of a descriptor folder whose names start with `prefix`: database-, queries- or distractors-."""
+    """Stream the shards of a descriptor folder whose names start with `prefix`: database-, queries-, held_out- or distractors-."""
     for path in load_manifest(folder, KIND).paths(folder, prefix):
         yield from read_descriptors(path, block)

@@ -67,6 +67,7 @@ def prepare_processor() -> None:
     convolutions themselves; with these settings it is reused, by threads as well, whose own arenas would be given back.
     """
     torch.set_num_threads(settings().threads)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 is to mean float32
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_ARENA_MAX, 1)

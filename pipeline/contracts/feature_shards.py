@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("width", pa.int32()),
         ("map", pa.large_binary()),
+        ("stride", pa.float32()),
         ("crop", pa.list_(pa.int32(), 4)),
     ]
 )
@@ -36,12 +37,14 @@ class FeatureBatch:
         image_ids: B of them.
         maps: one array (B, K, H, W) per scale, little-endian float16 or float32.
         scales: the scales' factors.
+        stride: pixels of the image per cell at scale 1.
         crop: rows and columns (y0, x0, y1, x1) of the whole map that were kept, where a box was cropped (first scale).
     """
 
     image_ids: list[str]
     maps: list[npt.NDArray[Any]]
     scales: list[float]
+    stride: float
     crop: tuple[int, int, int, int] | None = None
 
 
@@ -55,7 +58,7 @@ def feature_columns(batch: FeatureBatch, dtype: str) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
     for scale, maps in zip(batch.scales, batch.maps, strict=True):
         for image_id, feature_map in zip(batch.image_ids, maps, strict=True):
-            row = (image_id, scale, *feature_map.shape, np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes(), batch.crop)
+            row = (image_id, scale, *feature_map.shape, np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes(), batch.stride, batch.crop)
             for name, value in zip(SCHEMA.names, row, strict=True):
                 columns[name].append(value)
     return columns
@@ -73,15 +76,8 @@ def read_features(path: Path) -> Iterator[FeatureBatch]:
         yield _decode(file.read_row_group(group), dtype, path)
 
 
-def read_feature_ids(path: Path) -> list[list[str]]:
-    """The image ids of every batch of a shard, without the maps."""
-    file = open_table(path, KIND)
-    groups = (file.read_row_group(group, columns=["image_id"]).column(0).to_pylist() for group in range(file.num_row_groups))
-    return [list(dict.fromkeys(ids)) for ids in groups]
-
-
 def _decode(table: pa.Table, dtype: np.dtype[Any], path: Path) -> FeatureBatch:
-    columns = {name: table.column(name).to_pylist() for name in ("image_id", "scale", "channels", "height", "width", "crop")}
+    columns = {name: table.column(name).to_pylist() for name in ("image_id", "scale", "channels", "height", "width", "stride", "crop")}
     ids = list(dict.fromkeys(columns["image_id"]))
     values = table.column("map").combine_chunks()
     values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
@@ -98,4 +94,4 @@ def _decode(table: pa.Table, dtype: np.dtype[Any], path: Path) -> FeatureBatch:
         maps.append(np.frombuffer(data, dtype, count, int(offsets[first])).reshape(len(ids), *shape))
         scales.append(columns["scale"][first])
     crop = columns["crop"][0]
-    return FeatureBatch(ids, maps, scales, tuple(crop) if crop else None)
+    return FeatureBatch(ids, maps, scales, columns["stride"][0], tuple(crop) if crop else None)

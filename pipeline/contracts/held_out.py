@@ -1,6 +1,7 @@
 """Which images models are learned on, and that they are not those they are applied to."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from pipeline.contracts.catalogue import CatalogueRow, select
 from pipeline.contracts.errors import LeakageError
@@ -22,6 +23,23 @@ def refuse_leakage(benchmark: str, dataset: str, learned_on: str, role: str, all
         raise LeakageError(
             f"benchmarks.{benchmark}: the model is learned on the database images of {dataset} and applied to them; "
             f"name another held_out, or set benchmarks.{benchmark}.allow_self_learning: true"
+        )
+
+
+def refuse_leakage_to_distractors(benchmark: str, distractors: str, role: str, learned_on: dict[str, Any] | None, allowed: bool) -> None:
+    """Refuse a model that was learned on the very images that are mixed in.
+
+    Args:
+        role: of the images that serve as distractors.
+        learned_on: what the model's card says; None where it learned nothing.
+
+    Raises:
+        LeakageError: unless the benchmark allows it.
+    """
+    if learned_on and (learned_on["dataset"], learned_on["role"]) == (distractors, role) and not allowed:
+        raise LeakageError(
+            f"benchmarks.{benchmark}: the model is learned on the {role} images of {distractors}, which are its distractors as well; "
+            f"name other distractors, or set benchmarks.{benchmark}.allow_self_learning: true"
         )
 
 

@@ -9,6 +9,8 @@ from pipeline.contracts.fingerprint import file_sha256, fingerprint
 from pipeline.contracts.tables import read_json, write_json
 
 MANIFEST = "manifest.json"
+CARD = "model.json"
+"""A learned model's card, in the folder that holds the model."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.contracts.errors import ModelError
+from pipeline.contracts.manifest import CARD
 from pipeline.contracts.tables import read_json, replacing, write_json
 
-TENSORS, CARD = "model.safetensors", "model.json"
+TENSORS = "model.safetensors"
 
 
 def library_versions() -> dict[str, str]:

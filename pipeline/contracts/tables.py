@@ -122,6 +122,12 @@ def read_fixed_rows(path: Path, kind: str, name: str, dtype: np.dtype[Any], bloc
         yield batch.column("image_id").to_pylist(), flat.reshape(len(column), values)
 
 
+def read_ids(path: Path, kind: str) -> list[str]:
+    """The image ids of a table, without its other columns."""
+    ids: list[str] = open_table(path, kind).read(columns=["image_id"]).column(0).to_pylist()
+    return ids
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys and a final newline, under a temporary name first."""
     with replacing(path) as partial:

@@ -40,7 +40,7 @@ class FeatureExtractor:
         limit = torch.finfo(storage).max
         with torch.inference_mode():
             arrays = [item.clamp(-limit, limit).to(storage).contiguous().cpu().numpy() for item in self.maps(batch)]
-        return FeatureBatch(list(batch.plan.image_ids), arrays, list(self.parameters.scales), self._crop(batch, 1.0))
+        return FeatureBatch(list(batch.plan.image_ids), arrays, list(self.parameters.scales), self.network.stride, self._crop(batch, 1.0))
 
     def _forward(self, batch: LoadedBatch, first: int) -> list[torch.Tensor]:
         with torch.inference_mode(), self._autocast():

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.contracts import codes, descriptors
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.held_out import refuse_leakage
+from pipeline.contracts.held_out import refuse_leakage, refuse_leakage_to_distractors
 from pipeline.contracts.manifest import Manifest, load_manifest
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
@@ -33,7 +33,10 @@ def main(arguments: list[str]) -> Produced:
     count = 0
     if parameters:
         held_out = manifests[0].facts["held_out_set"]
-        refuse_leakage(options.benchmark, options.dataset, held_out["dataset"], held_out["role"], options.allow_self_learning == "true")
+        allowed = options.allow_self_learning == "true"
+        refuse_leakage(options.benchmark, options.dataset, held_out["dataset"], held_out["role"], allowed)
+        mixed_in = manifests[1].facts
+        refuse_leakage_to_distractors(options.benchmark, mixed_in["dataset"], mixed_in["role"], held_out, allowed)
         facts["learned_on"] = held_out | {"fingerprint": manifests[0].fingerprint}
         names, count = _encode(method, parameters, [(own, manifests[0]), (distractors, manifests[1])], store, facts["learned_on"])
     output = Path("data/codes") / options.benchmark
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> Produced:
 def _encode(
     method: str, parameters: HashParameters, folders: list[tuple[Path, Manifest]], store: ScratchStore, learned_on: dict[str, Any]
 ) -> tuple[list[str], int]:
-    """Write the codes and their model; returns the files' names and the number of codes. Torch is imported here: `none` needs it not."""
+    """Write the codes and their model; returns the files' names and the number of codes. Torch is imported here: `none` does not need it."""
     from pipeline.hashing.encoding import encode_descriptors
 
     return encode_descriptors(method, parameters, folders, store, learned_on)

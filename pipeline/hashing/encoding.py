@@ -12,8 +12,8 @@ from pipeline.contracts.descriptors import read_descriptors, read_folder
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
 from pipeline.contracts.errors import ModelError, SanityError
-from pipeline.contracts.manifest import Manifest
-from pipeline.contracts.models import CARD, TENSORS
+from pipeline.contracts.manifest import CARD, Manifest
+from pipeline.contracts.models import TENSORS
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
@@ -38,7 +38,7 @@ def encode_descriptors(
         SanityError: a descriptor that is not finite, by its image.
     """
     with hold(choose_device()) as device, torch.inference_mode():
-        hasher = _learned(method, parameters, folders[0][0], device)
+        hasher = _learned(method, parameters, *folders[0], device)
         hasher.save(store.folder, method=method, learned_on=learned_on)
         shards = [path for folder, manifest in folders for prefix in ENCODED for path in manifest.paths(folder, prefix)]
         total = sum(int(manifest.facts.get(name, 0)) for _, manifest in folders for name in ("database", "queries", "distractors"))
@@ -51,14 +51,27 @@ def encode_descriptors(
     return [CARD, TENSORS, *(shard.name for shard in shards)], total
 
 
-def _learned(method: str, parameters: HashParameters, folder: Path, device: torch.device) -> Hasher:
-    parts = [vectors for _, vectors in read_folder(folder, "held_out-")]
-    if not parts:
+def _learned(method: str, parameters: HashParameters, folder: Path, manifest: Manifest, device: torch.device) -> Hasher:
+    vectors = _drawn(folder, int(manifest.facts["held_out"]), int(manifest.facts["dimensions"]), parameters)
+    if not len(vectors):
         raise ModelError(f"{folder}: no held-out descriptors, and hash.{method} learns from some; name another held_out")
-    hasher = new_hasher(method, parameters).fit(torch.from_numpy(np.concatenate(parts)).to(device))
-    if hasher.axes_ < min(hasher.bits, parts[0].shape[1]):
-        log.warning("%d held-out descriptors give %d axes for %d bits; the basis is completed.", hasher.count_, hasher.axes_, hasher.bits)
+    hasher = new_hasher(method, parameters).fit(vectors.to(device))
+    if hasher.learned_axes_ < hasher.axes_:
+        log.warning("%d held-out descriptors give %d of %d axes; the basis is completed.", hasher.count_, hasher.learned_axes_, hasher.axes_)
     return hasher
+
+
+def _drawn(folder: Path, total: int, dimensions: int, parameters: HashParameters) -> torch.Tensor:
+    """At most `learning_images` of the held-out descriptors, drawn evenly, in their order."""
+    count = min(total, parameters.learning_images or total)
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(parameters.seed))[:count].sort().values.numpy()
+    vectors = np.empty((count, dimensions), np.float32)
+    offset = 0
+    for ids, block in read_folder(folder, "held_out-"):
+        first, last = np.searchsorted(chosen, (offset, offset + len(ids)))
+        vectors[first:last] = block[chosen[first:last] - offset]
+        offset += len(ids)
+    return torch.from_numpy(vectors)
 
 
 def _encode_shard(source: Path, target: Path, hasher: Hasher, device: torch.device, progress: Progress) -> None:

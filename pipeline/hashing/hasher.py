@@ -21,7 +21,8 @@ class Hasher(ABC):
     Attributes:
         objectives_: the objective after every iteration; it never rises.
         count_: vectors learned from.
-        axes_: principal axes that the vectors bear; where `bits` asks for more, the basis is completed (see Rotation).
+        axes_: principal axes used.
+        learned_axes_: those among them that the vectors bear; the basis is completed by the others (see Rotation).
     """
 
     names: ClassVar[tuple[str, ...]]
@@ -31,7 +32,7 @@ class Hasher(ABC):
             raise ParameterError(f"bits: {bits} is no positive multiple of 8")
         self.bits, self.seed = bits, seed
         self.objectives_: list[float] = []
-        self.count_ = self.axes_ = 0
+        self.count_ = self.axes_ = self.learned_axes_ = 0
 
     def fit(self, vectors: torch.Tensor) -> Self:
         """Learn from vectors (N, D).
@@ -43,10 +44,10 @@ class Hasher(ABC):
         if not torch.isfinite(vectors).all():
             raise SanityError("a descriptor to learn from is not finite; look at the weights and extract.precision")
         if self.bits > vectors.shape[1]:
-            raise ModelError(f"{self.bits} bits are wanted of {vectors.shape[1]} dimensions; there can be at most as many bits as dimensions")
+            raise ModelError(f"{self.bits} bits are wanted of {vectors.shape[1]} dimensions; set bits to at most {vectors.shape[1] // 8 * 8}")
         if len(vectors) < 2:
             raise ModelError(f"{len(vectors)} held-out descriptors are too few to learn a hash function from; use more held-out images")
-        self.count_ = len(vectors)
+        self.count_, self.objectives_ = len(vectors), []
         self._learn(vectors)
         return self
 
@@ -73,7 +74,7 @@ class Hasher(ABC):
     def card(self) -> dict[str, Any]:
         """What a model's card says of it."""
         own = {"kind": type(self).__name__, "bits": self.bits, "seed": self.seed, "options": self.options()}
-        return own | {"vectors": self.count_, "learned_axes": self.axes_, "objectives": self.objectives_}
+        return own | {"vectors": self.count_, "axes": self.axes_, "learned_axes": self.learned_axes_, "objectives": self.objectives_}
 
     def save(self, path: Path, **about: Any) -> None:
         """Write to a folder; `about` goes into the card."""
@@ -92,13 +93,14 @@ class Hasher(ABC):
         model = cls(card["bits"], card["seed"], **card["options"])
         for name in cls.names:
             setattr(model, f"{name}_", tensors[name])
-        model.count_, model.axes_, model.objectives_ = card["vectors"], card["learned_axes"], card["objectives"]
+        model.count_, model.objectives_ = card["vectors"], card["objectives"]
+        model.axes_, model.learned_axes_ = card["axes"], card["learned_axes"]
         return model
 
     def _principal(self, vectors: torch.Tensor, dim: int) -> Rotation:
         """The leading axes of the vectors."""
         rotation = Rotation(dim).fit(vectors)
-        self.axes_ = rotation.learned_
+        self.axes_, self.learned_axes_ = len(rotation.components_), rotation.learned_
         return rotation
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch.nn.functional import one_hot
 
 from pipeline.contracts.errors import ParameterError
 from pipeline.hashing.hasher import Hasher
@@ -74,14 +75,13 @@ class KMeansHashing(Hasher):
 
     def _shares(self, nearest: torch.Tensor) -> torch.Tensor:
         """(subspaces, N) indices to (subspaces, 2^b) shares of the vectors."""
-        counts = torch.zeros(len(nearest), 2**self.subspace_bits, dtype=torch.float64, device=nearest.device)
-        counts.scatter_add_(1, nearest, torch.ones_like(nearest, dtype=torch.float64))
-        return counts / nearest.shape[1]
+        return torch.stack([torch.bincount(row, minlength=2**self.subspace_bits) for row in nearest]).double() / nearest.shape[1]
 
     def _minimise(self, parts: torch.Tensor, nearest: torch.Tensor, centres: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Centre after centre, steps that minimise a bound from above which touches the objective at the present centre."""
         shares = self._shares(nearest)
-        sums = torch.zeros_like(centres).scatter_add_(1, nearest[..., None].expand_as(parts), parts) / parts.shape[1]
+        members = (one_hot(row, 2**self.subspace_bits).to(part).T @ part for row, part in zip(nearest, parts, strict=True))
+        sums = torch.stack(list(members)) / parts.shape[1]  # a product, whose order of summation is fixed, on CUDA as well
         centres = centres.clone()
         for index in range(centres.shape[1]):
             weights = 2 * self.affinity * shares[:, index, None] * shares
@@ -128,5 +128,4 @@ def balanced_allocation(eigenvalues: torch.Tensor, subspaces: int) -> torch.Tens
 
 def _nearest(parts: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     """(subspaces, N, s) and (subspaces, 2^b, s) to the index of the nearest centre, (subspaces, N)."""
-    products = torch.matmul(parts, centres.mT)
-    return (centres.square().sum(dim=2)[:, None] - 2 * products).argmin(dim=2)
+    return torch.stack([(own.square().sum(dim=1) - 2 * part @ own.T).argmin(dim=1) for part, own in zip(parts, centres, strict=True)])

@@ -13,7 +13,8 @@ class HashParameters(Section):
     """What every method has."""
 
     bits: int = Field(512, ge=8, le=65536, description="length of a code, a multiple of 8")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**31 - 1000)
+    learning_images: int | None = Field(100_000, ge=2, description="held-out descriptors learned from, drawn evenly; null: all")
 
     @field_validator("bits")
     @classmethod

@@ -11,4 +11,4 @@ HASHERS: dict[str, type[Hasher]] = {"itq": ITQ, "kmeans_hashing": KMeansHashing,
 
 def new_hasher(method: str, parameters: HashParameters) -> Hasher:
     """An unlearned hash function of a method of params.yaml."""
-    return HASHERS[method](**parameters.model_dump())
+    return HASHERS[method](**parameters.model_dump(exclude={"learning_images"}))

@@ -1,7 +1,9 @@
 """Plots of the report as inline SVG with bytes that depend on the numbers alone."""
 
 import csv
+import html
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,11 @@ def precision_recall(path: Path) -> str:
         axes.set(xlabel="recall", ylabel="interpolated precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False)
 
-    return svg(draw, (4.6, 3.2))
+    return svg(draw, (4.6, 3.2), f"Precision and recall of {path.stem}")
 
 
-def per_query(rows: list[dict[str, str]]) -> str:
-    """Average precision of every query, sorted, one line per setting."""
+def per_query(rows: list[dict[str, str]], name: str) -> str:
+    """Average precision of every query of a benchmark, sorted, one line per setting."""
     settings = list(dict.fromkeys(row["setting"] for row in rows))
 
     def draw(axes: Any) -> None:
@@ -43,16 +45,18 @@ def per_query(rows: list[dict[str, str]]) -> str:
         axes.set(xlabel="share of the queries", ylabel="average precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False)
 
-    return svg(draw, (4.6, 3.2))
+    return svg(draw, (4.6, 3.2), f"Average precision of the queries of {name}")
 
 
-def svg(draw: Callable[[Any], None], size: tuple[float, float]) -> str:
-    """What `draw` puts on a fresh axes, of `size` in inches."""
-    with mpl.rc_context(STYLE):
+def svg(draw: Callable[[Any], None], size: tuple[float, float], name: str) -> str:
+    """What `draw` puts on a fresh axes of `size` inches; `name` is read out by screen readers and keeps the page's ids apart."""
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
         figure, axes = plt.subplots(figsize=size, layout="constrained")
         draw(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
         plt.close(figure)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    used = set(re.findall(r"#([\w.-]+)", text))
+    text = re.sub(r' id="([^"]+)"', lambda match: match.group() if match.group(1) in used else "", text)
+    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(name)}" ', 1)

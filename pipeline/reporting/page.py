@@ -81,9 +81,9 @@ def settings_of(metrics: dict[str, Any]) -> list[Setting]:
     return settings
 
 
-def render(benchmarks: list[BenchmarkPage], sweeps: list[SweepPage], online_time: str, images: dict[str, str], side: int) -> str:
+def render(benchmarks: list[BenchmarkPage], sweeps: list[SweepPage], online_times: list[str], images: dict[str, str], side: int) -> str:
     """The page as HTML; text from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        benchmarks=benchmarks, sweeps=sweeps, online_time=online_time, images=images, side=side, mask_labels=LABELS
+        benchmarks=benchmarks, sweeps=sweeps, online_times=online_times, images=images, side=side, mask_labels=LABELS
     )

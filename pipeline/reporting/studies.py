@@ -1,21 +1,24 @@
 """Studies on the page: sweeps as tables and curves, masks as bars and pictures, the online time per image."""
 
-import base64
 import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
+from pipeline.reporting.thumbnails import jpeg_address
 
+T = TypeVar("T")
 LABELS = {"max": "MAX", "sum": "SUM", "sift": "SIFT", "none": "none"}
 TINT = np.array([9, 105, 218])
+LABEL_ROOM = 36
+"""Characters of tick labels that fit beside each other."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class SweepPage:
     """One sweep of reports/sweeps.
 
     Attributes:
-        figures: SVG, one per benchmark and database, where the sweep's file asks for a figure.
+        commit: that its cells ran on.
+        figures: SVG, one per benchmark, database and combination of the other axes, where the sweep's file asks for a figure.
     """
 
     name: str
     title: str
+    commit: str
     headings: list[str]
     rows: list[dict[str, str]]
     figures: list[str]
@@ -59,29 +64,37 @@ def _sweep_page(name: str, content: dict[str, Any]) -> SweepPage:
     figure = content["figure"]
     figures = []
     if figure:
-        for place in dict.fromkeys((row["benchmark"], row["database"]) for row in rows if row["mAP"]):
-            own = [row for row in rows if (row["benchmark"], row["database"]) == place and row["mAP"]]
-            figures.append(_curves(own, figure["x"], figure.get("lines"), " · ".join(place)))
-    return SweepPage(name, content["title"], content["headings"], rows, figures)
+        drawn = {figure["x"], figure["lines"]}
+        others = [axis for axis in content["axes"] if axis not in drawn] + ["benchmark", "database"]
+        measured = [row for row in rows if row["mAP"]]
+        for place in _distinct(tuple(row[other] for other in others) for row in measured):
+            own = [row for row in measured if tuple(row[other] for other in others) == place]
+            figures.append(_curves(own, figure["x"], figure["lines"], " · ".join(place)))
+    return SweepPage(name, content["title"], content["commit"], content["headings"], rows, figures)
 
 
 def _curves(rows: list[dict[str, str]], x: str, lines: str | None, title: str) -> str:
-    """mAP over the labels of one axis, one line per label of another; published numbers as hollow marks."""
-    ticks = list(dict.fromkeys(row[x] for row in rows))
+    """mAP over the labels of one axis, one colour per label of another, joined where the labels are numbers; published numbers as hollow marks."""
+    ticks = _distinct(row[x] for row in rows)
+    joined = "-" if all(tick.replace(".", "", 1).isdigit() for tick in ticks) else ""
 
     def draw(axes: Any) -> None:
-        for label in dict.fromkeys(row[lines] if lines else "" for row in rows):
+        hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "none"}
+        for label in _distinct(row[lines] if lines else "measured" for row in rows):
             own = [row for row in rows if not lines or row[lines] == label]
             places = [ticks.index(row[x]) for row in own]
-            (drawn,) = axes.plot(places, [float(row["mAP"]) for row in own], marker="o", label=label)
+            (drawn,) = axes.plot(places, [float(row["mAP"]) for row in own], linestyle=joined, marker="o", label=label)
             printed = [(place, float(row["published"].split(";")[0])) for place, row in zip(places, own, strict=True) if row["published"]]
             if printed:
-                axes.plot(*zip(*printed, strict=True), linestyle="", marker="o", markerfacecolor="none", color=drawn.get_color())
-        axes.set(xlabel=x, ylabel="mAP", title=title, xticks=range(len(ticks)), xticklabels=ticks)
-        if lines:
-            axes.legend(frameon=False)
+                axes.plot(*zip(*printed, strict=True), color=drawn.get_color(), **hollow)
+        if any(row["published"] for row in rows):
+            axes.plot([], [], color="#5b6470", label="published", **hollow)
+        axes.set(xlabel=x, ylabel="mAP", title=title, xlim=(-0.5, len(ticks) - 0.5))
+        slanted = sum(map(len, ticks)) > LABEL_ROOM
+        axes.set_xticks(range(len(ticks)), ticks, rotation=30 if slanted else 0, ha="right" if slanted else "center")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return svg(draw, (4.6, 3.2))
+    return svg(draw, (5.6, 3.2), f"mAP over {x}, {title}")
 
 
 def mask_page(path: Path, pictures: dict[str, bytes], side: int) -> MaskPage:
@@ -109,7 +122,7 @@ def mask_page(path: Path, pictures: dict[str, bytes], side: int) -> MaskPage:
         for item in content["pictures"]
         if item["image_id"] in pictures
     ]
-    return MaskPage(content, svg(bars, (4.6, 3.2)), svg(histograms, (4.6, 3.2)), shown)
+    return MaskPage(content, svg(bars, (4.6, 3.2), "Features kept by each mask"), svg(histograms, (4.6, 3.2), "Cosines between kept features"), shown)
 
 
 def shown_in_masks(path: Path) -> set[str]:
@@ -126,15 +139,17 @@ def tinted(encoded: bytes, rows: list[str], side: int) -> str:
     mask = np.asarray(kept.resize(small.size, Image.Resampling.NEAREST))[..., None] > 0
     pixels = np.asarray(small).astype(np.float64)
     mixed = np.where(mask, 0.65 * pixels + 0.35 * TINT, 0.35 * pixels + 0.65 * 255)
-    buffer = io.BytesIO()
-    Image.fromarray(mixed.round().astype(np.uint8)).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return jpeg_address(Image.fromarray(mixed.round().astype(np.uint8)))
 
 
-def online_time(path: Path) -> str:
-    """Stacked bars of reports/online_time.csv: system, step, milliseconds (paper 3, fig. 7)."""
+def online_times(path: Path) -> list[str]:
+    """Stacked bars of reports/online_time.csv, one SVG per length of the descriptor: system, step, milliseconds (paper 3, fig. 7)."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
+    return [_bars([row for row in rows if row["dimensions"] == length], length) for length in _distinct(row["dimensions"] for row in rows)]
+
+
+def _bars(rows: list[dict[str, str]], length: str) -> str:
     systems = _distinct(row["system"] for row in rows)
 
     def draw(axes: Any) -> None:
@@ -144,12 +159,12 @@ def online_time(path: Path) -> str:
             widths = np.array([times.get(system, 0.0) for system in systems])
             axes.barh(systems, widths, left=left, label=step)
             left += widths
-        axes.set(xlabel="milliseconds per image, feature extraction left out")
+        axes.set(xlabel="milliseconds per image", title=f"{length} dimensions")
         axes.invert_yaxis()
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return svg(draw, (7.5, 0.45 * len(systems) + 1))
+    return svg(draw, (5.6, 2.4), f"Online time per image at {length} dimensions")
 
 
-def _distinct(values: Iterable[str]) -> list[str]:
+def _distinct(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))

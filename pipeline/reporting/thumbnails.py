@@ -31,6 +31,11 @@ def _address(data: bytes, side: int) -> str:
     with Image.open(io.BytesIO(data)) as image:
         small = image.convert("RGB")
     small.thumbnail((side, side))
+    return jpeg_address(small)
+
+
+def jpeg_address(image: Image.Image) -> str:
+    """A picture as a `data:` address."""
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
+    image.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -19,12 +19,12 @@ from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.errors import SanityError
 from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.manifest import Manifest, load_manifest
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.tables import write_table
+from pipeline.contracts.tables import read_ids, write_table
 from pipeline.search.exact import Counts, Results, count_labelled, top_results
 from pipeline.search.hamming import count_labelled_codes, nearest_codes
 from pipeline.search.params import SearchParameters
@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(
         f"search-{options.benchmark}", fingerprint(parameters.model_dump(), *(manifest.fingerprint for manifest in manifests.values()))
     )
+    refuse_shared_ids(options.benchmark, folders, manifests)
     binary = bool(manifests["codes"].parts)
     own = folders["codes" if binary else "descriptors"]
     names: list[str] = []
@@ -94,6 +95,20 @@ def main(arguments: list[str]) -> Produced:
     store.publish(output, names, "rankings", **facts, computed_with=about)
     log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts["database"], facts["distractors"])
     return Produced((output,), len(ids), "queries")
+
+
+def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[str, Manifest]) -> None:
+    """Refuse distractors that have an id of the database: a result could not be told apart."""
+    shards = {name: manifests[name].paths(folders[name], prefix) for name, prefix in (("descriptors", "database-"), ("distractors", "distractors-"))}
+    if shards["distractors"]:
+        own = {image_id for path in shards["descriptors"] for image_id in read_ids(path, KIND)}
+        for path in shards["distractors"]:
+            shared = own.intersection(read_ids(path, KIND))
+            if shared:
+                raise SanityError(
+                    f"benchmarks.{benchmark}.distractors: {min(shared)} is an image of the database as well; "
+                    "name a data set whose image ids (paths in a folder) differ"
+                )
 
 
 def _queries(searched: Searched, truth: GroundTruth, benchmark: str) -> tuple[list[str], npt.NDArray[Any]]:

@@ -38,8 +38,8 @@ def top_results(queries: torch.Tensor, blocks: Blocks, k: int) -> Results:
     offset = 0
     for ids, vectors in blocks():
         block = queries @ torch.from_numpy(vectors.copy()).to(queries.device).T
-        found, at = block.topk(min(k, block.shape[1]), dim=1)
-        scores, places = merge_results(scores, places, found, at + offset, k)
+        found, at = block.sort(dim=1, descending=True, stable=True)
+        scores, places = merge_results(scores, places, found[:, :k], at[:, :k] + offset, k)
         offset += len(ids)
     names = names_at(blocks, set(places.flatten().tolist()))
     return Results([[names[place] for place in row] for row in places.tolist()], scores.cpu(), offset)

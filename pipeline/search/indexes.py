@@ -7,11 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 
-def build_index(rows: npt.NDArray[Any]) -> Any:
-    """An exact faiss index of rows (N, B) uint8: packed codes by Hamming distance; or (N, D) float32: vectors by dot product.
-
-    Of equal results the one that stands earlier comes first.
-    """
-    index: Any = faiss.IndexBinaryFlat(8 * rows.shape[1]) if rows.dtype == np.uint8 else faiss.IndexFlatIP(rows.shape[1])
-    index.add(np.ascontiguousarray(rows))
+def build_index(codes: npt.NDArray[np.uint8]) -> Any:
+    """An exact faiss index of packed codes (N, B) by Hamming distance; of equal results the one that stands earlier comes first."""
+    index = faiss.IndexBinaryFlat(8 * codes.shape[1])
+    index.add(np.ascontiguousarray(codes))
     return index

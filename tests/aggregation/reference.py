@@ -55,8 +55,7 @@ def _normal(value: float, mean: float, variance: float) -> float:
 
 def fisher(x: Floats, weights: Floats, means: Floats, variances: Floats) -> Floats:
     density = [
-        weight
-        * math.prod(math.exp(-((value - m) ** 2) / (2 * v)) / math.sqrt(2 * math.pi * v) for value, m, v in zip(x, mean, variance, strict=True))
+        weight * math.prod(_normal(value, m, v) for value, m, v in zip(x, mean, variance, strict=True))
         for weight, mean, variance in zip(weights, means, variances, strict=True)
     ]
     u, v = [], []

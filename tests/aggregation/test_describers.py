@@ -14,7 +14,7 @@ from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
 from pipeline.aggregation.regions import rmac_regions
 from pipeline.contracts.catalogue import CatalogueRow
 from pipeline.contracts.errors import LeakageError, SanityError
-from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage
+from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage, refuse_leakage_to_distractors
 from pipeline.contracts.models import save_model
 
 SMALL = {"rmac": {"regional_whitening": "none"}, "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3}}
@@ -105,6 +105,15 @@ def test_learning_on_what_is_searched_is_refused() -> None:
     refuse_leakage("paris", "paris6k", "paris6k", "database", allowed=True)
     refuse_leakage("paris", "paris6k", "paris6k", "held_out", allowed=False)
     refuse_leakage("paris", "paris6k", "oxford5k", "database", allowed=False)
+
+
+def test_learning_on_the_distractors_is_refused() -> None:
+    learned = {"dataset": "flickr", "role": "distractor"}
+    with pytest.raises(LeakageError, match="distractor images of flickr, which are its distractors as well"):
+        refuse_leakage_to_distractors("paris", "flickr", "distractor", learned, allowed=False)
+    refuse_leakage_to_distractors("paris", "flickr", "distractor", learned, allowed=True)
+    refuse_leakage_to_distractors("paris", "flickr", "distractor", learned | {"role": "held_out"}, allowed=False)
+    refuse_leakage_to_distractors("paris", "flickr", "distractor", None, allowed=False)
 
 
 def test_identical_files_in_both_sets_are_found() -> None:

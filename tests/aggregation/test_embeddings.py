@@ -183,7 +183,7 @@ def test_a_constant_dimension_gets_a_variance_floor() -> None:
 def test_too_little_to_learn_from_is_refused() -> None:
     with pytest.raises(ModelError, match="codebook of 9 is wanted, but the held-out features have only 5 distinct"):
         kmeans(local_features(5).repeat(40, 1), 9)
-    with pytest.raises(ModelError, match="whitening 24 embedded dimensions needs more than 22 held-out features, there are 20"):
+    with pytest.raises(ModelError, match="whitening 24 embedded dimensions needs at least 24 held-out features, there are 20"):
         TriangulationEmbedding(6).fit(local_features(20), floor=2)
     repeated = local_features(12).repeat(5, 1)
     with pytest.raises(ModelError, match=r"leave more than the 2 smallest eigenvalues.*at zero"):

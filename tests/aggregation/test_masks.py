@@ -59,12 +59,12 @@ def test_the_sift_mask_marks_the_cells_of_key_points() -> None:
     assert locations(sift_mask(image, 9, 12)) == reference.point_mask(points, 192, 144, 9, 12)
 
 
-def test_an_activation_crop_keeps_the_key_points_of_its_box() -> None:
+@pytest.mark.parametrize("box", [(48.0, 32.0, 144.0, 112.0), (50.0, 35.0, 140.0, 100.0)])
+def test_an_activation_crop_keeps_the_key_points_of_the_cells_that_its_box_touches(box: tuple[float, float, float, float]) -> None:
     image = scene()
-    x0, y0, x1, y1 = box = (48.0, 32.0, 144.0, 112.0)
+    x0, y0, x1, y1 = 48.0, 32.0, 144.0, 112.0
     points = [(x - x0, y - y0) for x, y in sift_points(image) if x0 <= x < x1 and y0 <= y < y1]
-    maps = torch.ones(1, 3, 5, 6)
-    kept = select_locations("sift", maps, [Picture(image, box)])
+    kept = select_locations("sift", torch.ones(1, 3, 5, 6), [Picture(image, box).at(16.0)])
     assert locations(kept[0]) == reference.point_mask(points, 96, 80, 5, 6)
 
 

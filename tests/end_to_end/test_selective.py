@@ -1,15 +1,17 @@
 """Selective features and binary codes through all stages, with real DVC: one pass against maps on disk, what reruns, what is refused."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import yaml
 
+from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import read_folder
 from pipeline.contracts.errors import LeakageError, SanityError
+from pipeline.contracts.image_shards import read_images
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.models import load_model
 from pipeline.contracts.tables import write_json
@@ -24,23 +26,40 @@ SELECTIVE = {"mask": "sift", "local_dimensions": 8, "codebook": 4, "restarts": 2
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose distractors are its own database images, so that both ways describe the same."""
-    project = Project(tmp_path_factory.mktemp("selective") / "project")
+    """A project whose distractors are copies of its own database images, so that both ways describe the same."""
+    folder = tmp_path_factory.mktemp("selective")
+    project = Project(folder / "project")
     project.change("aggregate.method", "selective")
     for name, value in SELECTIVE.items():
         project.change(f"aggregate.selective.{name}", value)
-    project.change("benchmarks.gallery.distractors", "gallery")
     project.change("hash.method", "itq")
     project.change("hash.itq.bits", 16)
+    project.dvc("repro", "resize@gallery")
+    images = project.folder / "data/images/gallery"
+    database = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database"}
+    copies = folder / "copies/distractor"
+    copies.mkdir(parents=True)
+    for path in load_manifest(images, "images").paths(images):
+        for stored in read_images(path, database):
+            (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
+    project.change("datasets.copies", {"source": "folder", "path": str(copies.parent)})
+    project.change("benchmarks.gallery.distractors", "copies")
     project.repro()
     return project
+
+
+def own_id(image_id: str) -> str:
+    """The id of the database image that a copy was made of."""
+    return PurePosixPath(image_id).stem.replace("+", "/") if "+" in image_id else image_id
 
 
 def test_distractors_in_one_pass_are_described_and_encoded_as_by_way_of_maps(encoded: Project) -> None:
     data = encoded.folder / "data"
     own = {image_id: row for ids, rows in read_folder(data / "descriptors/gallery", "database-") for image_id, row in zip(ids, rows, strict=True)}
     passed = {
-        image_id: row for ids, rows in read_folder(data / "distractors/gallery", "distractors-") for image_id, row in zip(ids, rows, strict=True)
+        own_id(image_id): row
+        for ids, rows in read_folder(data / "distractors/gallery", "distractors-")
+        for image_id, row in zip(ids, rows, strict=True)
     }
     assert own.keys() == passed.keys()
     assert len(own) == 10
@@ -48,8 +67,8 @@ def test_distractors_in_one_pass_are_described_and_encoded_as_by_way_of_maps(enc
         assert row.shape == (30,)
         np.testing.assert_allclose(passed[image_id], row, atol=1e-4)
     codes = [
-        {image_id: bytes(code) for ids, rows in read_code_folder(data / "codes/gallery", prefix) for image_id, code in zip(ids, rows, strict=True)}
-        for prefix in ("database-", "distractors-")
+        {own_id(image_id): bytes(code) for ids, rows in read_code_folder(folder, prefix) for image_id, code in zip(ids, rows, strict=True)}
+        for folder, prefix in ((data / "codes/gallery", "database-"), (data / "codes/gallery", "distractors-"))
     ]
     assert codes[0] == codes[1]
     assert all(len(code) == 2 for code in codes[0].values())
@@ -116,6 +135,7 @@ def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Pr
     from pipeline.contracts.manifest import Manifest, describe_parts
 
     facts = {"held_out_set": {"dataset": "x", "role": "held_out", "images": 20, "duplicates": 0}, "database": 2, "queries": 0, "distractors": 0}
+    facts |= {"dimensions": 12, "held_out": 20, "dataset": "z", "role": "distractor"}
     rows = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
     broken = rows[:2].copy()
     broken[1, 3] = np.inf

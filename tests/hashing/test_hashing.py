@@ -51,6 +51,21 @@ def test_itq_codes_are_a_fixed_point_of_its_update() -> None:
     assert torch.equal(signs(rotated @ (left @ right).T), signs(rotated))
 
 
+def test_itq_is_the_plain_alternation() -> None:
+    """NumPy, one step after the other, from the same start."""
+    vectors = uneven(300, 12)
+    projected = ITQ(8, iterations=1)._principal(vectors, 8).transform(vectors).double().numpy()
+    rotation = np.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64).numpy())[0]
+    losses = []
+    for _ in range(20):
+        codes = np.where(projected @ rotation >= 0, 1.0, -1.0)
+        left, _, right = np.linalg.svd(codes.T @ projected)
+        rotation = right.T @ left.T
+        losses.append(float(((np.where(projected @ rotation >= 0, 1.0, -1.0) - projected @ rotation) ** 2).sum()))
+    found = ITQ(8, seed=5, iterations=20).fit(vectors).objectives_
+    np.testing.assert_allclose(found, losses[: len(found)], rtol=1e-6)
+
+
 def test_itq_loses_less_than_a_random_rotation_and_than_faiss() -> None:
     vectors = white(5000, 256)
     model = ITQ(64).fit(vectors)
@@ -128,7 +143,7 @@ def test_codes_are_the_same_for_the_same_seed_and_after_loading(kind: type[Hashe
     assert codes.shape == (600, 3)
     assert codes.dtype == torch.uint8
     assert torch.equal(codes, kind(24, seed=4).fit(vectors).encode(vectors))
-    assert torch.equal(codes, model.encode(vectors[:300]).new_tensor(torch.cat([model.encode(vectors[:300]), model.encode(vectors[300:])]).tolist()))
+    assert torch.equal(codes, torch.cat([model.encode(vectors[:300]), model.encode(vectors[300:])]))
     model.save(tmp_path, learned_on={"dataset": "photos"})
     loaded = kind.load(tmp_path)
     assert torch.equal(codes, loaded.encode(vectors))
@@ -163,7 +178,8 @@ def test_impossible_codes_are_refused(kind: type[Hasher]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_fewer_held_out_images_than_bits_complete_the_basis(kind: type[Hasher]) -> None:
     model = kind(32).fit(uneven(10))
-    assert model.axes_ == 9
+    assert model.learned_axes_ == 9
+    assert model.axes_ == 32
     codes = model.encode(uneven(200, seed=8))
     assert len(torch.unique(codes, dim=0)) > 150
 

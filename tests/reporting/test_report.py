@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from PIL import Image
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
 from pipeline.contracts.tables import write_json, write_table
 from pipeline.imaging.images import encode
-from pipeline.reporting.figures import precision_recall
+from pipeline.reporting.figures import precision_recall, svg
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.retrievals import Retrievals, choose
-from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_time, sweep_pages
+from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_times, sweep_pages
 
 RANKS = {"q1": "abcd", "q2": "dcba", "q3": "cabd"}
 LABELS = {("q1", "a"): "good", ("q1", "b"): "junk", ("q2", "a"): "ok", ("q3", "b"): "good"}
@@ -56,9 +57,9 @@ def metrics() -> dict[str, Any]:
 def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     about = {"descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None}, "codes": {"method": "itq"}}
     kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
-    sweep = SweepPage("grid", "A <grid>", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
+    sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
     bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept)
-    page = render([bench], [sweep], "<svg></svg>", {"a": "data:image/jpeg;base64,AA"}, 50)
+    page = render([bench], [sweep], ["<svg></svg>"], {"a": "data:image/jpeg;base64,AA"}, 50)
     assert "&lt;mac&gt;" in page
     assert "b&amp;b" in page
     assert "<mac>" not in page
@@ -94,12 +95,14 @@ def test_a_sweep_with_a_figure_is_drawn_per_benchmark(tmp_path: Path) -> None:
         for bench in ("one", "two")
         for mask, power, value in (("MAX", "0.3", "0.5"), ("MAX", "0.5", "0.55"), ("none", "0.3", "0.4"), ("none", "0.5", ""))
     ]
-    write_json(tmp_path / "grid.json", {"title": "Grid", "figure": {"x": "power", "lines": "mask"}, "headings": list(rows[0]), "rows": rows})
-    write_json(tmp_path / "plain.json", {"title": "Plain", "figure": None, "headings": list(rows[0]), "rows": rows})
+    common = {"axes": ["mask", "power"], "commit": "abc", "headings": list(rows[0]), "rows": rows}
+    write_json(tmp_path / "grid.json", {"title": "Grid", "figure": {"x": "power", "lines": "mask"}} | common)
+    write_json(tmp_path / "plain.json", {"title": "Plain", "figure": None} | common)
     drawn, plain = sweep_pages(tmp_path)
     assert [len(drawn.figures), len(plain.figures)] == [2, 0]
     assert "MAX" in drawn.figures[0]
     assert "two · database" in drawn.figures[1]
+    assert "published" in drawn.figures[0]
     assert plain.headings[0] == "mask"
 
 
@@ -122,6 +125,30 @@ def test_masks_are_drawn_as_bars_histograms_and_tinted_pictures(tmp_path: Path) 
 
 
 def test_online_time_is_a_stack_of_steps(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("system,step,milliseconds\nMAX,mask,1.5\nMAX,embed,2\nR-MAC,R-MAC,3\n", encoding="utf-8")
-    figure = online_time(tmp_path / "t.csv")
+    rows = ("dimensions,system,step,milliseconds", "512,MAX,mask,1.5", "512,MAX,embed,2", "512,R-MAC,R-MAC,3", "4096,MAX,mask,1")
+    (tmp_path / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    figure, longer = online_times(tmp_path / "t.csv")
+    assert "4096 dimensions" in longer
     assert all(word in figure for word in ("MAX", "R-MAC", "mask", "embed"))
+
+
+def test_further_axes_of_a_sweep_have_figures_of_their_own(tmp_path: Path) -> None:
+    common = {"benchmark": "b", "database": "database", "published": ""}
+    rows = [
+        {"hash": hash_name, "length": length, "bits": bits, "mAP": f"0.{int(bits) % 9 + 1}"} | common
+        for hash_name in ("ITQ", "KMH")
+        for length in ("512", "1024", "2048")
+        for bits in ("64", "128")
+    ]
+    content = {"title": "T", "axes": ["hash", "length", "bits"], "commit": "c", "figure": {"x": "bits", "lines": "hash"}, "headings": list(rows[0])}
+    write_json(tmp_path / "t.json", content | {"rows": rows})
+    (page,) = sweep_pages(tmp_path)
+    assert len(page.figures) == 3
+    assert "512 · b · database" in page.figures[0]
+
+
+def test_a_figure_has_a_name_and_no_id_twice() -> None:
+    drawn = svg(lambda axes: axes.plot([0, 1], [1, 0]), (3, 2), "A & B")
+    assert drawn.startswith('<svg role="img" aria-label="A &amp; B"')
+    names = re.findall(r' id="([^"]+)"', drawn + svg(lambda axes: axes.plot([0, 1], [0, 1]), (3, 2), "C"))
+    assert len(names) == len(set(names))

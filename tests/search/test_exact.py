@@ -53,6 +53,15 @@ def test_counts_are_exact_with_ties(size: int) -> None:
         assert equal == (scores[query] == own).sum()
 
 
+@pytest.mark.parametrize("size", [7, 300])
+def test_equal_scores_keep_the_order_of_the_database(size: int) -> None:
+    ids = [f"i{index}" for index in range(300)]
+    vectors = np.ones((300, 2), np.float32)
+    vectors[100] = 2
+    results = top_results(torch.ones(1, 2), blocks_of(ids, vectors, size), 5)
+    assert results.image_ids == [["i100", "i0", "i1", "i2", "i3"]]
+
+
 def test_nothing_labelled_gives_no_counts() -> None:
     ids, vectors = database(10)
     counts = count_labelled(torch.from_numpy(vectors[:2]), blocks_of(ids, vectors, 4), [[], ["nowhere"]])

@@ -55,7 +55,9 @@ def test_counts_above_and_beside_are_exact_whatever_the_blocks() -> None:
             assert (-score, above, equal) == (own, sum(d < own for d in distances), distances.count(own))
 
 
-def test_an_index_of_vectors_searches_by_dot_product() -> None:
-    vectors = GENERATOR.standard_normal((30, 4)).astype(np.float32)
-    _, found = build_index(vectors).search(vectors[:3], 1)
-    np.testing.assert_array_equal(found[:, 0], (vectors[:3] @ vectors.T).argmax(axis=1))
+def test_an_index_gives_ties_in_the_order_of_the_database() -> None:
+    codes = np.zeros((300, 2), np.uint8)
+    codes[:7] = 255
+    distances, found = build_index(codes).search(np.zeros((1, 2), np.uint8), 5)
+    assert found.tolist() == [[7, 8, 9, 10, 11]]
+    assert not distances.any()

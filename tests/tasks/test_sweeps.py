@@ -61,6 +61,9 @@ def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -
     chosen = cells(load_sweep(file), read_section("", PROJECT / "params.yaml"))
     assert len({cell_name(file.stem, cell, [], "") for cell in chosen}) == len(chosen) >= 2
     assert len({tuple(cell.overrides) for cell in chosen}) == len(chosen)
+    named = {target.partition("@")[2] for target in load_sweep(file).targets} - {""}
+    if named:
+        assert {each.benchmark for each in load_sweep(file).published} <= named
     for cell in chosen:
         (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
         apply_overrides(tmp_path, cell.overrides)
@@ -104,12 +107,13 @@ def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
         ("R-MAC", "", "", "", "", "failed: x"),
         ("R-MAC", "gallery", "database", "", "0.6", "not measured"),
     ]
-    text = write_tables(tmp_path, "grid", grid, rows)
+    text = write_tables(tmp_path, "grid", grid, "abc", rows)
     assert text.splitlines()[0] == "# A grid"
     assert text.count("\n| ") == len(rows) + 2, "with headings and a rule"
     assert (tmp_path / "grid.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
     content = read_json(tmp_path / "grid.json")
-    assert (content["title"], content["figure"], len(content["rows"])) == ("A grid", {"x": "whitening", "lines": "pooling"}, len(rows))
+    assert (content["title"], content["commit"], len(content["rows"])) == ("A grid", "abc", len(rows))
+    assert content["figure"] == {"x": "whitening", "lines": "pooling"}
 
 
 def test_a_base_gives_targets_and_overrides_that_the_file_may_replace(tmp_path: Path) -> None:

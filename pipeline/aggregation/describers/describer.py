@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 
@@ -12,21 +12,13 @@ from pipeline.aggregation.pictures import Picture
 from pipeline.contracts.parameters import Section
 
 
-class Learned(Protocol):
-    """A learned part: its arrays, what its card says (`kind` among it), and the way back (`from_tensors`)."""
-
-    def tensors(self) -> dict[str, torch.Tensor]: ...
-
-    def card(self) -> dict[str, Any]: ...
-
-
 class Describer(ABC):
     """One system's way from feature maps to one descriptor per image.
 
     Subclasses give `describe_scale` and `finish`, and `fit_before` and `fit_final` for what they learn before and after the scales are one.
 
     Attributes:
-        kinds: the learned parts that it may have, by class name.
+        kinds: the classes of learned parts that it may have, by name; each has `tensors`, `card` (with `kind`) and `from_tensors`.
         models: everything learned, by name.
     """
 
@@ -85,7 +77,7 @@ class Describer(ABC):
 
     def pooled(self, batch: MapBatch) -> torch.Tensor:
         """Maps of B images to (B, D'), l2-normalised: the scales as one, before `finish`."""
-        vectors = [self.describe_scale(maps, batch.pictures) for maps in batch.scales]
+        vectors = [self.describe_scale(maps, pictures) for maps, pictures in batch.with_pictures()]
         return l2(self.combine(vectors)) if len(vectors) > 1 else vectors[0]
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -73,7 +73,7 @@ class SelectiveFeatures(Describer):
         masks: list[list[torch.Tensor]] = []
         moments: Moments | None = None
         for batch in maps():
-            masks.append([self.select(scale, batch.pictures) for scale in batch.scales])
+            masks.append([self.select(scale, pictures) for scale, pictures in batch.with_pictures()])
             for scale, mask in zip(batch.scales, masks[-1], strict=True):
                 moments = moments or Moments(scale.shape[1], scale.device)
                 moments.update(pack(scale, mask)[0])
@@ -100,7 +100,7 @@ class SelectiveFeatures(Describer):
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         parameters = self.parameters
         complete = parameters.missing_axes == "complete"
-        final = PostProcessing(parameters.truncate, parameters.power, parameters.dimensions, parameters.order, complete)
+        final = PostProcessing(parameters.dropped, parameters.power, parameters.dimensions, parameters.order, complete)
         rotation = final.fit(vectors).rotation_
         if rotation.learned_ < len(rotation.components_):
             log.warning(

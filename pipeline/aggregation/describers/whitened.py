@@ -35,8 +35,4 @@ class WhitenedDescriber(Describer):
 
 def learn_whitening(kind: str, dim: int | None, shrinkage: float, batches: Iterator[torch.Tensor]) -> PCA:
     """Learn a model of WHITENINGS from a stream of (N, D) vectors."""
-    moments: Moments | None = None
-    for vectors in batches:
-        moments = moments or Moments(vectors.shape[-1], vectors.device)
-        moments.update(vectors)
-    return WHITENINGS[kind](dim, shrinkage).fit_moments(moments or Moments(1))
+    return WHITENINGS[kind](dim, shrinkage).fit_moments(Moments.of(batches))
