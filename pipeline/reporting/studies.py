@@ -100,7 +100,7 @@ def _curves(rows: list[dict[str, str]], x: str, lines: str | None, title: str) -
 def mask_page(path: Path, pictures: dict[str, bytes], side: int) -> MaskPage:
     """The study of reports/masks/BENCHMARK.json with the stored images of its pictures."""
     content = read_json(path)
-    masks: dict[str, dict[str, Any]] = content["masks"]
+    masks: dict[str, dict[str, Any]] = {mask: content["masks"][mask] for mask in LABELS if mask in content["masks"]}
     limit = content["near_orthogonal_limit"]
 
     def bars(axes: Any) -> None:
@@ -118,11 +118,15 @@ def mask_page(path: Path, pictures: dict[str, bytes], side: int) -> MaskPage:
         axes.legend(frameon=False)
 
     shown = [
-        (item["image_id"], {mask: tinted(pictures[item["image_id"]], rows, side) for mask, rows in item["masks"].items()})
+        (item["image_id"], {mask: tinted(pictures[item["image_id"]], item["masks"][mask], side) for mask in masks})
         for item in content["pictures"]
         if item["image_id"] in pictures
     ]
-    return MaskPage(content, svg(bars, (4.6, 3.2), "Features kept by each mask"), svg(histograms, (4.6, 3.2), "Cosines between kept features"), shown)
+    drawn = (
+        svg(bars, (4.6, 3.2), f"Features that each mask keeps of {path.stem}"),
+        svg(histograms, (4.6, 3.2), f"Cosines of kept features of {path.stem}"),
+    )
+    return MaskPage(content, *drawn, shown)
 
 
 def shown_in_masks(path: Path) -> set[str]:

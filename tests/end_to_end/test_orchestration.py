@@ -147,7 +147,7 @@ def test_steps_are_off_by_parameter_and_local_work_is_kept(site: Site, first_nig
     site.project.commit_all("Show less")
     off = dict.fromkeys(("update", "pull", "publish", "commit", "push_data", "push"), False)
     run = site.stack.trigger("nightly/nightly", **off, compare_with=None)
-    assert site.stack.wait(run)["message"] == "1 Completed, 12 UpToDate."
+    assert site.stack.wait(run)["message"] == "1 Completed, 14 UpToDate."
     assert set(site.stack.task_states(run)) & {"update the checkout", "fetch data", "publish", "commit", "send data", "push"} == set()
     assert site.stack.artifacts(run) == {}
     assert site.pushed("--format=%H") == before
