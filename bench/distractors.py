@@ -28,7 +28,7 @@ def measure(count: int) -> dict[str, float]:
         (place / "params.yaml").write_text(yaml.safe_dump(PARAMS), encoding="utf-8")
         make(place / "data/images/x", DATABASE, WIDTH, HEIGHT)
         make(place / "data/images/held", HELD_OUT, WIDTH, HEIGHT)
-        make(place / "data/images/mixed_in", count + QUERIES, WIDTH, HEIGHT)  # queries are not mixed in
+        make(place / "data/images/mixed_in", count + QUERIES, WIDTH, HEIGHT, "mixed")  # queries are not mixed in
         peak(place, "pipeline.networks", "net")
         for dataset in ("x", "held"):
             peak(place, "pipeline.extraction", dataset)

@@ -48,7 +48,7 @@ def peak_since(before: float) -> float:
     return _status("VmHWM") - before
 
 
-def make(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT) -> None:
+def make(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT, prefix: str = "i") -> None:
     """Image shards, catalogue and ground truth of `count` noisy pictures; the first ones are queries."""
     from PIL import Image
 
@@ -61,7 +61,7 @@ def make(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT) -> 
         with image_writer(folder / names[-1]) as writer:
             for index in range(first, min(first + PER_SHARD, count)):
                 coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height))
-                name, role = f"i{index:06d}", "query" if index < QUERIES else "database"
+                name, role = f"{prefix}{index:06d}", "query" if index < QUERIES else "database"
                 rows.append(CatalogueRow(name, name, name, width, height, role, str(index % max(count // PER_INSTANCE, 1))))
                 writer.write(image_columns([StoredImage(name, encode(coarse), width, height, 1.0)]))
     write_catalogue(folder / "catalogue.parquet", rows)
