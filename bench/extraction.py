@@ -53,8 +53,7 @@ def plain(module: nn.Module, images: Path, output: Path) -> None:
 
 def ours(extractor: FeatureExtractor, images: Path, ids: list[str]) -> None:
     """The extract stage's work."""
-    values = extractor.network.channels / extractor.network.stride**2
-    plan = plan_shards(plan_batches(images, dict.fromkeys(ids, "database")), values, 32 * 2**20)
+    plan = plan_shards(plan_batches(images, dict.fromkeys(ids, "database")), extractor.values, 32 * 2**20)
     scratch = ScratchStore("bench-extraction", "maps")
     write_shards(plan, [extractor], scratch, settings().threads)
     shutil.rmtree(scratch.home)

@@ -27,7 +27,7 @@ def main() -> None:
         folder = Path(place)
         ids = store(folder / "images", COUNT, SIDE)
         extractor = FeatureExtractor(load_network("efficientnet_lite0", weights("efficientnet_lite0")), ExtractParameters(), torch.device("cpu"))
-        plan = plan_shards(plan_batches(folder / "images", dict.fromkeys(ids, "database")), 1.25, 32 * 2**20)
+        plan = plan_shards(plan_batches(folder / "images", dict.fromkeys(ids, "database")), extractor.values, 32 * 2**20)
         scratch = ScratchStore("bench-storage", "maps")
         write_shards(plan, [extractor], scratch, 2)
         shards = [scratch.path(shard_name(index)) for index in range(len(plan))]

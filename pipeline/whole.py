@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.acquisition.params import dataset_from
-from pipeline.aggregation.params import METHODS, MaskStudyParameters, load_method
+from pipeline.aggregation.params import METHODS, MaskStudyParameters, load_method, refuse_form
 from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import PARAMS_FILE, UNSEEN, Section, load_section, read_section, validate
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.hashing.params import HASH_METHODS, load_hash
 from pipeline.imaging.params import ResizeParameters
-from pipeline.networks.params import NetworkSource
+from pipeline.networks.params import ConcatenatedSource, network_from
 from pipeline.reporting.params import ReportParameters, load_benchmarks
 from pipeline.search.params import SearchParameters
 
@@ -44,16 +44,32 @@ def check_parameters(file: Path | None = None) -> None:
     for name, section in datasets.items():
         dataset_from(section, f"datasets.{name}", origin)
     for name, section in networks.items():
-        validate(NetworkSource, section, f"networks.{name}", origin)
+        network_from(section, f"networks.{name}", origin)
     _refuse_unseen_names(file)
     _check_methods("aggregate", METHODS, file)
     _check_methods("hash", HASH_METHODS, file)
-    load_method(file)
-    load_hash(file)
+    extract = load_section(ExtractParameters, "extract", file)
+    method, parameters = load_method(file)
+    refuse_form(method, parameters, extract.patch_levels)
+    if extract.patch_levels and load_section(ResizeParameters, "resize", file).query_crop == "activations":
+        raise ParameterError(f"{origin}: resize.query_crop: patches are cut from pixels; use image, image_own_size or none with extract.patch_levels")
+    _check_search(method, load_hash(file)[0], file)
     for name, benchmark in load_benchmarks(file).items():
         for field in ("dataset", "held_out", "distractors"):
             _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
-    _known(load_section(NetworkChoice, "network", file).name, networks, f"{origin}: network.name", "networks")
+    choice = load_section(NetworkChoice, "network", file)
+    _known(choice.name, networks, f"{origin}: network.name", "networks")
+    if choice.layers and isinstance(network_from(networks[choice.name], f"networks.{choice.name}", origin), ConcatenatedSource):
+        raise ParameterError(f"{origin}: network.layers: {choice.name} has members, each of which names its own layers; set it to []")
+
+
+def _check_search(method: str, hashing: str, file: Path | None) -> None:
+    """What patches alone are searched by, and what they are not."""
+    origin = str(file or PARAMS_FILE)
+    if method == "patches" and hashing != "none":
+        raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
+    if method != "patches" and load_section(SearchParameters, "search", file).shortlist is not None:
+        raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with aggregate.method {method}")
 
 
 def _check_methods(place: str, known: Mapping[str, type[Section]], file: Path | None) -> None:

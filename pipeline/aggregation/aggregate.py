@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.describer import Describer, of_purpose
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.map_stream import stream_maps
-from pipeline.aggregation.params import load_method
+from pipeline.aggregation.params import load_method, refuse_form
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.catalogue import CatalogueRow, read_catalogue, read_ground_truth
 from pipeline.contracts.descriptors import KIND
@@ -26,7 +26,7 @@ from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 
 log = logging.getLogger(__name__)
-Add = Callable[[list[str], torch.Tensor], None]
+Add = Callable[[list[str], torch.Tensor, torch.Tensor | None], None]
 
 
 def main(arguments: list[str]) -> Produced:
@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> Produced:
     options = parser.parse_args(arguments)
     method, parameters = load_method()
     images, models = Path("data/images"), Path("data/models") / options.benchmark
+    features = load_manifest(Path("data/features") / options.dataset, "feature maps").facts
+    refuse_form(method, parameters, features["extract"]["patch_levels"])
     rows = read_catalogue(images / options.dataset / "catalogue.parquet")
     held_rows = read_catalogue(images / options.held_out / "catalogue.parquet")
     with hold(choose_device()) as device:
@@ -53,7 +55,6 @@ def main(arguments: list[str]) -> Produced:
     pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
     facts["held_out_set"] = {"dataset": options.held_out, "role": role, "images": len(ids), "duplicates": len(pairs)}
     facts["duplicates"] = _warn_duplicates(pairs) if card["learned_on"] else 0
-    features = load_manifest(Path("data/features") / options.dataset, "feature maps").facts
     output = Path("data/descriptors") / options.benchmark
     store.publish(output, names, KIND, **facts, features=features)
     log.info("%s: %d database images, %d queries.", output, facts["database"], facts["queries"])
@@ -88,16 +89,20 @@ def _describe_all(
     held_out = held_out_ids(held_rows)[0]
     sinks = {name: DescriptorSink(store.folder, name) for name in ("database", "queries", "held_out")}
 
-    def keep(image_ids: list[str], vectors: torch.Tensor) -> None:
+    def keep(image_ids: list[str], vectors: torch.Tensor, geometry: torch.Tensor | None) -> None:
         for name, wanted in (("database", database), ("queries", queries)):
-            _add_wanted(sinks[name], wanted, image_ids, vectors)
+            chosen = [index for index, image_id in enumerate(image_ids) if image_id in wanted]
+            sinks[name].add([image_ids[index] for index in chosen], *of_purpose(describer, name, vectors[chosen], geometry))
 
+    patches = {name: describer.patches(name) for name in ("database", "queries")}
+    if patches["database"]:
+        held_out = set()  # what learns on them, the hashing, takes no patches
     with Progress("aggregate", len(database | queries) + len(held_out), "images") as progress, sinks["database"], sinks["queries"], sinks["held_out"]:
         _describe(options.dataset, database | queries, describer, device, keep, progress)
         _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
-    if sinks["database"].rows > 1 and not sinks["database"].varies:
-        raise SanityError(f"all {sinks['database'].rows} database descriptors are the same; look at the network's weights and preprocessing")
-    facts: dict[str, Any] = {name: sink.rows for name, sink in sinks.items()}
+    if sinks["database"].images > 1 and not sinks["database"].varies:
+        raise SanityError(f"all {sinks['database'].images} database descriptors are the same; look at the network's weights and preprocessing")
+    facts: dict[str, Any] = {name: sink.images for name, sink in sinks.items()} | {"patches": patches}
     facts |= {"zero_descriptors": sinks["database"].zeros, "dimensions": sinks["database"].dimensions}
     return [name for sink in sinks.values() for name in sink.names], facts
 
@@ -108,18 +113,12 @@ def _describe(dataset: str, wanted: set[str], describer: Describer, device: torc
     with torch.inference_mode():
         alive: torch.Tensor | None = None
         for image_ids, maps in stream_maps(folder, wanted, device, images):
-            keep(image_ids, describer.describe(maps))
+            keep(image_ids, describer.describe(maps), describer.geometry(maps))
             active = (maps.scales[0] != 0).any(dim=3).any(dim=2).any(dim=0)
             alive = active if alive is None else alive | active
             progress.advance(len(image_ids))
     if alive is not None and not alive.all():
         log.warning("%s: %d of %d channels never fire.", folder, int((~alive).sum()), len(alive))
-
-
-def _add_wanted(sink: DescriptorSink, wanted: set[str], image_ids: list[str], vectors: torch.Tensor) -> None:
-    chosen = [index for index, image_id in enumerate(image_ids) if image_id in wanted]
-    if chosen:
-        sink.add([image_ids[index] for index in chosen], vectors[chosen])
 
 
 def _warn_duplicates(pairs: list[tuple[str, str]]) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.describer import Describer, of_purpose
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.map_stream import MapBatch, as_tensor
+from pipeline.aggregation.map_stream import as_tensor, map_batch
+from pipeline.aggregation.params import refuse_form
 from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.device import choose_device, hold
@@ -41,7 +42,8 @@ def describe_shards(
         describer, _ = load_describer(Path("data/models") / benchmark, device)
         network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
         extractor = FeatureExtractor(network, parameters, device)
-        needed = total * describer.dimensions(network.channels) * 4
+        refuse_form(describer.method, describer.parameters, parameters.patch_levels)
+        needed = total * describer.dimensions(network.channels * len(parameters.patch_sides)) * (describer.patches("distractors") or 1) * 4
         log.info("Describing %d distractors on %s: %s of descriptors.", total, device, human_bytes(needed))
         require_free_space(settings().scratch, needed, f"Describing the distractors of {benchmark}")
         todo = [batch for name, shard in zip(names, shards, strict=True) if not store.has(name) for batch in shard]
@@ -71,12 +73,14 @@ def _describe_shard(
 ) -> None:
     with DescriptorSink(store.folder, f"distractors-{index:05d}") as sink:
         for batch in load_batches(shard, settings().threads):
-            sink.add(list(batch.plan.image_ids), _describe_batch(batch, extractor, describer))
+            vectors, geometry = _describe_batch(batch, extractor, describer)
+            sink.add(list(batch.plan.image_ids), vectors, geometry)
             progress.advance(len(batch.plan.image_ids))
 
 
-def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:
+def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> tuple[torch.Tensor, torch.Tensor | None]:
     features = extractor.features(batch)
     scales = [as_tensor(array, extractor.device) for array in features.maps]
     pictures = [Picture(pixels, batch.plan.box) for pixels in batch.pixels] if describer.needs_pictures else ()
-    return describer.describe(MapBatch(scales, pictures, [features.stride / scale for scale in features.scales])).cpu()
+    own = map_batch(features, scales, pictures)
+    return of_purpose(describer, "distractors", describer.describe(own).cpu(), describer.geometry(own))

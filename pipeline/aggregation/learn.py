@@ -9,7 +9,7 @@ import torch
 
 from pipeline.aggregation.describers.registry import DESCRIBERS
 from pipeline.aggregation.map_stream import MapBatch, stream_maps
-from pipeline.aggregation.params import load_method
+from pipeline.aggregation.params import load_method, refuse_form
 from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> Produced:
     features = Path("data/features") / options.held_out
     manifest = load_manifest(features, KIND)
     images = Path("data/images") / options.held_out if describer.needs_pictures else None
+    refuse_form(method, parameters, manifest.facts["extract"]["patch_levels"])
     learned_on: dict[str, object] | None = None
     if describer.learns:
         refuse_leakage(options.benchmark, options.dataset, options.held_out, role, options.allow_self_learning == "true")

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.aggregation.pictures import Picture, PictureReader
 from pipeline.contracts.errors import SanityError
-from pipeline.contracts.feature_shards import KIND, read_features
+from pipeline.contracts.feature_shards import KIND, FeatureBatch, PatchForm, read_features
 from pipeline.contracts.manifest import load_manifest
 
 
@@ -23,11 +23,15 @@ class MapBatch:
         scales: one tensor (B, K, H, W) float32 per scale.
         pictures: B of them, where the describer needs pictures; else none.
         strides: pixels per cell of each scale's maps, where there are pictures.
+        patches: the form of patches (B, K, P, g²) in the place of maps.
+        image_size: width and height in pixels of every image.
     """
 
     scales: Sequence[torch.Tensor]
     pictures: Sequence[Picture] = ()
     strides: Sequence[float] = ()
+    patches: PatchForm | None = None
+    image_size: tuple[int, int] = (1, 1)
 
     def with_pictures(self) -> Iterator[tuple[torch.Tensor, list[Picture]]]:
         """Each scale's maps and the pictures behind them."""
@@ -57,7 +61,13 @@ def stream_maps(folder: Path, wanted: set[str], device: torch.device, images: Pa
                 ids = batch.image_ids if whole else [batch.image_ids[index] for index in chosen]
                 scales = [as_tensor(maps if whole else maps[chosen], device) for maps in batch.maps]
                 _refuse_broken(ids, scales, path)
-                yield ids, MapBatch(scales, reader.pictures(ids) if reader else (), [batch.stride / scale for scale in batch.scales])
+                yield ids, map_batch(batch, scales, reader.pictures(ids) if reader else ())
+
+
+def map_batch(features: FeatureBatch, scales: Sequence[torch.Tensor], pictures: Sequence[Picture]) -> MapBatch:
+    """A feature batch's maps as tensors, with what it says of them."""
+    strides = [features.stride / scale for scale in features.scales]
+    return MapBatch(scales, pictures, strides, features.patches, (features.width, features.height))
 
 
 def as_tensor(maps: npt.NDArray[Any], device: torch.device) -> torch.Tensor:

@@ -97,6 +97,24 @@ class SelectiveParameters(Section):
         return {"fisher": 2 * k * d, "vlad": k * d, "triangulation": k * d, "function_approximation": k * d * (d + 1) // 2}[self.embedding]
 
 
+class PatchesParameters(Section):
+    """Multi-resolution patches (paper 1); `extract.patch_levels` must give the levels wanted here."""
+
+    levels: int = Field(4, ge=1, le=10, description="of the references: level l has l² patches")
+    query_levels: int = Field(3, ge=1, le=10, description="of the queries (jittering); 1: the whole query")
+    grid: Literal[1, 2] = Field(1, description="cells per side that each patch is max-pooled on (spatial pooling)")
+    whitening: WhiteningName = "pca_whitening"
+    dimensions: int | None = Field(None, ge=1, description="of a patch after PCA; null: half, or as many as the held-out set bears")
+    shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
+    renormalise: bool = Field(True, description="l2 after the whitening")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.whitening == "none" and self.dimensions is not None:
+            raise ValueError("dimensions needs whitening: pca or pca_whitening")
+        return self
+
+
 class MaskStudyParameters(Section):
     """The section `mask_study`: what the stage masks looks at."""
 
@@ -112,7 +130,25 @@ METHODS: dict[str, type[Section]] = {
     "crow": CrowParameters,
     "rmac": RmacParameters,
     "selective": SelectiveParameters,
+    "patches": PatchesParameters,
 }
+
+
+def refuse_form(method: str, parameters: Section, patch_levels: int) -> None:
+    """Refuse features of a form that the method cannot read.
+
+    Raises:
+        ParameterError: patches for a method of whole maps, maps for `patches`, or fewer levels than it wants.
+    """
+    if not isinstance(parameters, PatchesParameters):
+        if patch_levels:
+            raise ParameterError(f"{PARAMS_FILE}: extract.patch_levels: aggregate.{method} reads whole maps; set it to 0, not {patch_levels}")
+        return
+    wanted = max(parameters.levels, parameters.query_levels)
+    if wanted > patch_levels:
+        raise ParameterError(
+            f"{PARAMS_FILE}: extract.patch_levels: aggregate.patches wants levels up to {wanted}; set it to {wanted}, not {patch_levels}"
+        )
 
 
 def load_method(file: Path | None = None) -> tuple[str, Section]:

@@ -4,6 +4,10 @@ import math
 
 import torch
 
+from pipeline.patches.geometry import multi_resolution_patches
+from pipeline.patches.pooling import spatial_max_pool
+
+__all__ = ["multi_resolution_patches", "regional_max", "rmac_regions", "spatial_max_pool"]
 LARGEST_EXTRA = 6
 
 

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,20 +21,21 @@ class DescriptorSink:
 
     Attributes:
         names: the files written.
-        rows: descriptors taken.
-        zeros: those among them that are all zero: images without any activation.
+        images: whose descriptors were taken.
+        zeros: those among them whose descriptors are all zero: images without any activation.
         dimensions: of a descriptor.
         varies: whether two of them differ.
     """
 
-    def __init__(self, folder: Path, prefix: str, **facts: Any) -> None:
-        self.folder, self.prefix, self.facts = folder, prefix, facts
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.folder, self.prefix = folder, prefix
         self.names: list[str] = []
-        self.rows = self.zeros = self.dimensions = self._in_file = 0
+        self.images = self.zeros = self.dimensions = self._in_file = 0
         self.varies = False
         self._first: torch.Tensor | None = None
         self._ids: list[str] = []
         self._vectors: list[torch.Tensor] = []
+        self._geometry: list[torch.Tensor] = []
         self._open = ExitStack()
         self._writer: TableWriter | None = None
 
@@ -46,35 +47,42 @@ class DescriptorSink:
             self._flush()
         self._open.__exit__(kind, error, trace)
 
-    def add(self, image_ids: list[str], vectors: torch.Tensor) -> None:
-        """Take descriptors (N, D).
+    def add(self, image_ids: list[str], vectors: torch.Tensor, geometry: torch.Tensor | None = None) -> None:
+        """Take descriptors (N, D), or those of patches (N, P, D) with the geometry (P, 5) that the images share.
 
         Raises:
             SanityError: a value is not finite.
         """
-        finite = torch.isfinite(vectors).all(dim=1)
+        if not image_ids:
+            return
+        finite = torch.isfinite(vectors).flatten(1).all(dim=1)
         if not finite.all():
             broken = image_ids[int((~finite).nonzero()[0])]
             raise SanityError(f"the descriptor of {broken} is not finite; look at its image, and at extract.precision")
         self._first = vectors[0] if self._first is None else self._first
         self.varies = self.varies or bool((vectors != self._first).any())
-        self.zeros += int((vectors == 0).all(dim=1).sum())
+        self.zeros += int((vectors == 0).flatten(1).all(dim=1).sum())
         self._ids += image_ids
         self._vectors.append(vectors.cpu())
-        self.rows += len(image_ids)
-        self.dimensions = vectors.shape[1]
-        if len(self._ids) >= ROWS_PER_GROUP:
+        if geometry is not None:
+            self._geometry.append(geometry.expand(len(image_ids), *geometry.shape))
+        self.images += len(image_ids)
+        self.dimensions = vectors.shape[-1]
+        if len(self._ids) * (vectors.shape[1] if vectors.dim() == 3 else 1) >= ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
         if not self._ids:
             return
         vectors = torch.cat(self._vectors).numpy().astype(np.float32, copy=False)
+        geometry = torch.cat(self._geometry).numpy() if self._geometry else None
+        patches = vectors.shape[1] if geometry is not None else None
         if self._writer is None or self._in_file >= ROWS_PER_FILE:
             self._open.close()
             self.names.append(f"{self.prefix}-{len(self.names):05d}.parquet")
-            self._writer = self._open.enter_context(descriptor_writer(self.folder / self.names[-1], vectors.shape[1], **self.facts))
+            writer = descriptor_writer(self.folder / self.names[-1], vectors.shape[-1], patches)
+            self._writer = self._open.enter_context(writer)
             self._in_file = 0
-        self._writer.write(descriptor_columns(self._ids, vectors))
-        self._in_file += len(self._ids)
-        self._ids, self._vectors = [], []
+        self._writer.write(descriptor_columns(self._ids, vectors, geometry))
+        self._in_file += len(self._ids) * (patches or 1)
+        self._ids, self._vectors, self._geometry = [], [], []

@@ -1,8 +1,8 @@
-"""Feature shards: the feature maps of images, one row group per batch of images with maps of equal size."""
+"""Feature shards: the feature maps of images, or of their patches, one row group per batch of images with maps of equal size."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +24,55 @@ SCHEMA = pa.schema(
         ("map", pa.large_binary()),
         ("stride", pa.float32()),
         ("crop", pa.list_(pa.int32(), 4)),
+        ("image_width", pa.int32()),
+        ("image_height", pa.int32()),
     ]
 )
 DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 
 
 @dataclass(frozen=True)
+class PatchForm:
+    """Patches in the place of maps: each map (K, P, g²) holds P patches of an image, max-pooled on a g×g grid of cells.
+
+    Attributes:
+        levels: the patches are those of levels 1 to this one, in the order of `multi_resolution_patches`.
+        grid: g; the maximum over the cells is that of the whole patch.
+        parts: channels of each layer, network and patch area that are concatenated to K.
+    """
+
+    levels: int
+    grid: int
+    parts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class FeatureBatch:
-    """Images with maps of equal size.
+    """Images of equal size with maps of equal size.
 
     Attributes:
         image_ids: B of them.
+        width, height: pixels of the images.
         maps: one array (B, K, H, W) per scale, little-endian float16 or float32.
         scales: the scales' factors.
         stride: pixels of the image per cell at scale 1.
         crop: rows and columns (y0, x0, y1, x1) of the whole map that were kept, where a box was cropped (first scale).
+        patches: where the maps hold patches.
     """
 
     image_ids: list[str]
+    width: int
+    height: int
     maps: list[npt.NDArray[Any]]
     scales: list[float]
     stride: float
     crop: tuple[int, int, int, int] | None = None
+    patches: PatchForm | None = None
 
 
-def feature_writer(path: Path, dtype: str, **facts: Any) -> AbstractContextManager[TableWriter]:
-    """A writer of one shard; give it `feature_columns`."""
-    return open_writer(path, KIND, SCHEMA, dtype=dtype, **facts)
+def feature_writer(path: Path, dtype: str, patches: PatchForm | None = None, **facts: Any) -> AbstractContextManager[TableWriter]:
+    """A writer of one shard, of maps or of patches; give it `feature_columns`."""
+    return open_writer(path, KIND, SCHEMA, dtype=dtype, patches=asdict(patches) if patches else None, **facts)
 
 
 def feature_columns(batch: FeatureBatch, dtype: str) -> dict[str, list[object]]:
@@ -58,7 +80,8 @@ def feature_columns(batch: FeatureBatch, dtype: str) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
     for scale, maps in zip(batch.scales, batch.maps, strict=True):
         for image_id, feature_map in zip(batch.image_ids, maps, strict=True):
-            row = (image_id, scale, *feature_map.shape, np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes(), batch.stride, batch.crop)
+            values = np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes()
+            row = (image_id, scale, *feature_map.shape, values, batch.stride, batch.crop, batch.width, batch.height)
             for name, value in zip(SCHEMA.names, row, strict=True):
                 columns[name].append(value)
     return columns
@@ -71,13 +94,15 @@ def read_features(path: Path) -> Iterator[FeatureBatch]:
         ShardError: a value's size does not fit its dimensions.
     """
     file = open_table(path, KIND)
-    dtype = DTYPES[table_facts(file)["dtype"]]
+    facts = table_facts(file)
+    form = facts["patches"]
+    patches = PatchForm(form["levels"], form["grid"], tuple(form["parts"])) if form else None
     for group in range(file.num_row_groups):
-        yield _decode(file.read_row_group(group), dtype, path)
+        yield _decode(file.read_row_group(group), DTYPES[facts["dtype"]], patches, path)
 
 
-def _decode(table: pa.Table, dtype: np.dtype[Any], path: Path) -> FeatureBatch:
-    columns = {name: table.column(name).to_pylist() for name in ("image_id", "scale", "channels", "height", "width", "stride", "crop")}
+def _decode(table: pa.Table, dtype: np.dtype[Any], patches: PatchForm | None, path: Path) -> FeatureBatch:
+    columns = {name: table.column(name).to_pylist() for name in SCHEMA.names if name != "map"}
     ids = list(dict.fromkeys(columns["image_id"]))
     values = table.column("map").combine_chunks()
     values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
@@ -94,4 +119,5 @@ def _decode(table: pa.Table, dtype: np.dtype[Any], path: Path) -> FeatureBatch:
         maps.append(np.frombuffer(data, dtype, count, int(offsets[first])).reshape(len(ids), *shape))
         scales.append(columns["scale"][first])
     crop = columns["crop"][0]
-    return FeatureBatch(ids, maps, scales, columns["stride"][0], tuple(crop) if crop else None)
+    width, height = columns["image_width"][0], columns["image_height"][0]
+    return FeatureBatch(ids, width, height, maps, scales, columns["stride"][0], tuple(crop) if crop else None, patches)

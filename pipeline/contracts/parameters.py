@@ -1,7 +1,7 @@
 """Sections of params.yaml, validated before any work: unknown keys, wrong types and impossible values are refused by path."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -90,8 +90,8 @@ def _explain(model: type[BaseModel], path: str, item: Any) -> str:
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     for key in location:
         field = model.model_fields.get(str(key))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            break
-        model = inner
+        if field is None:  # a place in a list
+            continue
+        inner = (field.annotation, *get_args(field.annotation))
+        model = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return sorted(model.model_fields)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.disk import human_bytes, require_free_space
 from pipeline.contracts.entry import run_stage
+from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
 from pipeline.contracts.manifest import load_manifest
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(f"extract-{name}", fingerprint(*made_of, code_fingerprint("contracts", "imaging", "networks", "extraction")))
     rows = read_catalogue(images / "catalogue.parquet")
     batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
+    if parameters.patch_levels and any(batch.box for batch in batches):
+        raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
     facts = {"network": choice.model_dump(mode="json"), "extract": parameters.model_dump(mode="json"), "images": source.facts}
     names, fresh = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else ([], 0)
     output = Path("data/features") / name
@@ -57,15 +60,11 @@ def _extract(
             held.enter_context(hold(device))
         folder = Path("data/networks") / choice.name
         extractors = [FeatureExtractor(load_from_folder(folder, choice.layers, choice.pooled), parameters, device) for device in devices]
-        network = extractors[0].network
-        values_per_pixel = network.channels / network.stride**2 * sum(scale**2 for scale in parameters.scales)
+        values = extractors[0].values
         bytes_per_value = 2 if parameters.storage == "float16" else 4
-        plan = plan_shards(batches, values_per_pixel, parameters.shard_mib * 2**20 // bytes_per_value)
+        plan = plan_shards(batches, values, parameters.shard_mib * 2**20 // bytes_per_value)
         names = [shard_name(index) for index in range(len(plan))]
-        pixels = sum(
-            len(batch.image_ids) * batch.width * batch.height for index, shard in enumerate(plan) if not store.has(names[index]) for batch in shard
-        )
-        needed = int(pixels * values_per_pixel * bytes_per_value)
+        needed = int(sum(values(batch) for index, shard in enumerate(plan) if not store.has(names[index]) for batch in shard) * bytes_per_value)
         log.info("Extracting %s on %s: at most %s in %d shards.", name, ", ".join(map(str, devices)), human_bytes(needed), len(plan))
         require_free_space(settings().scratch, needed, f"Extracting {name}")
         fresh = write_shards(plan, extractors, store, settings().threads, network=choice.name, fingerprint=made_of)

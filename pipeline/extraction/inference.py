@@ -5,14 +5,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 from pipeline.contracts.catalogue import Box
-from pipeline.contracts.feature_shards import FeatureBatch
+from pipeline.contracts.feature_shards import FeatureBatch, PatchForm
 from pipeline.contracts.settings import settings
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.params import ExtractParameters
+from pipeline.extraction.patches import GRID, patch_features, resize_images
+from pipeline.extraction.planning import PlannedBatch
+from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
+from pipeline.patches.geometry import patch_count
 
 BATCH_SIZES = {"cpu": 4, "cuda": 32}
 
@@ -21,7 +24,7 @@ BATCH_SIZES = {"cpu": 4, "cuda": 32}
 class FeatureExtractor:
     """A network on a device, as a function from loaded batches to feature maps."""
 
-    network: Network
+    network: Network | ConcatenatedNetwork
     parameters: ExtractParameters
     device: torch.device
 
@@ -29,8 +32,25 @@ class FeatureExtractor:
         self.network.to(self.device)
         self.batch_size = settings().batch_size or BATCH_SIZES[self.device.type]
 
+    @property
+    def form(self) -> PatchForm | None:
+        """The form of the patches, where they are extracted in the place of maps."""
+        parameters = self.parameters
+        parts = self.network.parts * len(parameters.patch_sides)
+        return PatchForm(parameters.patch_levels, GRID, parts) if parameters.patch_levels else None
+
+    def values(self, batch: PlannedBatch) -> float:
+        """How many values the batch gives, estimated for maps."""
+        if form := self.form:
+            return len(batch.image_ids) * sum(form.parts) * patch_count(form.levels) * form.grid**2
+        cells = batch.width * batch.height / self.network.stride**2 * sum(scale**2 for scale in self.parameters.scales)
+        return len(batch.image_ids) * cells * self.network.channels
+
     def maps(self, batch: LoadedBatch) -> list[torch.Tensor]:
-        """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the box's window where the batch has one."""
+        """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the box's window where the batch has one.
+
+        With `patch_levels`, one tensor (B, K, P, g²) of patches.
+        """
         chunks = [self._forward(batch, first) for first in range(0, len(batch.pixels), self.batch_size)]
         return [torch.cat(scale) if len(scale) > 1 else scale[0] for scale in zip(*chunks, strict=True)]
 
@@ -40,22 +60,37 @@ class FeatureExtractor:
         limit = torch.finfo(storage).max
         with torch.inference_mode():
             arrays = [item.clamp(-limit, limit).to(storage).contiguous().cpu().numpy() for item in self.maps(batch)]
-        return FeatureBatch(list(batch.plan.image_ids), arrays, list(self.parameters.scales), self.network.stride, self._crop(batch, 1.0))
+        plan = batch.plan
+        return FeatureBatch(
+            list(plan.image_ids),
+            plan.width,
+            plan.height,
+            arrays,
+            list(self.parameters.scales),
+            self.network.stride,
+            self._crop(batch, 1.0),
+            self.form,
+        )
 
     def _forward(self, batch: LoadedBatch, first: int) -> list[torch.Tensor]:
         with torch.inference_mode(), self._autocast():
             images = self.network.preprocess(batch.pixels[first : first + self.batch_size], self.device)
+            if self.parameters.patch_levels:
+                return [patch_features(self._maps_of, images, self.parameters, self.network.stride, self.batch_size)]
             return [self._at_scale(images, batch, scale) for scale in self.parameters.scales]
 
     def _at_scale(self, images: torch.Tensor, batch: LoadedBatch, scale: float) -> torch.Tensor:
         if scale != 1.0:
             size = (max(1, round(images.shape[2] * scale)), max(1, round(images.shape[3] * scale)))
-            images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        maps = self.network.feature_maps(images).float()
+            images = resize_images(images, *size)
+        maps = self._maps_of(images)
         if batch.plan.box is not None:
             y0, x0, y1, x1 = activation_window(batch.plan.box, self.network.stride / scale, maps.shape[2], maps.shape[3])
             maps = maps[:, :, y0:y1, x0:x1]
         return maps
+
+    def _maps_of(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network.feature_maps(images).float()
 
     def _crop(self, batch: LoadedBatch, scale: float) -> tuple[int, int, int, int] | None:
         if batch.plan.box is None:

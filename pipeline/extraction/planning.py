@@ -1,5 +1,6 @@
 """Which images share a batch and which batches share a shard: decided by sizes and order alone, so that every run plans the same."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,19 +46,19 @@ def _shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
     ]
 
 
-def plan_shards(batches: list[PlannedBatch], values_per_pixel: float, limit: int) -> list[list[PlannedBatch]]:
+def plan_shards(batches: list[PlannedBatch], values: Callable[[PlannedBatch], float], limit: int) -> list[list[PlannedBatch]]:
     """Consecutive batches gathered into shards of at most about `limit` values (one batch at least).
 
     Args:
-        values_per_pixel: estimated feature-map values per input pixel, over all scales.
+        values: how many a batch gives, estimated.
     """
     shards: list[list[PlannedBatch]] = []
     size = 0.0
     for batch in batches:
-        values = len(batch.image_ids) * batch.width * batch.height * values_per_pixel
-        if not shards or size + values > limit:
+        own = values(batch)
+        if not shards or size + own > limit:
             shards.append([])
             size = 0.0
         shards[-1].append(batch)
-        size += values
+        size += own
     return shards

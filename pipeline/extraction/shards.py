@@ -61,7 +61,7 @@ def _work(
         except queue.Empty:
             return
         storage = extractor.parameters.storage
-        with ThreadPoolExecutor(1) as disk, feature_writer(store.path(shard_name(index)), storage, **facts) as writer:
+        with ThreadPoolExecutor(1) as disk, feature_writer(store.path(shard_name(index)), storage, extractor.form, **facts) as writer:
             written: Future[None] | None = None
             for batch in load_batches(plan[index], threads):
                 features = extractor.features(batch)

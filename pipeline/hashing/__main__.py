@@ -7,9 +7,11 @@ from typing import Any
 
 from pipeline.contracts import codes, descriptors
 from pipeline.contracts.entry import run_stage
+from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.held_out import refuse_leakage, refuse_leakage_to_distractors
 from pipeline.contracts.manifest import Manifest, load_manifest
+from pipeline.contracts.parameters import PARAMS_FILE
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.hashing.params import HashParameters, load_hash
@@ -31,6 +33,8 @@ def main(arguments: list[str]) -> Produced:
     names: list[str] = []
     facts: dict[str, Any] = {"method": method, "parameters": settings, "learned_on": None}
     count = 0
+    if parameters and manifests[0].facts["patches"]["database"]:
+        raise ParameterError(f"{PARAMS_FILE}: hash.method: codes are of whole images, and the descriptors are of patches; set it to none")
     if parameters:
         held_out = manifests[0].facts["held_out_set"]
         allowed = options.allow_self_learning == "true"

@@ -1,18 +1,19 @@
-"""Stage network: fetch, verify and convert one network's weights to data/networks/NETWORK/, beside a card that says which they are."""
+"""Stage network: fetch, verify and convert the weights of a network, or of several, to data/networks/NETWORK/, beside a card about them."""
 
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.fingerprint import file_sha256, fingerprint
 from pipeline.contracts.models import save_tensors
-from pipeline.contracts.parameters import load_section
+from pipeline.contracts.parameters import PARAMS_FILE, read_section
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import write_json
-from pipeline.networks.params import NetworkSource
-from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_network, own_keys
+from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, network_from
+from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.weights import fetch_weights, read_weights
 
 log = logging.getLogger(__name__)
@@ -22,30 +23,44 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", help="a name under `networks` of params.yaml")
     name = parser.parse_args(arguments).network
-    source = load_section(NetworkSource, f"networks.{name}")
+    path = f"networks.{name}"
+    source = network_from(read_section(path), path, str(PARAMS_FILE))
     store = ScratchStore(f"network-{name}", fingerprint(source.model_dump()))
+    if isinstance(source, ConcatenatedSource):
+        files = [member_weights(index) for index in range(len(source.members))]
+        cards = [_convert(f"{name}.members.{index}", member, store, files[index]) for index, member in enumerate(source.members)]
+        card: dict[str, Any] = {"members": cards, "parameters": sum(member["parameters"] for member in cards)}
+    else:
+        files = [WEIGHTS]
+        card = _convert(name, source, store, WEIGHTS)
+    write_json(store.path(CARD), card)
+    output = Path("data/networks") / name
+    store.publish(output, [*files, CARD], "network")
+    log.info("%s: %d weights.", output, card["parameters"])
+    return Produced((output,), len(files), "networks")
+
+
+def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str) -> dict[str, Any]:
+    """Write one network's tensors; returns its card."""
     file = fetch_weights(name, source, store.folder)
     tensors = own_keys(source.architecture, read_weights(file))
-    save_tensors(store.path(WEIGHTS), tensors)
+    save_tensors(store.path(target), tensors)
     architecture = ARCHITECTURES[source.architecture]
     preprocessing = source.preprocessing or architecture.preprocessing
-    network = load_network(source.architecture, tensors, preprocessing=preprocessing)
-    card = {
+    layers = source.layers if isinstance(source, MemberSource) else ()
+    network = load_network(source.architecture, tensors, layers, preprocessing)
+    return {
         "architecture": source.architecture,
         "preprocessing": preprocessing,
         "weights": {"from": source.weights, "file": file.name, "sha256": file_sha256(file)},
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "default_layer": architecture.default,
         "layers": list(network.layer_names),
+        "used_layers": list(network.layers),
         "stride": network.stride,
         "receptive_field": network.receptive_field,
         "channels": network.channels,
     }
-    write_json(store.path(CARD), card)
-    output = Path("data/networks") / name
-    store.publish(output, [WEIGHTS, CARD], "network")
-    log.info("%s: %s from %s, %d weights.", output, source.architecture, source.weights, card["parameters"])
-    return Produced((output,), len(tensors), "tensors")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A network as a function from images to the feature maps of named layers, with stride and receptive field read off its graph."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -40,12 +41,18 @@ class Network:
             geometry = Geometry(geometry.stride * 2, geometry.receptive_field + geometry.stride)
         self.stride, self.receptive_field = geometry.stride, geometry.receptive_field
 
+    @functools.cached_property
+    def parts(self) -> tuple[int, ...]:
+        """Channels of each default layer; their maps stand in this order in `feature_maps`."""
+        with torch.inference_mode():
+            side = max(64, 4 * self.stride)
+            maps = self._module(self.layers)(torch.zeros(1, 3, side, side, device=self._device))
+        return tuple(int(item.shape[1]) for item in maps)
+
     @property
     def channels(self) -> int:
         """K of the default layers' maps."""
-        with torch.inference_mode():
-            side = max(64, 4 * self.stride)
-            return int(self.feature_maps(torch.zeros(1, 3, side, side, device=self._device)).shape[1])
+        return sum(self.parts)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -81,10 +88,7 @@ class Network:
                     f"images of {batch.shape[3]}×{batch.shape[2]} pixels are too small for layers {', '.join(layers or self.layers)}"
                 ) from None
             raise
-        if len(maps) == 1:
-            return maps[0]
-        size = min(item.shape[-2] for item in maps), min(item.shape[-1] for item in maps)
-        return torch.cat([item if item.shape[-2:] == size else F.adaptive_max_pool2d(item, size) for item in maps], dim=1)
+        return concatenate(maps)
 
     def _node(self, layer: str) -> fx.Node:
         """The last operation of a layer, a container or an operation by its name in the module."""
@@ -111,3 +115,11 @@ class Network:
             module = fold_batch_norm(module)
             self._modules[layers] = module.to(self._device).to(memory_format=torch.channels_last)
         return self._modules[layers]
+
+
+def concatenate(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Maps (B, K_i, H_i, W_i) of the same images as one (B, Σ K_i, H, W), max-pooled to the smallest of them."""
+    if len(maps) == 1:
+        return maps[0]
+    size = min(item.shape[-2] for item in maps), min(item.shape[-1] for item in maps)
+    return torch.cat([item if item.shape[-2:] == size else F.adaptive_max_pool2d(item, size) for item in maps], dim=1)

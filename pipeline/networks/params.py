@@ -4,14 +4,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.parameters import Section
+from pipeline.contracts.parameters import Section, validate
 
 ArchitectureName = Literal["alexnet", "vgg16", "vgg19", "resnet50", "resnet101", "resnet152", "squeezenet1_1", "efficientnet_lite0"]
 PreprocessingName = Literal["torchvision", "caffe", "tensorflow"]
 
 
 class NetworkSource(Section):
-    """Where a network's weights come from, and what input they were trained on."""
+    """Where one network's weights come from, and what input they were trained on."""
 
     architecture: ArchitectureName
     weights: Literal["package", "torchvision", "file", "url"] = Field(
@@ -28,3 +28,26 @@ class NetworkSource(Section):
         if self.weights in ("package", "torchvision") and self.location:
             raise ValueError(f"weights: {self.weights} takes no location")
         return self
+
+
+class MemberSource(NetworkSource):
+    """One of several networks whose maps are concatenated."""
+
+    layers: tuple[str, ...] = Field((), strict=False, description="layers whose maps are concatenated; empty: the network's default layer")
+
+
+class ConcatenatedSource(Section):
+    """Several networks as one."""
+
+    members: tuple[MemberSource, ...] = Field(strict=False, min_length=2)
+
+
+def network_from(section: object, path: str, origin: str) -> NetworkSource | ConcatenatedSource:
+    """A section networks.NETWORK: one network, or `members`.
+
+    Raises:
+        ParameterError: something in it does not fit.
+    """
+    if isinstance(section, dict) and "members" in section:
+        return validate(ConcatenatedSource, section, path, origin)
+    return validate(NetworkSource, section, path, origin)

@@ -11,6 +11,7 @@ from pipeline.contracts.models import load_tensors
 from pipeline.contracts.tables import read_json
 from pipeline.networks.alexnet import ALEXNET
 from pipeline.networks.architecture import Architecture
+from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.efficientnet_lite0 import EFFICIENTNET_LITE0
 from pipeline.networks.network import Network
 from pipeline.networks.preprocessing import PREPROCESSINGS
@@ -61,10 +62,28 @@ def load_network(
     return Network(architecture.finish(module.eval()), architecture.layers, layers or (architecture.default,), chosen, pooled)
 
 
-def load_from_folder(folder: Path, layers: Sequence[str] | None = None, pooled: bool = False) -> Network:
-    """The network that the network stage wrote to data/networks/NAME."""
+def load_from_folder(folder: Path, layers: Sequence[str] | None = None, pooled: bool = False) -> Network | ConcatenatedNetwork:
+    """The network, or the concatenated ones, that the network stage wrote to data/networks/NAME.
+
+    Raises:
+        ModelError: unknown layer, or `layers` for several networks, whose members name their own.
+    """
     card = read_json(folder / CARD)
-    return load_network(card["architecture"], folder / WEIGHTS, layers, card["preprocessing"], pooled)
+    if "members" not in card:
+        return load_network(card["architecture"], folder / WEIGHTS, layers, card["preprocessing"], pooled)
+    if layers:
+        raise ModelError(f"{folder}: several networks; name layers for each of its members, and none in network.layers")
+    return ConcatenatedNetwork(
+        [
+            load_network(member["architecture"], folder / member_weights(index), member["used_layers"], member["preprocessing"], pooled)
+            for index, member in enumerate(card["members"])
+        ]
+    )
+
+
+def member_weights(index: int) -> str:
+    """The weights file of one of several networks."""
+    return f"weights-{index}.safetensors"
 
 
 def own_keys(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

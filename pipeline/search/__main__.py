@@ -1,68 +1,29 @@
 """Stage search: rankings and exact counts of every query, with and without distractors, to data/rankings/BENCHMARK."""
 
 import argparse
-import itertools
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.contracts import codes
 from pipeline.contracts.catalogue import GroundTruth, read_ground_truth
-from pipeline.contracts.descriptors import KIND, read_folder
+from pipeline.contracts.descriptors import KIND
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import SanityError
+from pipeline.contracts.errors import ParameterError, SanityError
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import Manifest, load_manifest
-from pipeline.contracts.parameters import load_section
+from pipeline.contracts.parameters import PARAMS_FILE, load_section
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import read_ids, write_table
-from pipeline.search.exact import Counts, Results, count_labelled, top_results
-from pipeline.search.hamming import count_labelled_codes, nearest_codes
+from pipeline.search.exact import Counts, Results
 from pipeline.search.params import SearchParameters
+from pipeline.search.searches import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
 
 log = logging.getLogger(__name__)
-QUERIES_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What is compared: real-valued descriptors by dot product, or binary codes by Hamming distance.
-
-    Attributes:
-        read: (folder, prefix) to blocks of (image ids, rows).
-        own, distractors: folder and prefix of the database's and of the distractors' rows.
-        device: that the dot products run on.
-    """
-
-    read: Callable[[Path, str], Iterator[tuple[list[str], npt.NDArray[Any]]]]
-    own: Path
-    distractors: Path
-    binary: bool
-    device: torch.device
-
-    def blocks(self, name: str) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
-        """Of a set of SETS."""
-        mixed_in = self.read(self.distractors, "distractors-") if name == "with_distractors" else iter(())
-        return itertools.chain(self.read(self.own, "database-"), mixed_in)
-
-    def top(self, queries: npt.NDArray[Any], name: str, k: int) -> Results:
-        if self.binary:
-            return nearest_codes(queries, lambda: self.blocks(name), k)
-        return top_results(torch.from_numpy(queries).to(self.device), lambda: self.blocks(name), k)
-
-    def count(self, queries: npt.NDArray[Any], name: str, labelled: list[list[str]]) -> Counts:
-        if self.binary:
-            return count_labelled_codes(queries, lambda: self.blocks(name), labelled)
-        return count_labelled(torch.from_numpy(queries).to(self.device), lambda: self.blocks(name), labelled)
 
 
 def main(arguments: list[str]) -> Produced:
@@ -78,23 +39,43 @@ def main(arguments: list[str]) -> Produced:
         f"search-{options.benchmark}", fingerprint(parameters.model_dump(), *(manifest.fingerprint for manifest in manifests.values()))
     )
     refuse_shared_ids(options.benchmark, folders, manifests)
-    binary = bool(manifests["codes"].parts)
-    own = folders["codes" if binary else "descriptors"]
+    described = manifests["descriptors"].facts
     names: list[str] = []
     with hold(choose_device()) as device:
-        searched = Searched(codes.read_code_folder if binary else read_folder, own, own if binary else folders["distractors"], binary, device)
-        ids, rows = _queries(searched, truth, options.benchmark)
+        search = _search_of(folders, manifests, parameters, device)
+        ids, rows = search.queries(truth)
+        if rows is None:
+            raise SanityError(
+                f"benchmarks.{options.benchmark}: no query has a descriptor; "
+                "the data set needs images of role query, or instances with several images"
+            )
         for name in SETS:
             if name == "database" or manifests["distractors"].facts["distractors"]:
-                names += _search(name, ids, rows, searched, truth, parameters.top_k, store)
-    facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": manifests["descriptors"].facts["dimensions"]}
-    facts |= {"bits": 8 * rows.shape[1] if binary else None}
-    facts |= {"database": manifests["descriptors"].facts["database"], "distractors": manifests["distractors"].facts["distractors"]}
+                names += _search(name, ids, rows, search, truth, store)
+    facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": described["dimensions"], "patches": described["patches"]}
+    facts |= {"bits": 8 * rows.shape[1] if isinstance(search, CodeSearch) else None}
+    facts |= {"database": described["database"], "distractors": manifests["distractors"].facts["distractors"]}
     about = {name: manifest.facts for name, manifest in manifests.items()} | {"search": parameters.model_dump()}
     output = Path("data/rankings") / options.benchmark
     store.publish(output, names, "rankings", **facts, computed_with=about)
     log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts["database"], facts["distractors"])
     return Produced((output,), len(ids), "queries")
+
+
+def _search_of(folders: dict[str, Path], manifests: dict[str, Manifest], parameters: SearchParameters, device: torch.device) -> Search:
+    """What the folders hold: codes where there are some, else patches or descriptors.
+
+    Raises:
+        ParameterError: a parameter that belongs to another kind.
+    """
+    images = int(manifests["descriptors"].facts["database"]) + int(manifests["distractors"].facts["distractors"])
+    patches = manifests["descriptors"].facts["patches"]["database"] is not None
+    if parameters.shortlist is not None and not patches:
+        raise ParameterError(f"{PARAMS_FILE}: search.shortlist: only patches are searched in two steps; set it to null with other methods")
+    if manifests["codes"].parts:
+        return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
+    kind = PatchSearch if patches else DescriptorSearch
+    return kind(folders["descriptors"], folders["distractors"], images, parameters, device)
 
 
 def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[str, Manifest]) -> None:
@@ -111,28 +92,18 @@ def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[
                 )
 
 
-def _queries(searched: Searched, truth: GroundTruth, benchmark: str) -> tuple[list[str], npt.NDArray[Any]]:
-    """Ids and rows of the queries that have one, in the ground truth's order."""
-    found = {image_id: row for ids, rows in searched.read(searched.own, "queries-") for image_id, row in zip(ids, rows, strict=True)}
-    ids = [query for query in truth.queries if query in found]
-    if not ids:
-        raise SanityError(
-            f"benchmarks.{benchmark}: no query has a descriptor; the data set needs images of role query, or instances with several images"
-        )
-    return ids, np.stack([found[query] for query in ids])
-
-
-def _search(name: str, ids: list[str], rows: npt.NDArray[Any], searched: Searched, truth: GroundTruth, top_k: int, store: ScratchStore) -> list[str]:
+def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: GroundTruth, store: ScratchStore) -> list[str]:
     labels: dict[str, dict[str, str]] = {query: {} for query in ids}
     for query, image_id, relevance in truth.rows:
         if query in labels:
             labels[query][image_id] = relevance
     ranking: dict[str, list[object]] = {column: [] for column in RANKING_SCHEMA.names}
     counts: dict[str, list[object]] = {column: [] for column in COUNTS_SCHEMA.names}
-    for first in range(0, len(ids), QUERIES_AT_ONCE):
-        chosen, chunk = ids[first : first + QUERIES_AT_ONCE], rows[first : first + QUERIES_AT_ONCE]
-        _append_ranking(ranking, chosen, searched.top(chunk, name, top_k))
-        _append_counts(counts, chosen, labels, searched.count(chunk, name, [list(labels[query]) for query in chosen]))
+    for first in range(0, len(ids), search.queries_at_once):
+        chosen = ids[first : first + search.queries_at_once]
+        found, counted = search.search(rows[first : first + len(chosen)], name, [list(labels[query]) for query in chosen])
+        _append_ranking(ranking, chosen, found)
+        _append_counts(counts, chosen, labels, counted)
     files = f"ranking-{name}.parquet", f"counts-{name}.parquet"
     write_table(store.path(files[0]), "ranking", RANKING_SCHEMA, ranking)
     write_table(store.path(files[1]), "counts", COUNTS_SCHEMA, counts)
@@ -140,7 +111,7 @@ def _search(name: str, ids: list[str], rows: npt.NDArray[Any], searched: Searche
 
 
 def _append_ranking(columns: dict[str, list[object]], queries: list[str], results: Results) -> None:
-    for query, ids, scores in zip(queries, results.image_ids, results.scores.tolist(), strict=True):
+    for query, (ids, scores) in zip(queries, results.rows(), strict=True):
         columns["query_id"] += [query] * len(ids)
         columns["rank"] += range(len(ids))
         columns["image_id"] += ids

@@ -1,10 +1,14 @@
-"""Distances between packed binary codes."""
+"""Distances between packed binary codes, and between real-valued descriptors."""
 
 from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.search.exact import Score, dot
+from pipeline.search.params import Distance
+from pipeline.search.patch_matching import patch_distances
 
 Codes = npt.NDArray[np.uint8]
 _FAISS: Any = faiss  # its stubs leave out the array functions
@@ -23,3 +27,10 @@ def hamming_distances(queries: Codes, codes: Codes) -> npt.NDArray[np.int32]:
     pointers = (_FAISS.swig_ptr(array) for array in (queries, codes))
     _FAISS.hammings(*pointers, len(queries), len(codes), queries.shape[1], _FAISS.swig_ptr(distances))
     return distances
+
+
+def scoring(distance: Distance) -> Score:
+    """What ranks whole-image descriptors by a distance: minus it, or the product."""
+    if distance == "dot":
+        return dot
+    return lambda queries, vectors: -patch_distances(queries[:, None], vectors[:, None], distance)

@@ -1,5 +1,6 @@
-"""Exact search by dot product in blocks: the first k results, and exact counts for labelled images; nothing of the database's length is kept."""
+"""Exact search in blocks by any score: the first k results, and exact counts for labelled images; nothing of the database's length is kept."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,13 @@ import torch
 
 Blocks = Callable[[], Iterator[tuple[list[str], npt.NDArray[np.float32]]]]
 """Starts a fresh pass over the database: (image ids, vectors (n, D)) block by block, in the same blocks each time."""
+Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Queries (Q, …) and a block's vectors (n, …) on one device to scores (Q, n), higher is better."""
+
+
+def dot(queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Products of (Q, D) and (n, D)."""
+    return queries @ vectors.T
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,15 @@ class Results:
     scores: torch.Tensor
     size: int
 
+    def rows(self) -> Iterator[tuple[list[str], list[float]]]:
+        """Image ids and scores of each query; an image that was not compared, which scores −∞, is left out."""
+        for ids, scores in zip(self.image_ids, self.scores.tolist(), strict=True):
+            found = sum(score != -math.inf for score in scores)
+            yield ids[:found], scores[:found]
 
-def top_results(queries: torch.Tensor, blocks: Blocks, k: int) -> Results:
-    """The k database images with the highest dot product for each query.
+
+def top_results(queries: torch.Tensor, blocks: Blocks, k: int, score: Score = dot) -> Results:
+    """The k database images with the highest score for each query.
 
     Args:
         queries: (Q, D) float32, on the device to compute on.
@@ -37,7 +51,7 @@ def top_results(queries: torch.Tensor, blocks: Blocks, k: int) -> Results:
     places = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     offset = 0
     for ids, vectors in blocks():
-        block = queries @ torch.from_numpy(vectors.copy()).to(queries.device).T
+        block = score(queries, torch.from_numpy(vectors.copy()).to(queries.device))
         found, at = block.sort(dim=1, descending=True, stable=True)
         scores, places = merge_results(scores, places, found[:, :k], at[:, :k] + offset, k)
         offset += len(ids)
@@ -75,21 +89,21 @@ class Counts:
     equal: npt.NDArray[np.int64]
 
 
-def count_labelled(queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Sequence[str]]) -> Counts:
+def count_labelled(queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Sequence[str]], score: Score = dot) -> Counts:
     """Rank labelled images by counting: no list of the database's length is sorted, ties stay visible.
 
     Args:
         queries: (Q, D) float32.
         labelled: for each query, the ids of its labelled images.
     """
-    pairs, scores = _labelled_scores(queries, blocks, labelled)
+    pairs, scores = _labelled_scores(queries, blocks, labelled, score)
     width = max(map(len, labelled), default=0)
     table = torch.full((len(queries), max(width, 1)), float("inf"), device=queries.device)
     order = np.lexsort((scores, np.array([query for query, _ in pairs], np.int64))) if pairs else np.empty(0, np.int64)
     rows = np.array([pairs[index][0] for index in order], np.int64)
     columns = np.arange(len(rows)) - np.searchsorted(rows, rows)
     table[torch.from_numpy(rows), torch.from_numpy(columns)] = torch.from_numpy(scores[order]).to(queries.device)
-    above, at_least = _count(queries, blocks, table)
+    above, at_least = _count(queries, blocks, table, score)
     result_above, result_equal = np.empty(len(pairs), np.int64), np.empty(len(pairs), np.int64)
     result_above[order] = above[rows, columns]
     result_equal[order] = at_least[rows, columns] - above[rows, columns]
@@ -106,7 +120,7 @@ def labelled_pairs(labelled: Sequence[Sequence[str]]) -> dict[str, list[int]]:
 
 
 def _labelled_scores(
-    queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Sequence[str]]
+    queries: torch.Tensor, blocks: Blocks, labelled: Sequence[Sequence[str]], score: Score
 ) -> tuple[list[tuple[int, str]], npt.NDArray[np.float32]]:
     """Scores of the labelled pairs that the database holds, taken from the same products that are counted."""
     wanted = labelled_pairs(labelled)
@@ -115,20 +129,20 @@ def _labelled_scores(
     for ids, vectors in blocks():
         found = [(query, column) for column, image_id in enumerate(ids) if image_id in wanted for query in wanted[image_id]]
         if found:
-            block = queries @ torch.from_numpy(vectors.copy()).to(queries.device).T
+            block = score(queries, torch.from_numpy(vectors.copy()).to(queries.device))
             rows, columns = (torch.tensor(values, device=queries.device) for values in zip(*found, strict=True))
             scores.append(block[rows, columns].cpu().numpy())
             pairs += [(query, ids[column]) for query, column in found]
     return pairs, np.concatenate(scores) if scores else np.empty(0, np.float32)
 
 
-def _count(queries: torch.Tensor, blocks: Blocks, table: torch.Tensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _count(queries: torch.Tensor, blocks: Blocks, table: torch.Tensor, score: Score) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For every entry of the table (Q, L; rows ascending): how many database scores are above it, and how many are at least it."""
     buckets = table.shape[1] + 1
     below = torch.zeros(len(queries), buckets, dtype=torch.int64, device=queries.device)
     up_to = torch.zeros_like(below)
     for _, vectors in blocks():
-        block = (queries @ torch.from_numpy(vectors.copy()).to(queries.device).T).contiguous()
+        block = score(queries, torch.from_numpy(vectors.copy()).to(queries.device)).contiguous()
         ones = torch.ones_like(block, dtype=torch.int64)
         below.scatter_add_(1, torch.searchsorted(table, block), ones)
         up_to.scatter_add_(1, torch.searchsorted(table, block, right=True), ones)

@@ -1,9 +1,30 @@
 """The section `search` of params.yaml."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from pipeline.contracts.parameters import Section
+
+Distance = Literal["dot", "l2", "squared_l2", "l1"]
 
 
 class SearchParameters(Section):
     top_k: int = Field(100, ge=1, le=100000, description="results kept per query; mAP is exact whatever it is")
+    distance: Distance | None = Field(None, description="of descriptors; null: dot, and l2 between patches. Codes have the Hamming distance")
+    shortlist: int | None = Field(
+        None, ge=1, description="of patches: images whose patches are compared, the best by `candidates`; the others are not found. null: all"
+    )
+    candidates: Literal["whole_image", "sum"] = Field("whole_image", description="what the shortlist is made by: the first patch, or the sum of all")
+    index: Literal["flat", "inverted"] = Field("flat", description="faiss index that makes the shortlist: exact, or inverted lists")
+    probes: int = Field(16, ge=1, description="inverted lists that are looked at")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.shortlist is not None and self.top_k > self.shortlist:
+            raise ValueError(f"top_k {self.top_k} is more than the {self.shortlist} images of the shortlist")
+        return self
+
+    def distance_of(self, patches: bool) -> Distance:
+        """The distance in use."""
+        return self.distance or ("l2" if patches else "dot")

@@ -159,7 +159,7 @@ def test_a_map_that_is_not_finite_is_named(tmp_path: Path) -> None:
     broken = maps(0, 2).numpy().copy()
     broken[1, 4, 2, 2] = np.nan
     with feature_writer(tmp_path / "part-00000.parquet", "float32") as writer:
-        writer.write(feature_columns(FeatureBatch(["fine", "broken"], [broken], [1.0], 32.0), "float32"))
+        writer.write(feature_columns(FeatureBatch(["fine", "broken"], 64, 64, [broken], [1.0], 32.0), "float32"))
     Manifest("feature maps", describe_parts(tmp_path, ["part-00000.parquet"])).save(tmp_path)
     with pytest.raises(SanityError, match="feature map of broken is not finite"):
         list(stream_maps(tmp_path, {"fine", "broken"}, torch.device("cpu")))

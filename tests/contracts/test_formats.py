@@ -66,8 +66,8 @@ def test_image_shards(tmp_path: Path) -> None:
 def test_feature_shards(tmp_path: Path, dtype: str) -> None:
     generator = np.random.default_rng(0)
     batches = [
-        FeatureBatch(["a", "b"], [generator.random((2, 3, 4, 5), np.float32), generator.random((2, 3, 2, 2), np.float32)], [1.0, 0.5], 16.0),
-        FeatureBatch(["c"], [generator.random((1, 3, 1, 1), np.float32)], [1.0], 16.0, (0, 1, 2, 3)),
+        FeatureBatch(["a", "b"], 80, 64, [generator.random((2, 3, 4, 5), np.float32), generator.random((2, 3, 2, 2), np.float32)], [1.0, 0.5], 16.0),
+        FeatureBatch(["c"], 16, 16, [generator.random((1, 3, 1, 1), np.float32)], [1.0], 16.0, (0, 1, 2, 3)),
     ]
     with feature_writer(tmp_path / "f.parquet", dtype) as writer:
         for batch in batches:

@@ -59,12 +59,16 @@ def test_batches_hold_images_of_equal_size_and_role(tmp_path: Path) -> None:
     assert batches == plan_batches(tmp_path / "x", roles)
 
 
+def area(batch: PlannedBatch) -> float:
+    return len(batch.image_ids) * batch.width * batch.height
+
+
 def test_batches_and_shards_are_bounded() -> None:
     batches = [PlannedBatch(Path("s"), ("a",) * 8, 10, 10)] * 9
-    shards = plan_shards(batches, values_per_pixel=1.0, limit=2000)
+    shards = plan_shards(batches, area, limit=2000)
     assert [len(shard) for shard in shards] == [2, 2, 2, 2, 1]
-    assert [len(shard) for shard in plan_shards(batches, 1.0, 10)] == [1] * 9
-    assert plan_shards([], 1.0, 10) == []
+    assert [len(shard) for shard in plan_shards(batches, area, 10)] == [1] * 9
+    assert plan_shards([], area, 10) == []
 
 
 def test_large_groups_are_split(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def written(plan: list[list[PlannedBatch]], count: int, store: ScratchStore) -> 
 
 def test_any_number_of_workers_writes_the_same_bytes_and_finished_shards_stay(workplace: Path) -> None:
     store_images(workplace / "x", [(64, 48), (48, 64), (64, 64)] * 8)
-    plan = plan_shards(plan_batches(workplace / "x", wanted(24)), 2.0, 40000)
+    plan = plan_shards(plan_batches(workplace / "x", wanted(24)), area, 20000)
     assert len(plan) >= 3
     one = written(plan, 1, ScratchStore("extract-one", "f"))
     assert written(plan, 3, ScratchStore("extract-three", "f")) == one
@@ -162,7 +166,7 @@ def test_any_number_of_workers_writes_the_same_bytes_and_finished_shards_stay(wo
 
 def test_shards_hold_every_image_once(workplace: Path) -> None:
     store_images(workplace / "x", [(64, 48), (48, 64)] * 5)
-    plan = plan_shards(plan_batches(workplace / "x", wanted(10)), 2.0, 40000)
+    plan = plan_shards(plan_batches(workplace / "x", wanted(10)), area, 20000)
     store = ScratchStore("extract-x", "f")
     written(plan, 1, store)
     batches = [batch for index in range(len(plan)) for batch in read_features(store.path(shard_name(index)))]

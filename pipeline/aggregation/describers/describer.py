@@ -1,21 +1,19 @@
-"""What turns feature maps into descriptors: learned on held-out maps, applied to any."""
+"""What turns feature maps into descriptors, one per image or one per patch: learned on held-out maps, applied to any."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 
 from pipeline.aggregation.map_stream import MapBatch, MapStream
-from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.pictures import Picture
 from pipeline.contracts.parameters import Section
 
 
 class Describer(ABC):
-    """One system's way from feature maps to one descriptor per image.
+    """One system's way from feature maps to the descriptor of an image, or to those of its patches.
 
-    Subclasses give `describe_scale` and `finish`, and `fit_before` and `fit_final` for what they learn before and after the scales are one.
+    Subclasses give `pooled` and `finish`, and `fit_before` and `fit_final` for what they learn for the one and for the other.
 
     Attributes:
         kinds: the classes of learned parts that it may have, by name; each has `tensors`, `card` (with `kind`) and `from_tensors`.
@@ -29,28 +27,24 @@ class Describer(ABC):
         self.models: dict[str, Any] = {}
 
     @abstractmethod
-    def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
-        """(B, K, H, W) to (B, D'), l2-normalised, before what is learned from whole images."""
+    def pooled(self, batch: MapBatch) -> torch.Tensor:
+        """Maps of B images to (B, D'), or to (B, P, D') for P patches, l2-normalised, before `finish`."""
 
     @abstractmethod
     def finish(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(B, D') to descriptors (B, D), l2-normalised."""
+        """(…, D') to descriptors (…, D), l2-normalised."""
 
     @abstractmethod
     def dimensions(self, channels: int) -> int:
         """Length of the descriptors of maps with this many channels, once everything is learned."""
 
     def fit_before(self, maps: MapStream) -> None:
-        """Learn what `describe_scale` needs."""
+        """Learn what `pooled` needs."""
         return
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
-        """Learn what `finish` needs, from the (B, D') of every held-out batch."""
+        """Learn what `finish` needs, from what `pooled` gives for every held-out batch."""
         return
-
-    def combine(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
-        """One vector from those of several scales: their mean."""
-        return torch.stack(list(scales)).mean(dim=0)
 
     @property
     def learns(self) -> bool:
@@ -62,6 +56,17 @@ class Describer(ABC):
         """Whether batches must hold the pictures."""
         return False
 
+    def patches(self, purpose: str) -> int | None:
+        """How many of the patches that `describe` gives, from the first on, an image has as one of `database`, `queries` or `distractors`.
+
+        None: it has one descriptor.
+        """
+        return None
+
+    def geometry(self, batch: MapBatch) -> torch.Tensor | None:
+        """(P, 5): level, x0, y0, x1, y1 of the patches that `describe` gives for each image of the batch; None without patches."""
+        return None
+
     def fit(self, maps: MapStream) -> None:
         """Learn from the held-out set.
 
@@ -72,13 +77,8 @@ class Describer(ABC):
         self.fit_final(self.pooled(batch) for batch in maps())
 
     def describe(self, batch: MapBatch) -> torch.Tensor:
-        """Maps of B images to (B, D), l2-normalised; an image without any activation gives zeros."""
+        """Maps of B images to (B, D), or to (B, P, D), l2-normalised; an image without any activation gives zeros."""
         return self.finish(self.pooled(batch))
-
-    def pooled(self, batch: MapBatch) -> torch.Tensor:
-        """Maps of B images to (B, D'), l2-normalised: the scales as one, before `finish`."""
-        vectors = [self.describe_scale(maps, pictures) for maps, pictures in batch.with_pictures()]
-        return l2(self.combine(vectors)) if len(vectors) > 1 else vectors[0]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything learned, by model and name."""
@@ -94,3 +94,11 @@ class Describer(ABC):
         for name, facts in card["models"].items():
             own = {key.removeprefix(f"{name}."): value.to(device) for key, value in tensors.items() if key.startswith(f"{name}.")}
             self.models[name] = self.kinds[facts["kind"]].from_tensors(own, facts)
+
+
+def of_purpose(describer: Describer, purpose: str, vectors: torch.Tensor, geometry: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Of the descriptors and the geometry of patches, those that an image has for a purpose; of others, all."""
+    kept = describer.patches(purpose)
+    if kept is None or geometry is None:
+        return vectors, None
+    return vectors[:, :kept], geometry[:kept]

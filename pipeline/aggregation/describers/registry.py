@@ -7,6 +7,7 @@ import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.global_pooling import GlobalPooling
+from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
 from pipeline.aggregation.describers.regional_max import RegionalMax
 from pipeline.aggregation.describers.selective_features import SelectiveFeatures
 from pipeline.aggregation.params import METHODS
@@ -20,6 +21,7 @@ DESCRIBERS: dict[str, type[Describer]] = {
     "crow": GlobalPooling,
     "rmac": RegionalMax,
     "selective": SelectiveFeatures,
+    "patches": MultiResolutionPatches,
 }
 
 

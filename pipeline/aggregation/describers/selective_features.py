@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from pipeline.aggregation.democratic import aggregate, sum_by_image
-from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.whole_image import WholeImageDescriber
 from pipeline.aggregation.embeddings import EMBEDDINGS, VALUES_AT_ONCE, Embedding, WhitenedEmbedding
 from pipeline.aggregation.local_features import chunks, pack, sample, select_locations
 from pipeline.aggregation.map_stream import MapStream
@@ -22,7 +22,7 @@ from pipeline.contracts.errors import ModelError
 log = logging.getLogger(__name__)
 
 
-class SelectiveFeatures(Describer):
+class SelectiveFeatures(WholeImageDescriber):
     """Mask → PCA to d → l2 → embed each local feature → aggregate → l2 → rotate, drop, power law → l2."""
 
     parameters: SelectiveParameters

@@ -5,14 +5,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.whole_image import WholeImageDescriber
 from pipeline.aggregation.moments import Moments
 from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import WhitenedParameters
 from pipeline.aggregation.whitening import PCA, WHITENINGS
 
 
-class WhitenedDescriber(Describer):
+class WhitenedDescriber(WholeImageDescriber):
     """Ends with the whitening that `whitening`, `dimensions` and `shrinkage` name."""
 
     parameters: WhitenedParameters

@@ -1,0 +1,75 @@
+"""Multi-resolution patches: one descriptor per patch, for references and for queries of their own number of levels (paper 1, §3.2, §4)."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+
+from pipeline.aggregation.describers.describer import Describer
+from pipeline.aggregation.describers.whitened import learn_whitening
+from pipeline.aggregation.map_stream import MapBatch
+from pipeline.aggregation.normalization import l2
+from pipeline.aggregation.params import PatchesParameters
+from pipeline.aggregation.regions import multi_resolution_patches
+from pipeline.aggregation.whitening import WHITENINGS
+from pipeline.contracts.feature_shards import PatchForm
+from pipeline.patches.geometry import patch_count
+
+log = logging.getLogger(__name__)
+
+
+class MultiResolutionPatches(Describer):
+    """Spatial max-pooling of each patch → l2 → PCA-whitening to half the dimensions → l2."""
+
+    parameters: PatchesParameters
+    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in WHITENINGS.values()}
+
+    @property
+    def learns(self) -> bool:
+        return self.parameters.whitening != "none"
+
+    def dimensions(self, channels: int) -> int:
+        return len(self.models["patches"].components_) if self.models else channels * self.parameters.grid**2
+
+    def patches(self, purpose: str) -> int:
+        return patch_count(self.parameters.query_levels if purpose == "queries" else self.parameters.levels)
+
+    def geometry(self, batch: MapBatch) -> torch.Tensor:
+        return multi_resolution_patches(*batch.image_size, max(self.parameters.levels, self.parameters.query_levels))
+
+    def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
+        parameters = self.parameters
+        if parameters.whitening == "none":
+            return
+        references = (batch[:, : self.patches("database")].flatten(0, 1) for batch in vectors)
+        model = learn_whitening(parameters.whitening, parameters.dimensions, parameters.shrinkage, references)
+        if parameters.dimensions is None:
+            kept, half = model.components_.shape[0], model.components_.shape[1] // 2
+            if kept < half:
+                log.warning("%d held-out patches bear %d components, fewer than half of %d.", model.count_, kept, 2 * half)
+            model.components_ = model.components_[:half].contiguous()
+        self.models["patches"] = model
+
+    def pooled(self, batch: MapBatch) -> torch.Tensor:
+        if batch.patches is None:
+            raise ValueError("the batch holds maps, not patches")
+        wanted = max(self.patches("database"), self.patches("queries"))
+        return pooled_patches(batch.scales[0][:, :, :wanted], batch.patches, self.parameters.grid)
+
+    def finish(self, vectors: torch.Tensor) -> torch.Tensor:
+        if not self.models:
+            return vectors
+        alive = vectors.any(dim=-1, keepdim=True)  # a patch without any activation stays zero
+        reduced: torch.Tensor = self.models["patches"].transform(vectors) * alive
+        return l2(reduced) if self.parameters.renormalise else reduced
+
+
+def pooled_patches(maps: torch.Tensor, form: PatchForm, grid: int) -> torch.Tensor:
+    """Stored patches (B, K, P, g²) to vectors (B, P, K·grid²), l2-normalised.
+
+    What several layers, networks or areas give is normalised part by part before it is concatenated, so that none drowns the others.
+    """
+    cells = maps if grid == form.grid else maps.amax(dim=3, keepdim=True)
+    parts = [part.transpose(1, 2).flatten(2) for part in cells.split(list(form.parts), dim=1)]
+    return l2(parts[0] if len(parts) == 1 else torch.cat([l2(part) for part in parts], dim=2))
