@@ -13,6 +13,9 @@ from pipeline.patches.pooling import spatial_max_pool
 GRID = 2
 """Cells per side that are stored. A describer that wants one cell per patch takes the maximum of the four: it is the patch's."""
 
+SMALLEST = 2
+"""Strides of a network in the shortest side that it is fed: networks without padding need more than one."""
+
 Maps = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -22,7 +25,7 @@ def patch_features(maps_of: Maps, images: torch.Tensor, parameters: ExtractParam
     Args:
         maps_of: images (b, C, h, w) to maps (b, K, h', w').
         images: (B, C, H, W), preprocessed.
-        stride: of the maps; no image is fed with a side below it, so that the flattest patch has a cell.
+        stride: of the maps; no image is fed with a side below SMALLEST strides, so that the flattest patch has a cell.
         at_once: images of this size that are fed together; larger ones are fed in smaller numbers.
 
     Returns:
@@ -63,7 +66,7 @@ def _from_crops(maps_of: Maps, images: torch.Tensor, patches: torch.Tensor, side
 
 def _scaled(images: torch.Tensor, scale: float, stride: int, at_once: int) -> list[torch.Tensor]:
     """The images at a scale, in parts of about equal numbers of pixels."""
-    shape = [max(stride, round(length * scale)) for length in images.shape[2:]]
+    shape = [max(SMALLEST * stride, round(length * scale)) for length in images.shape[2:]]
     parts = images.split(max(1, int(at_once / max(scale, 1.0) ** 2)))
     return [resize_images(part, shape[0], shape[1]) for part in parts]
 

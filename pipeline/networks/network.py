@@ -44,7 +44,7 @@ class Network:
     @functools.cached_property
     def parts(self) -> tuple[int, ...]:
         """Channels of each default layer; their maps stand in this order in `feature_maps`."""
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: the module that is made here is used outside it
             side = max(64, 4 * self.stride)
             maps = self._module(self.layers)(torch.zeros(1, 3, side, side, device=self._device))
         return tuple(int(item.shape[1]) for item in maps)

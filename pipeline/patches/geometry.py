@@ -4,6 +4,9 @@ import math
 
 import torch
 
+ROUNDING = 1e-9
+"""Of a cell: a centre this near to a border counts as lying on it."""
+
 
 def multi_resolution_patches(width: int, height: int, levels: int) -> torch.Tensor:
     """The patches of levels 1 to L: at level l, l² squares of side max(2w/(l+1), 2h/(l+1)), clipped to the image.
@@ -63,6 +66,7 @@ def windows_on_map(boxes: torch.Tensor, width: int, height: int, map_height: int
     size = torch.tensor([map_width, map_height], dtype=torch.float64)
     ratio = size / torch.tensor([width, height], dtype=torch.float64)
     corners = boxes.to(torch.float64).reshape(-1, 2, 2) * ratio
-    first = torch.minimum((corners[:, 0] + 0.5).floor().clamp(min=0), size - 1)
-    last = torch.maximum(torch.minimum((corners[:, 1] + 0.5).floor(), size), first + 1)
+    nearest = (corners - 0.5 - ROUNDING).ceil()
+    first = torch.minimum(nearest[:, 0].clamp(min=0), size - 1)
+    last = torch.maximum(torch.minimum(nearest[:, 1], size), first + 1)
     return torch.cat([first.flip(1), (last - first).flip(1)], dim=1).to(torch.int64)

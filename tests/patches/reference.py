@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 
 def plain_patches(width: int, height: int, levels: int) -> list[tuple[float, ...]]:
     """Equations 1 and 2, and the clipping."""
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for level in range(1, levels + 1):
         wide, high = 2 * width / (level + 1), 2 * height / (level + 1)
         side = max(wide, high)
