@@ -14,12 +14,14 @@ from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, network_from
 from pipeline.reporting.params import ReportParameters, load_benchmarks
 from pipeline.search.params import SearchParameters
+from pipeline.studies.params import PatchStudyParameters
 
 SECTIONS: dict[str, type[Section]] = {
     "resize": ResizeParameters,
     "network": NetworkChoice,
     "extract": ExtractParameters,
     "mask_study": MaskStudyParameters,
+    "patch_study": PatchStudyParameters,
     "search": SearchParameters,
     "evaluate": EvaluateParameters,
     "report": ReportParameters,

@@ -24,6 +24,7 @@ ENTRIES = {
     "aggregate": "pipeline.aggregation.aggregate",
     "aggregate_distractors": "pipeline.aggregation.distractors",
     "masks": "pipeline.aggregation.mask_study",
+    "patch_similarity": "pipeline.studies.patch_similarity",
     "hash": "pipeline.hashing.__main__",
     "search": "pipeline.search.__main__",
     "evaluate": "pipeline.evaluation.__main__",
@@ -32,20 +33,21 @@ ENTRIES = {
 GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")
 AFTER_LEARN = {f"{stage}@gallery" for stage in GALLERY} | {"report"}
 AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "extract@gallery", "extract@none"}
-AFTER_RESIZE = AFTER_EXTRACT | {"resize@gallery", "resize@none"}
+AFTER_NETWORK = AFTER_EXTRACT | {"patch_similarity@gallery"}
+AFTER_RESIZE = AFTER_NETWORK | {"resize@gallery", "resize@none"}
 AFTER_HASH = {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
 AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
 
 REACH: dict[str, set[str]] = {
     "datasets.none": AFTER_LEARN - {"learn@gallery", "aggregate@gallery"} | {"download@none", "resize@none", "extract@none"},
-    "datasets.gallery": AFTER_LEARN | {"masks@gallery", "download@gallery", "resize@gallery", "extract@gallery"},
-    "networks.efficientnet_lite0": AFTER_EXTRACT | {"network@efficientnet_lite0"},
-    "benchmarks.gallery.dataset": AFTER_LEARN | {"masks@gallery"},
+    "datasets.gallery": AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "download@gallery", "resize@gallery", "extract@gallery"},
+    "networks.efficientnet_lite0": AFTER_NETWORK | {"network@efficientnet_lite0"},
+    "benchmarks.gallery.dataset": AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery"},
     "benchmarks.gallery.held_out": AFTER_LEARN,
     "benchmarks.gallery.distractors": AFTER_HASH | {"aggregate_distractors@gallery"},
     "benchmarks.gallery.allow_self_learning": AFTER_LEARN,
     "resize": AFTER_RESIZE,
-    "network": AFTER_EXTRACT,
+    "network": AFTER_NETWORK,
     "extract": AFTER_EXTRACT,
     "aggregate.method": AFTER_LEARN,
     "aggregate.rmac": AFTER_LEARN,
@@ -54,6 +56,7 @@ REACH: dict[str, set[str]] = {
     "hash.none": AFTER_HASH,
     "hash": set(),
     "mask_study": {"masks@gallery", "report"},
+    "patch_study": {"patch_similarity@gallery", "report"},
     "search": AFTER_SEARCH,
     "evaluate": {"evaluate@gallery", "report"},
     "report": {"report"},
@@ -146,7 +149,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(PROJECT / name, folder / name)
     shutil.copytree(PROJECT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
-    shutil.copy(PROJECT / "reports/online_time.csv", folder / "reports")
+    for name in ("online_time.csv", "patch_matching.csv"):
+        shutil.copy(PROJECT / "reports" / name, folder / "reports")
     from dvc.repo import Repo
 
     before = Path.cwd()

@@ -1,7 +1,7 @@
 """The section `hash` of params.yaml: the method in use, and one section per method."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -46,6 +46,10 @@ class BinaryAutoencoderParameters(HashParameters):
     iterations: int = Field(50, ge=1, le=10000)
 
 
+class ThresholdingParameters(HashParameters):
+    level: Literal["median", "mean"] = Field("median", description="of each dimension on the held-out set, above which its bit is 1")
+
+
 class NoHashParameters(Section):
     """Real-valued descriptors are searched."""
 
@@ -56,6 +60,7 @@ HASH_METHODS: dict[str, type[Section]] = {
     "itq": ItqParameters,
     "kmeans_hashing": KMeansHashingParameters,
     "binary_autoencoder": BinaryAutoencoderParameters,
+    "thresholding": ThresholdingParameters,
 }
 
 

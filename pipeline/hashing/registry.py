@@ -5,8 +5,14 @@ from pipeline.hashing.hasher import Hasher
 from pipeline.hashing.itq import ITQ
 from pipeline.hashing.kmeans_hashing import KMeansHashing
 from pipeline.hashing.params import HashParameters
+from pipeline.hashing.thresholding import Thresholding
 
-HASHERS: dict[str, type[Hasher]] = {"itq": ITQ, "kmeans_hashing": KMeansHashing, "binary_autoencoder": RelaxedBinaryAutoencoder}
+HASHERS: dict[str, type[Hasher]] = {
+    "itq": ITQ,
+    "kmeans_hashing": KMeansHashing,
+    "binary_autoencoder": RelaxedBinaryAutoencoder,
+    "thresholding": Thresholding,
+}
 
 
 def new_hasher(method: str, parameters: HashParameters) -> Hasher:

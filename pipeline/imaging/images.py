@@ -74,6 +74,24 @@ def resize_factor(width: int, height: int, rule: str, size: int, enlarge: bool) 
     return factor if enlarge else min(factor, 1.0)
 
 
+def context_factor(width: float, height: float, context: float, rule: str, size: int, enlarge: bool) -> float:
+    """The factor f that brings a box widened by context / f on every side to its target size: the context is measured after resizing.
+
+    Raises:
+        ImageError: the context alone is as large as the target.
+    """
+    if rule == "none" or context == 0:
+        return resize_factor(max(1, round(width)), max(1, round(height)), rule, size, enlarge)
+    if size <= 2 * context:
+        raise ImageError(f"a context of {context:g} pixels on every side leaves nothing of {size} pixels; lower resize.query_context")
+    if rule == "area":  # (w·f + 2c)(h·f + 2c) = size²
+        total, rest = width + height, size**2 - 4 * context**2
+        factor = 2 * rest / (2 * context * total + math.sqrt(4 * context**2 * total**2 + 4 * width * height * rest))
+    else:
+        factor = (size - 2 * context) / (max(width, height) if rule == "longest_side" else min(width, height))
+    return factor if enlarge else min(factor, 1.0)
+
+
 def resize(image: Image.Image, width: int, height: int, filter: str = "pillow_bicubic") -> Image.Image:
     """Resize with antialiasing; an image of that size already is returned as it is."""
     return image if image.size == (width, height) else image.resize((width, height), FILTERS[filter], reducing_gap=None)

@@ -22,7 +22,9 @@ class ResizeParameters(Section):
     jpeg_quality: int = Field(95, ge=1, le=100)
     minimum_side: int = Field(32, ge=1, description="images whose shorter side comes out smaller are unreadable")
     query_crop: QueryCrop = Field("image", description="what a query's box does: crop the pixels, crop the feature map, or nothing")
-    query_context: float = Field(0.0, ge=0, description="pixels of the resized image by which the box is widened on every side")
+    query_context: float = Field(
+        0.0, ge=0, description="pixels of the resized image, or of the resized crop with image_own_size, by which the box is widened on every side"
+    )
 
     def effective(self) -> dict[str, Any]:
         """What decides the stored images: a quality that is not used is left out."""

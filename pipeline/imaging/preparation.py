@@ -9,7 +9,7 @@ from pipeline.acquisition.sources import Photograph
 from pipeline.contracts.catalogue import Box, CatalogueRow
 from pipeline.contracts.errors import ImageError
 from pipeline.contracts.image_shards import StoredImage
-from pipeline.imaging.images import crop_box, encode, extend_box, load_image, resize, resize_factor, target_size
+from pipeline.imaging.images import context_factor, crop_box, encode, extend_box, load_image, resize, resize_factor, target_size
 from pipeline.imaging.params import ResizeParameters
 
 
@@ -50,7 +50,7 @@ def _stored(photograph: Photograph, image: Image.Image, parameters: ResizeParame
     rule = (parameters.rule, parameters.pixels, parameters.enlarge)
     factor = resize_factor(image.width, image.height, *rule)
     size = target_size(image.width, image.height, *rule)
-    box = _wanted_box(photograph, parameters, image.width, image.height, factor)
+    box = _wanted_box(photograph, parameters, image, factor)
     kept: Box | None = None
     if box is not None and parameters.query_crop == "image":
         image = crop_box(image, box)
@@ -67,10 +67,17 @@ def _stored(photograph: Photograph, image: Image.Image, parameters: ResizeParame
     return StoredImage(photograph.image_id, encode(resized, parameters.encoding, parameters.jpeg_quality), *size, factor, kept)
 
 
-def _wanted_box(photograph: Photograph, parameters: ResizeParameters, width: int, height: int, factor: float) -> Box | None:
+def _wanted_box(photograph: Photograph, parameters: ResizeParameters, image: Image.Image, factor: float) -> Box | None:
+    """The box that crops, with its context: pixels of the image that the crop is resized to, by the image's factor or by its own."""
+    width, height = image.size
     if photograph.role != "query" or photograph.box is None or parameters.query_crop == "none":
         return None
     x0, y0, x1, y1 = photograph.box
+    if x1 <= x0 or y1 <= y0:
+        raise ImageError(f"the box {photograph.box} is empty")
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise ImageError(f"the box {photograph.box} lies outside the image of {width}×{height} pixels")
+    if parameters.query_crop == "image_own_size":
+        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+        factor = context_factor(x1 - x0, y1 - y0, parameters.query_context, parameters.rule, parameters.pixels, parameters.enlarge)
     return extend_box(photograph.box, parameters.query_context / factor, width, height)

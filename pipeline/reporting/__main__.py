@@ -11,6 +11,7 @@ from pipeline.contracts.tables import read_json, replacing
 from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
+from pipeline.reporting.patch_studies import matching_table, patch_similarity
 from pipeline.reporting.retrievals import choose, read_per_query
 from pipeline.reporting.studies import mask_page, online_times, shown_in_masks, sweep_pages
 from pipeline.reporting.thumbnails import stored_bytes, thumbnails
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> Produced:
     for page in pages:
         images |= _thumbnails(benchmarks[page.name], page.shown.image_ids | {image_id for image_id, _ in page.masks.pictures}, parameters.thumbnail)
     output = REPORTS / "index.html"
-    studies = sweep_pages(REPORTS / "sweeps"), online_times(REPORTS / "online_time.csv")
+    studies = sweep_pages(REPORTS / "sweeps"), online_times(REPORTS / "online_time.csv"), matching_table(REPORTS / "patch_matching.csv")
     with replacing(output) as partial:
         partial.write_text(render(pages, *studies, images, parameters.thumbnail), encoding="utf-8")
     log.info("%s: %d benchmarks, %d pictures.", output, len(pages), len(images))
@@ -42,7 +43,8 @@ def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameter
     study = REPORTS / "masks" / f"{name}.json"
     masks = mask_page(study, stored_bytes(Path("data/images") / benchmark.dataset, shown_in_masks(study)), parameters.thumbnail)
     curves = precision_recall(REPORTS / "plots" / f"{name}.csv")
-    return BenchmarkPage(name, metrics, read_json(REPORTS / "provenance" / f"{name}.json"), curves, per_query(rows, name), shown, masks)
+    similarity = patch_similarity(REPORTS / "patch_similarity" / f"{name}.json")
+    return BenchmarkPage(name, metrics, read_json(REPORTS / "provenance" / f"{name}.json"), curves, per_query(rows, name), shown, masks, similarity)
 
 
 def _thumbnails(benchmark: BenchmarkParameters, wanted: set[str], side: int) -> dict[str, str]:

@@ -33,6 +33,7 @@ class BenchmarkPage:
     per_query: str
     shown: Retrievals
     masks: MaskPage
+    patch_similarity: list[str]
 
     @property
     def settings(self) -> list[Setting]:
@@ -81,9 +82,16 @@ def settings_of(metrics: dict[str, Any]) -> list[Setting]:
     return settings
 
 
-def render(benchmarks: list[BenchmarkPage], sweeps: list[SweepPage], online_times: list[str], images: dict[str, str], side: int) -> str:
+def render(
+    benchmarks: list[BenchmarkPage],
+    sweeps: list[SweepPage],
+    online_times: list[str],
+    matching: list[dict[str, str]],
+    images: dict[str, str],
+    side: int,
+) -> str:
     """The page as HTML; text from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        benchmarks=benchmarks, sweeps=sweeps, online_times=online_times, images=images, side=side, mask_labels=LABELS
+        benchmarks=benchmarks, sweeps=sweeps, online_times=online_times, matching=matching, images=images, side=side, mask_labels=LABELS
     )

@@ -1,12 +1,14 @@
 """What of a benchmark's rankings is worth looking at: best and worst queries, relevant images ranked last, irrelevant ranked first."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.contracts.tables import read_table
 
 RELEVANT = frozenset({"good", "ok", "easy", "hard"})
+EXTREMES = 4
+"""Images per query that rank against their relevance."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,24 @@ class ShownQuery:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A query and one image that should rank otherwise."""
-
-    query_id: str
-    hit: Hit
-
-
-@dataclass(frozen=True)
 class Retrievals:
-    """Everything of one benchmark that the page shows pictures of."""
+    """Everything of one benchmark that the page shows pictures of.
+
+    Attributes:
+        relevant_last: queries with their relevant images of the lowest score, lowest first (paper 1, fig. 6).
+        irrelevant_first: queries with their irrelevant images of the highest score (fig. 7).
+    """
 
     best: list[ShownQuery]
     worst: list[ShownQuery]
-    relevant_last: list[Pair]
-    irrelevant_first: list[Pair]
+    relevant_last: list[ShownQuery]
+    irrelevant_first: list[ShownQuery]
 
     @property
     def image_ids(self) -> set[str]:
         """All images to make thumbnails of."""
-        shown = {image for query in self.best + self.worst for image in (query.query_id, *(hit.image_id for hit in query.hits))}
-        return shown | {image for pair in self.relevant_last + self.irrelevant_first for image in (pair.query_id, pair.hit.image_id)}
+        queries = self.best + self.worst + self.relevant_last + self.irrelevant_first
+        return {image for query in queries for image in (query.query_id, *(hit.image_id for hit in query.hits))}
 
 
 def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: int, worst: int, results: int) -> Retrievals:
@@ -64,19 +63,19 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
     shown = [ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]][:results]) for row in scored if row["query_id"] in ranking]
     lowest = shown[max(best, len(shown) - worst) :][::-1]
-    asked = {query.query_id for query in shown}
-    missed = [
-        Pair(row["query_id"], Hit(row["image_id"], row["above"], "relevant", row["score"]))
-        for row in counts
-        if row["query_id"] in asked and row["relevance"] in RELEVANT
-    ]
-    wrong = [Pair(query, hit) for query, hits in ranking.items() for hit in hits if query in asked and hit.verdict == "irrelevant"]
-    return Retrievals(
-        shown[:best],
-        lowest,
-        sorted(missed, key=lambda pair: (-pair.hit.rank, pair.query_id, pair.hit.image_id))[:results],
-        sorted(wrong, key=lambda pair: (-pair.hit.score, pair.query_id, pair.hit.image_id))[:results],
-    )
+    relevant: dict[str, list[Hit]] = {}
+    for row in counts:
+        if row["relevance"] in RELEVANT:
+            relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"]))
+    missed, wrong = [], []
+    for query in shown:
+        last = sorted(relevant.get(query.query_id, []), key=lambda hit: (-hit.rank, hit.image_id))[:EXTREMES]
+        first = [hit for hit in ranking[query.query_id] if hit.verdict == "irrelevant"][:EXTREMES]
+        missed += [replace(query, hits=last)] if last else []
+        wrong += [replace(query, hits=first)] if first else []
+    missed.sort(key=lambda query: (-query.hits[0].rank, query.query_id))
+    wrong.sort(key=lambda query: (-query.hits[0].score, query.query_id))
+    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst])
 
 
 def _verdict(relevance: str | None) -> str:

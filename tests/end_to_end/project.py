@@ -15,6 +15,8 @@ SMALL: dict[str, Any] = {
     "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 1},
     "resize.pixels": 256,
     "extract.shard_mib": 1,
+    "patch_study.patches": 3,
+    "patch_study.side": 64,
     "aggregate.rmac.regional_dimensions": 16,
     "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},
 }
@@ -36,7 +38,8 @@ class Project:
         for name in ("pipeline", *(("flows", "tasks") if flows else ())):
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
-        shutil.copy(PROJECT / "reports/online_time.csv", folder / "reports")
+        for name in ("online_time.csv", "patch_matching.csv"):
+            shutil.copy(PROJECT / "reports" / name, folder / "reports")
         (folder / ".dvc").mkdir()
         shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
         subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)

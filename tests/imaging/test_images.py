@@ -169,6 +169,40 @@ def test_context_widens_the_box_by_pixels_of_the_resized_image() -> None:
     assert (image.width, image.height) == (20, 20)
 
 
+@pytest.mark.parametrize(("rule", "enlarge"), [("area", True), ("area", False), ("longest_side", True), ("shortest_side", True)])
+def test_context_of_a_crop_of_its_own_size_is_measured_after_resizing(rule: str, enlarge: bool) -> None:
+    photograph = Photograph("q", "q", encoded(0, 900, 700, "PNG"), "query", box=(300.0, 250.0, 460.0, 350.0))
+    section = {"rule": rule, "pixels": 240, "enlarge": enlarge, "query_crop": "image_own_size", "query_context": 40.0}
+    row, image = prepare(photograph, ResizeParameters.model_validate(section))
+    assert row.readable
+    assert image is not None
+    factor = image.scale
+    assert image.width == pytest.approx(160 * factor + 80, abs=2)
+    assert image.height == pytest.approx(100 * factor + 80, abs=2)
+    if enlarge:
+        measure = {"area": (image.width * image.height) ** 0.5, "longest_side": max(image.width, image.height)}
+        assert measure.get(rule, min(image.width, image.height)) == pytest.approx(240, abs=2)
+    assert factor <= 1 or enlarge
+
+
+def test_a_context_as_large_as_the_target_is_refused() -> None:
+    photograph = Photograph("q", "q", encoded(0, 900, 700, "PNG"), "query", box=(300.0, 250.0, 460.0, 350.0))
+    section = {"rule": "area", "pixels": 200, "query_crop": "image_own_size", "query_context": 100.0}
+    row, image = prepare(photograph, ResizeParameters.model_validate(section))
+    assert image is None
+    assert "leaves nothing of 200 pixels; lower resize.query_context" in row.status
+
+
+@pytest.mark.parametrize("context", [0.0, 10.0])
+@pytest.mark.parametrize("crop", ["image", "image_own_size", "activations"])
+@pytest.mark.parametrize("box", [(20.0, 20.0, 20.0, 40.0), (20.0, 40.0, 40.0, 40.0), (30.0, 20.0, 20.0, 40.0)])
+def test_an_empty_box_is_refused_whatever_its_context(context: float, crop: str, box: tuple[float, float, float, float]) -> None:
+    parameters = ResizeParameters.model_validate({"pixels": 48, "minimum_side": 4, "query_crop": crop, "query_context": context})
+    row, image = prepare(query(box), parameters)
+    assert image is None
+    assert row.status.endswith("is empty")
+
+
 def test_only_queries_are_cropped() -> None:
     _, image = prepare(query((8.0, 16.0, 40.0, 48.0), role="database"), ResizeParameters(rule="none"))
     assert image is not None

@@ -13,6 +13,7 @@ from pipeline.contracts.tables import write_json, write_table
 from pipeline.imaging.images import encode
 from pipeline.reporting.figures import precision_recall, svg
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
+from pipeline.reporting.patch_studies import matching_table, patch_similarity
 from pipeline.reporting.retrievals import Retrievals, choose
 from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_times, sweep_pages
 
@@ -37,10 +38,13 @@ def test_best_and_worst_queries_with_their_verdicts(tmp_path: Path) -> None:
 
 
 def test_relevant_images_ranked_last_and_irrelevant_first(tmp_path: Path) -> None:
-    shown = chosen(tmp_path)
-    assert [(pair.query_id, pair.hit.image_id, pair.hit.rank) for pair in shown.relevant_last] == [("q2", "a", 3), ("q3", "b", 2), ("q1", "a", 0)]
-    assert {(pair.query_id, pair.hit.image_id) for pair in shown.irrelevant_first} == {("q2", "d"), ("q3", "c"), ("q2", "c")}
+    shown = chosen(tmp_path, worst=3)
+    last = [(query.query_id, [(hit.image_id, hit.rank) for hit in query.hits]) for query in shown.relevant_last]
+    assert last == [("q2", [("a", 3)]), ("q3", [("b", 2)]), ("q1", [("a", 0)])]
+    first = [(query.query_id, [hit.image_id for hit in query.hits]) for query in shown.irrelevant_first]
+    assert first == [("q2", ["d", "c", "b"]), ("q3", ["c", "a", "d"]), ("q1", ["c", "d"])]
     assert {"q1", "q2", "a", "b", "c", "d"} <= shown.image_ids
+    assert len(chosen(tmp_path, worst=1).relevant_last) == 1
 
 
 def test_no_query_is_best_and_worst_at_once(tmp_path: Path) -> None:
@@ -58,8 +62,9 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     about = {"descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None}, "codes": {"method": "itq"}}
     kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
-    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept)
-    page = render([bench], [sweep], ["<svg></svg>"], {"a": "data:image/jpeg;base64,AA"}, 50)
+    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"])
+    matching = [{"dimensions": "256", "work": "<patches>", "seconds": "0.7"}]
+    page = render([bench], [sweep], ["<svg></svg>"], matching, {"a": "data:image/jpeg;base64,AA"}, 50)
     assert "&lt;mac&gt;" in page
     assert "b&amp;b" in page
     assert "<mac>" not in page
@@ -71,6 +76,7 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert 'src="data:image/jpeg;base64,BB"' in page
     assert "A &lt;grid&gt;" in page
     assert "<td>MAX</td><td>0.5</td>" in page
+    assert "<td>256</td><td>&lt;patches&gt;</td><td>0.7</td>" in page
 
 
 def test_settings_of_revisited_metrics() -> None:
@@ -152,3 +158,18 @@ def test_a_figure_has_a_name_and_no_id_twice() -> None:
     assert drawn.startswith('<svg role="img" aria-label="A &amp; B"')
     names = re.findall(r' id="([^"]+)"', drawn + svg(lambda axes: axes.plot([0, 1], [0, 1]), (3, 2), "C"))
     assert len(names) == len(set(names))
+
+
+def test_similarity_of_views_is_two_figures_with_a_line_per_way(tmp_path: Path) -> None:
+    own = {"scale": [0.5, 1.0], "shift": [1.0, 0.7], "scale_error": [0.1, 0.0], "shift_error": [0.0, 0.1], "unrelated": 0.2}
+    content = {"squares": 3, "scales": [0.5, 1.0], "shifts": [0.0, 0.5], "variants": {"neither": own, "jittering": own}}
+    write_json(tmp_path / "gallery.json", content)
+    figures = patch_similarity(tmp_path / "gallery.json")
+    assert len(figures) == 2
+    assert all("neither" in figure and "jittering" in figure for figure in figures)
+    assert "Similarity of changed views over shift, gallery" in figures[1]
+
+
+def test_times_of_matching_are_a_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("dimensions,work,seconds\n256,patch distances,0.7\n", encoding="utf-8")
+    assert matching_table(tmp_path / "t.csv") == [{"dimensions": "256", "work": "patch distances", "seconds": "0.7"}]

@@ -1,0 +1,35 @@
+"""One bit per dimension of the descriptor: whether it exceeds what is usual on the held-out set (paper 1, table 2, quantised max pooling)."""
+
+from typing import Any, Literal
+
+import torch
+
+from pipeline.contracts.errors import ModelError
+from pipeline.hashing.hasher import Hasher
+
+Level = Literal["median", "mean"]
+
+
+class Thresholding(Hasher):
+    """Compare every dimension with its median, which balances the bits, or its mean on held-out vectors; the equal is 0.
+
+    Args:
+        bits: the descriptor's dimensions.
+    """
+
+    names = ("thresholds",)
+
+    def __init__(self, bits: int, seed: int = 0, level: Level = "median") -> None:
+        super().__init__(bits, seed)
+        self.level = level
+
+    def options(self) -> dict[str, Any]:
+        return {"level": self.level}
+
+    def _learn(self, vectors: torch.Tensor) -> None:
+        if vectors.shape[1] != self.bits:
+            raise ModelError(f"thresholding gives one bit per dimension; set hash.thresholding.bits to {vectors.shape[1]}, not {self.bits}")
+        self.thresholds_ = vectors.quantile(0.5, dim=0) if self.level == "median" else vectors.mean(dim=0)
+
+    def bits_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        return vectors > self.thresholds_.to(vectors)

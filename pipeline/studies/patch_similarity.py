@@ -1,0 +1,126 @@
+"""Stage patch_similarity: how alike a patch and changed views of it are, by what is searched (paper 1, §4.1, fig. 4)."""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.aggregation.describers.multi_resolution_patches import pooled_patches
+from pipeline.contracts.catalogue import read_catalogue
+from pipeline.contracts.device import choose_device, hold
+from pipeline.contracts.entry import run_stage
+from pipeline.contracts.errors import SanityError
+from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.parameters import load_section
+from pipeline.contracts.progress import Progress
+from pipeline.contracts.run_record import Produced
+from pipeline.contracts.tables import write_json
+from pipeline.extraction.inference import FeatureExtractor
+from pipeline.extraction.loading import LoadedBatch
+from pipeline.extraction.params import ExtractParameters, NetworkChoice
+from pipeline.extraction.planning import PlannedBatch
+from pipeline.imaging.images import decode
+from pipeline.networks.registry import load_from_folder
+from pipeline.patches.geometry import patch_count
+from pipeline.search.patch_matching import patch_distances
+from pipeline.studies.params import PatchStudyParameters
+from pipeline.studies.views import Pixels, Views, draw_views
+
+log = logging.getLogger(__name__)
+DRAWS_PER_IMAGE = 4
+"""Squares of one image at most, so that a few images do not stand for all."""
+
+
+def main(arguments: list[str]) -> Produced:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benchmark")
+    parser.add_argument("--dataset", required=True)
+    options = parser.parse_args(arguments)
+    parameters = load_section(PatchStudyParameters, "patch_study")
+    choice = load_section(NetworkChoice, "network")
+    images = Path("data/images") / options.dataset
+    views = _draw(images, parameters)
+    if len(views) < 2:
+        raise SanityError(f"benchmarks.{options.benchmark}.dataset: {options.dataset} has no two database images large enough for patch_study.scales")
+    with hold(choose_device()) as device, torch.inference_mode():
+        network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
+        most = max(parameters.levels, parameters.query_levels)
+        extract = ExtractParameters(patch_levels=most, patch_sides=(parameters.side,), storage="float32")
+        study = compare(views, FeatureExtractor(network, extract, device), parameters)
+    output = Path("reports/patch_similarity") / f"{options.benchmark}.json"
+    write_json(output, study)
+    log.info("%s: %d squares, each seen at %d scales and %d shifts.", output, len(views), len(parameters.scales), len(parameters.shifts))
+    return Produced((output,), len(views), "squares")
+
+
+def _draw(images: Path, parameters: PatchStudyParameters) -> list[Views]:
+    random = np.random.default_rng(parameters.seed)
+    ids = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database" and row.readable}
+    chosen = random.permutation(sorted(ids))[: parameters.patches].tolist()
+    each = min(DRAWS_PER_IMAGE, -(-parameters.patches // max(len(chosen), 1)))
+    views: list[Views] = []
+    for path in load_manifest(images, KIND).paths(images):
+        for stored in read_images(path, set(chosen)):
+            pixels = decode(stored.bytes)
+            drawn = (draw_views(pixels, parameters.scales, parameters.shifts, random) for _ in range(each))
+            views += [view for view in drawn if view is not None]
+    return views[: parameters.patches]
+
+
+def compare(views: list[Views], extractor: FeatureExtractor, parameters: PatchStudyParameters) -> dict[str, Any]:
+    """Mean similarities, by what is searched: the cosine of the best reference patch, averaged over the patches of the square.
+
+    `unrelated` is the same between a square and the unchanged view of the next: a method that raises both alike tells nothing apart.
+    """
+    with Progress("patch similarity", len(views), "squares") as progress:
+        described = []
+        for view in views:
+            described.append([_describe(pixels, extractor) for pixels in (view.square, *view.scaled, *view.shifted)])
+            progress.advance(1)
+    queries = torch.stack([rows[0] for rows in described])
+    references = torch.stack([torch.stack(rows[1:]) for rows in described])
+    variants = {name: similarities(queries, references, *levels, len(parameters.scales)) for name, levels in _variants(parameters)}
+    return {"squares": len(views), "scales": list(parameters.scales), "shifts": list(parameters.shifts), "variants": variants}
+
+
+def _variants(parameters: PatchStudyParameters) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Levels of the query and of the reference by name."""
+    for searched in (1, parameters.levels):
+        for jittered in (1, parameters.query_levels):
+            words = [*(["multi-resolution"] if searched > 1 else []), *(["jittering"] if jittered > 1 else [])]
+            yield " and ".join(words) or "neither", (jittered, searched)
+
+
+def similarities(queries: torch.Tensor, references: torch.Tensor, jittered: int, searched: int, scales: int) -> dict[str, Any]:
+    """Of squares (N, P, D) and their views (N, V, P, D), the scaled ones first."""
+    own, seen = queries[:, : patch_count(jittered)], references[:, :, : patch_count(searched)]
+    count = own.shape[1]
+    values = torch.stack([-patch_distances(square[None], view, "dot")[0] / count for square, view in zip(own, seen, strict=True)])
+    unrelated = -patch_distances(own, queries[:, : patch_count(searched)].roll(-1, dims=0), "dot").diagonal() / count
+    means, errors = values.mean(dim=0).tolist(), (values.std(dim=0) / len(values) ** 0.5).tolist()
+    return {
+        "scale": means[:scales],
+        "shift": means[scales:],
+        "scale_error": errors[:scales],
+        "shift_error": errors[scales:],
+        "unrelated": float(unrelated.mean()),
+    }
+
+
+def _describe(pixels: Pixels, extractor: FeatureExtractor) -> torch.Tensor:
+    """(P, D), l2-normalised, of the patches of one picture."""
+    height, width = pixels.shape[:2]
+    maps = extractor.maps(LoadedBatch(PlannedBatch(Path(), ("",), width, height), pixels[None].copy()))[0]
+    form = extractor.form
+    if form is None:
+        raise ValueError("the extractor gives maps, not patches")
+    return pooled_patches(maps, form, 1)[0].cpu()
+
+
+if __name__ == "__main__":
+    run_stage(main)
