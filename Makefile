@@ -26,6 +26,7 @@ bench: setup
 	$(BIN)/python -m bench.hamming
 	$(BIN)/python -m bench.quantisation
 	$(BIN)/python -m bench.online_time
+	$(BIN)/python -m bench.patches
 
 setup: .venv/.installed
 

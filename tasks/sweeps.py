@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pipeline.contracts.parameters import Section, read_section, validate
 from pipeline.contracts.tables import replacing, write_json
 
 Scalar = str | int | float | bool | None
-Overrides = dict[str, Scalar | list[Scalar]]
+Item = Scalar | dict[str, Scalar | list[Scalar]]
+Overrides = dict[str, Scalar | list[Item]]
 
 
 class CellRule(Section):
@@ -144,13 +146,15 @@ def _parameter(parameters: dict[str, Any], path: str) -> Any:
     return value
 
 
-def _value(value: Scalar | list[Scalar]) -> str:
+def _value(value: Item | Sequence[Item]) -> str:
     """A value in the grammar of overrides."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_value(each) for each in value) + "]"
     return str(value)
 

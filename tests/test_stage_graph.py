@@ -210,9 +210,9 @@ def test_a_changed_parameter_reruns_exactly_the_affected_stages(repository: Path
     [
         ("pipeline/evaluation/protocols.py", {"evaluate@gallery", "report"}),
         ("pipeline/search/exact.py", AFTER_SEARCH),
-        ("pipeline/aggregation/pooling.py", AFTER_LEARN | {"masks@gallery"}),
+        ("pipeline/aggregation/pooling.py", AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery"}),
         ("pipeline/reporting/page.html.j2", {"report"}),
-        ("pipeline/extraction/inference.py", AFTER_EXTRACT),
+        ("pipeline/extraction/inference.py", AFTER_NETWORK),
         ("pipeline/whole.py", set()),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 
 from pipeline.search.params import Distance
 
-PRODUCTS_AT_ONCE = {"cpu": 2**18, "cuda": 2**27}
+PRODUCTS_AT_ONCE = {"cpu": 2**19, "cuda": 2**27}
 """Patch pairs of one matrix product: on a processor what its cache holds."""
 QUERY_ROWS_AT_ONCE = {"cpu": 2**10, "cuda": 2**16}
 NEAR = 2e-3

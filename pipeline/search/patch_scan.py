@@ -12,7 +12,11 @@ from pipeline.search.patch_matching import patch_distances
 
 PatchBlocks = Callable[[], Iterator[tuple[list[str], npt.NDArray[np.float32]]]]
 """Starts a fresh pass over the database: (image ids, patches (n, M, D)) block by block."""
+Places = npt.NDArray[np.int64]
 NOT_COMPARED = -np.inf
+VALUES_AT_ONCE = 2**26
+"""Of shortlisted patches: a quarter of a gibibyte."""
+TINY = np.float32(1e-30)
 
 
 def scan_patches(queries: torch.Tensor, blocks: PatchBlocks, distance: Distance) -> tuple[list[str], torch.Tensor]:
@@ -41,31 +45,51 @@ def scan_shortlist(queries: torch.Tensor, blocks: PatchBlocks, parameters: Searc
     vectors: list[npt.NDArray[np.float32]] = []
     for ids, patches in blocks():
         names += ids
-        vectors.append(whole_image(torch.from_numpy(patches.copy()), parameters.candidates).numpy())
+        vectors.append(whole_image(patches, parameters.candidates))
     scores = queries.new_full((len(queries), len(names)), NOT_COMPARED)
     if not names:
         return names, scores
     index = build_index(np.concatenate(vectors), parameters.index, parameters.probes)
-    own = whole_image(queries.cpu(), parameters.candidates).numpy()
-    found = index.search(np.ascontiguousarray(own), min(parameters.shortlist or len(names), len(names)))[1]
+    own = whole_image(queries.cpu().numpy(), parameters.candidates)
+    found = index.search(own, min(parameters.shortlist or len(names), len(names)))[1]
     score_pairs(scores, queries, blocks, found, parameters.distance_of(patches=True))
     return names, scores
 
 
 def score_pairs(scores: torch.Tensor, queries: torch.Tensor, blocks: PatchBlocks, found: npt.NDArray[np.int64], distance: Distance) -> None:
     """Fill in the scores (Q, N) of the database places `found` (Q, S) of each query; −1 stands for none."""
-    offset = 0
+    for places, patches in _gathered(blocks, np.unique(found)):
+        block = torch.from_numpy(patches).to(queries.device)
+        for query, own in enumerate(found):
+            chosen = np.flatnonzero(np.isin(places, own))
+            if len(chosen):
+                distances = patch_distances(queries[query : query + 1], block[torch.from_numpy(chosen).to(block.device)], distance)
+                scores[query, torch.from_numpy(places[chosen]).to(scores.device)] = -distances[0]
+
+
+def _gathered(blocks: PatchBlocks, wanted: Places) -> Iterator[tuple[Places, npt.NDArray[np.float32]]]:
+    """The patches (n, M, D) of the wanted places, which ascend, with those places: as many together as fit into VALUES_AT_ONCE."""
+    held: list[tuple[Places, npt.NDArray[np.float32]]] = []
+    offset = size = 0
     for ids, patches in blocks():
-        inside = (found >= offset) & (found < offset + len(ids))
-        block = torch.from_numpy(patches.copy()).to(queries.device) if inside.any() else None
-        for query in np.flatnonzero(inside.any(axis=1)):
-            places = torch.from_numpy(found[query][inside[query]]).to(queries.device)
-            if block is not None:
-                scores[query, places] = -patch_distances(queries[query : query + 1], block[places - offset], distance)[0]
+        own = wanted[(wanted >= offset) & (wanted < offset + len(ids))]
+        if len(own):
+            held.append((own, patches[own - offset]))
+            size += held[-1][1].size
+        if size > VALUES_AT_ONCE:
+            yield _joined(held)
+            held, size = [], 0
         offset += len(ids)
+    if held:
+        yield _joined(held)
 
 
-def whole_image(patches: torch.Tensor, how: str) -> torch.Tensor:
+def _joined(held: list[tuple[Places, npt.NDArray[np.float32]]]) -> tuple[Places, npt.NDArray[np.float32]]:
+    places, patches = zip(*held, strict=True)
+    return np.concatenate(places), np.concatenate(patches)
+
+
+def whole_image(patches: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
     """One vector per image from its patches (N, P, D): the first, which is the whole image, or the sum of all; l2-normalised, (N, D)."""
-    vectors = patches[:, 0] if how == "whole_image" else patches.sum(dim=1)
-    return torch.nn.functional.normalize(vectors, dim=1)
+    vectors = patches[:, 0] if how == "whole_image" else patches.sum(axis=1)
+    return np.ascontiguousarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))

@@ -27,7 +27,6 @@ from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import load_from_folder
 from pipeline.patches.geometry import patch_count
-from pipeline.search.patch_matching import patch_distances
 from pipeline.studies.params import PatchStudyParameters
 from pipeline.studies.views import Pixels, Views, draw_views
 
@@ -99,9 +98,9 @@ def _variants(parameters: PatchStudyParameters) -> Iterator[tuple[str, tuple[int
 def similarities(queries: torch.Tensor, references: torch.Tensor, jittered: int, searched: int, scales: int) -> dict[str, Any]:
     """Of squares (N, P, D) and their views (N, V, P, D), the scaled ones first."""
     own, seen = queries[:, : patch_count(jittered)], references[:, :, : patch_count(searched)]
-    count = own.shape[1]
-    values = torch.stack([-patch_distances(square[None], view, "dot")[0] / count for square, view in zip(own, seen, strict=True)])
-    unrelated = -patch_distances(own, queries[:, : patch_count(searched)].roll(-1, dims=0), "dot").diagonal() / count
+    values = torch.stack([nearest(square, view) for square, view in zip(own, seen, strict=True)])
+    others = queries[:, : patch_count(searched)].roll(-1, dims=0)
+    unrelated = torch.cat([nearest(square, other[None]) for square, other in zip(own, others, strict=True)])
     means, errors = values.mean(dim=0).tolist(), (values.std(dim=0) / len(values) ** 0.5).tolist()
     return {
         "scale": means[:scales],
@@ -110,6 +109,11 @@ def similarities(queries: torch.Tensor, references: torch.Tensor, jittered: int,
         "shift_error": errors[scales:],
         "unrelated": float(unrelated.mean()),
     }
+
+
+def nearest(square: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    """The largest product of each patch of a square (P, D) with those of each view (V, M, D), averaged over the patches: (V,)."""
+    return torch.einsum("pd,vmd->vpm", square, views).amax(dim=2).mean(dim=1)
 
 
 def _describe(pixels: Pixels, extractor: FeatureExtractor) -> torch.Tensor:

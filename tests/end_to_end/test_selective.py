@@ -135,7 +135,7 @@ def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Pr
     from pipeline.contracts.manifest import Manifest, describe_parts
 
     facts = {"held_out_set": {"dataset": "x", "role": "held_out", "images": 20, "duplicates": 0}, "database": 2, "queries": 0, "distractors": 0}
-    facts |= {"dimensions": 12, "held_out": 20, "dataset": "z", "role": "distractor"}
+    facts |= {"dimensions": 12, "held_out": 20, "dataset": "z", "role": "distractor", "patches": {"database": None, "queries": None}}
     rows = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
     broken = rows[:2].copy()
     broken[1, 3] = np.inf

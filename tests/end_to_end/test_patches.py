@@ -1,0 +1,163 @@
+"""Patches through all stages, with real DVC: what the descriptors hold, what other levels rerun, two steps, distractors, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.contracts.catalogue import read_catalogue
+from pipeline.contracts.descriptors import read_folder
+from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.image_shards import read_images, read_sizes
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.tables import read_table
+from pipeline.patches.geometry import multi_resolution_patches
+from pipeline.whole import check_parameters
+from tests.end_to_end.project import Project
+from tests.patches.reference import plain_distances
+
+pytestmark = pytest.mark.slow
+
+AFTER_LEARN = {f"{stage}@gallery" for stage in ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")} | {"report"}
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of patches whose distractors are copies of its database images."""
+    folder = tmp_path_factory.mktemp("patches")
+    project = Project(folder / "project")
+    for parameter, value in {
+        "network.layers": ["block10"],
+        "extract.patch_levels": 3,
+        "extract.patch_sides": [96],
+        "aggregate.method": "patches",
+        "aggregate.patches.levels": 3,
+        "aggregate.patches.query_levels": 2,
+        "aggregate.patches.grid": 2,
+        "aggregate.patches.dimensions": 24,
+        "search.top_k": 5,
+    }.items():
+        project.change(parameter, value)
+    project.dvc("repro", "resize@gallery")
+    images = project.folder / "data/images/gallery"
+    database = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database"}
+    copies = folder / "copies/distractor"
+    copies.mkdir(parents=True)
+    for path in load_manifest(images, "images").paths(images):
+        for stored in read_images(path, database):
+            (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
+    project.change("datasets.copies", {"source": "folder", "path": str(copies.parent)})
+    project.change("benchmarks.gallery.distractors", "copies")
+    project.repro()
+    return project
+
+
+def stored(folder: Path, prefix: str) -> dict[str, np.ndarray]:
+    return {image_id: row for ids, rows in read_folder(folder, prefix) for image_id, row in zip(ids, rows, strict=True)}
+
+
+def test_references_and_queries_have_the_patches_of_their_levels(matched: Project) -> None:
+    folder = matched.folder / "data/descriptors/gallery"
+    assert {row.shape for row in stored(folder, "database-").values()} == {(14, 24)}
+    assert {row.shape for row in stored(folder, "queries-").values()} == {(5, 24)}
+    facts = load_manifest(folder, "descriptors").facts
+    assert facts["patches"] == {"database": 14, "queries": 5}
+    assert (facts["held_out"], facts["dimensions"], facts["database"]) == (0, 24, 10)
+    table = read_table(load_manifest(folder, "descriptors").paths(folder, "database-")[0], "descriptors").to_pylist()
+    images = matched.folder / "data/images/gallery"
+    sizes = {image_id: (width, height) for path in load_manifest(images, "images").paths(images) for image_id, width, height, _ in read_sizes(path)}
+    first = table[0]["image_id"]
+    geometry = [[row[name] for name in ("level", "x0", "y0", "x1", "y1")] for row in table if row["image_id"] == first]
+    np.testing.assert_allclose(geometry, multi_resolution_patches(*sizes[first], 3).numpy(), atol=1e-3)
+
+
+def test_the_ranking_is_that_of_the_plain_distances(matched: Project) -> None:
+    folder = matched.folder / "data/descriptors/gallery"
+    references, queries = stored(folder, "database-"), stored(folder, "queries-")
+    names, asked = list(references), list(queries)
+    distances = plain_distances(np.stack(list(queries.values())), np.stack(list(references.values())), "l2")
+    ranking = read_table(matched.folder / "data/rankings/gallery/ranking-database.parquet", "ranking").to_pylist()
+    for row in range(len(asked)):
+        order = np.argsort(distances[row])[:5]
+        found = [hit for hit in ranking if hit["query_id"] == asked[row]]
+        assert [hit["image_id"] for hit in found] == [names[index] for index in order]
+        np.testing.assert_allclose([hit["score"] for hit in found], -distances[row][order], atol=1e-4)
+
+
+def test_distractors_in_one_pass_are_described_as_by_way_of_shards(matched: Project) -> None:
+    own, passed = (
+        stored(matched.folder / "data/descriptors/gallery", "database-"),
+        stored(matched.folder / "data/distractors/gallery", "distractors-"),
+    )
+    assert len(own) == len(passed) == 10
+    for image_id, row in passed.items():
+        np.testing.assert_allclose(row, own[Path(image_id).stem.replace("+", "/")], atol=2e-3)  # float16 maps of different batches
+
+
+def test_only_other_query_levels_extract_nothing_again(matched: Project) -> None:
+    shards = matched.folder / "data/features/gallery"
+    before = {path.name: path.stat().st_ino for path in shards.iterdir()}
+    matched.change("aggregate.patches.query_levels", 3)
+    assert matched.repro() == AFTER_LEARN
+    assert {path.name: path.stat().st_ino for path in shards.iterdir()} == before
+    folder = matched.folder / "data/descriptors/gallery"
+    assert {row.shape for row in stored(folder, "queries-").values()} == {(14, 24)}
+    assert {row.shape for row in stored(folder, "database-").values()} == {(14, 24)}
+    matched.change("aggregate.patches.query_levels", 2)
+    assert matched.repro() == set(), "restored"
+
+
+def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves_out(matched: Project) -> None:
+    metrics = matched.folder / "reports/metrics/gallery.json"
+    exact = json.loads(metrics.read_text(encoding="utf-8"))
+    matched.change("search.shortlist", 20)
+    assert matched.repro() == {"search@gallery", "evaluate@gallery", "report"}
+    assert json.loads(metrics.read_text(encoding="utf-8"))["database"] == exact["database"], "a shortlist of everything loses nothing"
+    matched.change("search.shortlist", 5)
+    matched.repro()
+    counts = read_table(matched.folder / "data/rankings/gallery/counts-with_distractors.parquet", "counts").to_pylist()
+    assert all(row["above"] + row["equal"] <= 5 for row in counts)
+    short = json.loads(metrics.read_text(encoding="utf-8"))
+    assert short["with_distractors"]["map"] <= exact["with_distractors"]["map"] + 1e-9
+    matched.change("search.shortlist", None)
+    assert matched.repro() == set(), "restored"
+
+
+def test_the_report_shows_patches(matched: Project) -> None:
+    page = (matched.folder / "reports/index.html").read_text(encoding="utf-8")
+    assert "multi-resolution and jittering" in page
+    assert "Relevant images with the lowest scores" in page
+    assert "Matching of patches" in page
+    study = json.loads((matched.folder / "reports/patch_similarity/gallery.json").read_text(encoding="utf-8"))
+    assert study["squares"] == 3
+    assert study["variants"]["neither"]["shift"][0] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("extract.patch_levels", 0, r"extract\.patch_levels: aggregate\.patches wants levels up to 3; set it to 3, not 0"),
+        ("aggregate.method", "mac", r"extract\.patch_levels: aggregate\.mac reads whole maps; set it to 0, not 3"),
+        ("hash.method", "itq", r"hash\.method: codes are of whole images"),
+        ("resize.query_crop", "activations", r"resize\.query_crop: patches are cut from pixels"),
+        ("aggregate.patches.grid", 3, r"aggregate\.patches\.grid: .*1 or 2"),
+        ("search.shortlist", 3, r"search: top_k 5 is more than the 3 images of the shortlist"),
+    ],
+)
+def test_what_does_not_go_with_patches_is_refused_before_any_work(matched: Project, path: str, value: object, message: str) -> None:
+    before = matched.params
+    try:
+        matched.change(path, value)
+        with pytest.raises(ParameterError, match=message):
+            check_parameters(matched.folder / "params.yaml")
+    finally:
+        matched.write_params(before)
+    check_parameters(matched.folder / "params.yaml")
+
+
+def test_two_steps_are_refused_for_whole_images(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.change("search.shortlist", 200)
+    with pytest.raises(ParameterError, match=r"search\.shortlist: only patches are searched in two steps"):
+        check_parameters(project.folder / "params.yaml")
