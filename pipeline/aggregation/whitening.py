@@ -100,9 +100,7 @@ class PCA:
         Raises:
             ModelError: missing, damaged, or another kind of model.
         """
-        tensors, card = load_model(path)
-        if card["kind"] != cls.__name__:
-            raise ModelError(f"{path}: holds a {card['kind']}, expected {cls.__name__}")
+        tensors, card = load_model(path, cls.__name__)
         return cls.from_tensors(tensors, card)
 
 

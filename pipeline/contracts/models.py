@@ -47,13 +47,18 @@ def save_model(folder: Path, tensors: dict[str, torch.Tensor], card: dict[str, A
     write_json(folder / CARD, {**card, "shapes": shapes, "versions": library_versions()})
 
 
-def load_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_model(folder: Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """(tensors, card) of a model's folder.
 
+    Args:
+        kind: what the card must say that it is.
+
     Raises:
-        ModelError, ShardError: missing, damaged, or the shapes are not the card's.
+        ModelError, ShardError: missing, damaged, of another kind, or the shapes are not the card's.
     """
     card: dict[str, Any] = read_json(folder / CARD)
+    if kind is not None and card["kind"] != kind:
+        raise ModelError(f"{folder}: holds a {card['kind']}, expected {kind}")
     tensors = load_tensors(folder / TENSORS)
     shapes = {name: list(value.shape) for name, value in tensors.items()}
     if shapes != card["shapes"]:

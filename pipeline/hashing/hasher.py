@@ -87,9 +87,7 @@ class Hasher(ABC):
         Raises:
             ModelError: missing, damaged, or another kind of model.
         """
-        tensors, card = load_model(path)
-        if card["kind"] != cls.__name__:
-            raise ModelError(f"{path}: holds a {card['kind']}, expected {cls.__name__}")
+        tensors, card = load_model(path, cls.__name__)
         model = cls(card["bits"], card["seed"], **card["options"])
         for name in cls.names:
             setattr(model, f"{name}_", tensors[name])

@@ -71,13 +71,15 @@ class SelectiveFeatures(WholeImageDescriber):
     def fit_before(self, maps: MapStream) -> None:
         parameters = self.parameters
         masks: list[list[torch.Tensor]] = []
-        moments: Moments | None = None
-        for batch in maps():
-            masks.append([self.select(scale, pictures) for scale, pictures in batch.with_pictures()])
-            for scale, mask in zip(batch.scales, masks[-1], strict=True):
-                moments = moments or Moments(scale.shape[1], scale.device)
-                moments.update(pack(scale, mask)[0])
-        if moments is None or not moments.count:
+
+        def selected() -> Iterator[torch.Tensor]:
+            for batch in maps():
+                masks.append([self.select(scale, pictures) for scale, pictures in batch.with_pictures()])
+                for scale, mask in zip(batch.scales, masks[-1], strict=True):
+                    yield pack(scale, mask)[0]
+
+        moments = Moments.of(selected())
+        if not moments.count:
             raise ModelError("the held-out images have no activation anywhere; look at the network's weights")
         self.models["local"] = PCA(parameters.local_dimensions).fit_moments(moments)
 
