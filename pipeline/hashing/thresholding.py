@@ -29,7 +29,13 @@ class Thresholding(Hasher):
     def _learn(self, vectors: torch.Tensor) -> None:
         if vectors.shape[1] != self.bits:
             raise ModelError(f"thresholding gives one bit per dimension; set hash.thresholding.bits to {vectors.shape[1]}, not {self.bits}")
-        self.thresholds_ = vectors.quantile(0.5, dim=0) if self.level == "median" else vectors.mean(dim=0)
+        self.thresholds_ = _median(vectors) if self.level == "median" else vectors.mean(dim=0)
 
     def bits_of(self, vectors: torch.Tensor) -> torch.Tensor:
         return vectors > self.thresholds_.to(vectors)
+
+
+def _median(vectors: torch.Tensor) -> torch.Tensor:
+    """Of each dimension, between the two middle values where their number is even; torch.quantile takes 2²⁴ values at most."""
+    ordered = vectors.sort(dim=0).values
+    return (ordered[(len(vectors) - 1) // 2] + ordered[len(vectors) // 2]) / 2

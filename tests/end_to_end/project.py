@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from pipeline.contracts.catalogue import read_catalogue
+from pipeline.contracts.image_shards import read_images
+from pipeline.contracts.manifest import load_manifest
 from tests.conftest import PROJECT
 
 SMALL: dict[str, Any] = {
@@ -104,3 +107,21 @@ class Project:
         """`dvc repro`; returns the stages that ran."""
         output = self.dvc("repro")
         return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+    def mix_in_copies(self, folder: Path) -> None:
+        """Make the benchmark's distractors copies of its own database images, kept in `folder`; `original_id` tells whose."""
+        self.dvc("repro", "resize@gallery")
+        images = self.folder / "data/images/gallery"
+        database = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database"}
+        copies = folder / "distractor"
+        copies.mkdir(parents=True)
+        for path in load_manifest(images, "images").paths(images):
+            for stored in read_images(path, database):
+                (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
+        self.change("datasets.copies", {"source": "folder", "path": str(folder)})
+        self.change("benchmarks.gallery.distractors", "copies")
+
+
+def original_id(image_id: str) -> str:
+    """The id of the database image that a distractor was copied from; any other id as it is."""
+    return PurePosixPath(image_id).stem.replace("+", "/") if "+" in image_id else image_id

@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.descriptors import read_folder
 from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.image_shards import read_images, read_sizes
+from pipeline.contracts.image_shards import read_sizes
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.tables import read_table
 from pipeline.patches.geometry import multi_resolution_patches
 from pipeline.whole import check_parameters
-from tests.end_to_end.project import Project
+from tests.end_to_end.project import Project, original_id
 from tests.patches.reference import plain_distances
 
 pytestmark = pytest.mark.slow
@@ -39,16 +38,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "search.top_k": 5,
     }.items():
         project.change(parameter, value)
-    project.dvc("repro", "resize@gallery")
-    images = project.folder / "data/images/gallery"
-    database = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database"}
-    copies = folder / "copies/distractor"
-    copies.mkdir(parents=True)
-    for path in load_manifest(images, "images").paths(images):
-        for stored in read_images(path, database):
-            (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
-    project.change("datasets.copies", {"source": "folder", "path": str(copies.parent)})
-    project.change("benchmarks.gallery.distractors", "copies")
+    project.mix_in_copies(folder / "copies")
     project.repro()
     return project
 
@@ -92,7 +82,7 @@ def test_distractors_in_one_pass_are_described_as_by_way_of_shards(matched: Proj
     )
     assert len(own) == len(passed) == 10
     for image_id, row in passed.items():
-        np.testing.assert_allclose(row, own[Path(image_id).stem.replace("+", "/")], atol=2e-3)  # float16 maps of different batches
+        np.testing.assert_allclose(row, own[original_id(image_id)], atol=2e-3)  # float16 maps of different batches
 
 
 def test_only_other_query_levels_extract_nothing_again(matched: Project) -> None:

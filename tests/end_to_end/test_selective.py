@@ -1,23 +1,21 @@
 """Selective features and binary codes through all stages, with real DVC: one pass against maps on disk, what reruns, what is refused."""
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import read_folder
 from pipeline.contracts.errors import LeakageError, SanityError
-from pipeline.contracts.image_shards import read_images
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.models import load_model
 from pipeline.contracts.tables import write_json
 from pipeline.hashing.__main__ import main as hash_stage
 from pipeline.hashing.itq import ITQ
-from tests.end_to_end.project import Project
+from tests.end_to_end.project import Project, original_id
 
 pytestmark = pytest.mark.slow
 
@@ -34,30 +32,16 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.change(f"aggregate.selective.{name}", value)
     project.change("hash.method", "itq")
     project.change("hash.itq.bits", 16)
-    project.dvc("repro", "resize@gallery")
-    images = project.folder / "data/images/gallery"
-    database = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database"}
-    copies = folder / "copies/distractor"
-    copies.mkdir(parents=True)
-    for path in load_manifest(images, "images").paths(images):
-        for stored in read_images(path, database):
-            (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
-    project.change("datasets.copies", {"source": "folder", "path": str(copies.parent)})
-    project.change("benchmarks.gallery.distractors", "copies")
+    project.mix_in_copies(folder / "copies")
     project.repro()
     return project
-
-
-def own_id(image_id: str) -> str:
-    """The id of the database image that a copy was made of."""
-    return PurePosixPath(image_id).stem.replace("+", "/") if "+" in image_id else image_id
 
 
 def test_distractors_in_one_pass_are_described_and_encoded_as_by_way_of_maps(encoded: Project) -> None:
     data = encoded.folder / "data"
     own = {image_id: row for ids, rows in read_folder(data / "descriptors/gallery", "database-") for image_id, row in zip(ids, rows, strict=True)}
     passed = {
-        own_id(image_id): row
+        original_id(image_id): row
         for ids, rows in read_folder(data / "distractors/gallery", "distractors-")
         for image_id, row in zip(ids, rows, strict=True)
     }
@@ -67,7 +51,7 @@ def test_distractors_in_one_pass_are_described_and_encoded_as_by_way_of_maps(enc
         assert row.shape == (30,)
         np.testing.assert_allclose(passed[image_id], row, atol=1e-4)
     codes = [
-        {own_id(image_id): bytes(code) for ids, rows in read_code_folder(folder, prefix) for image_id, code in zip(ids, rows, strict=True)}
+        {original_id(image_id): bytes(code) for ids, rows in read_code_folder(folder, prefix) for image_id, code in zip(ids, rows, strict=True)}
         for folder, prefix in ((data / "codes/gallery", "database-"), (data / "codes/gallery", "distractors-"))
     ]
     assert codes[0] == codes[1]
