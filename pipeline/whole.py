@@ -55,7 +55,7 @@ def check_parameters(file: Path | None = None) -> None:
     refuse_form(method, parameters, extract.patch_levels)
     if extract.patch_levels and load_section(ResizeParameters, "resize", file).query_crop == "activations":
         raise ParameterError(f"{origin}: resize.query_crop: patches are cut from pixels; use image, image_own_size or none with extract.patch_levels")
-    _check_search(method, load_hash(file)[0], file)
+    _check_search(method, load_hash(file)[0], extract.patch_levels, file)
     for name, benchmark in load_benchmarks(file).items():
         for field in ("dataset", "held_out", "distractors"):
             _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
@@ -65,12 +65,17 @@ def check_parameters(file: Path | None = None) -> None:
         raise ParameterError(f"{origin}: network.layers: {choice.name} has members, each of which names its own layers; set it to []")
 
 
-def _check_search(method: str, hashing: str, file: Path | None) -> None:
-    """What patches alone are searched by, and what they are not."""
+def _check_search(method: str, hashing: str, patch_levels: int, file: Path | None) -> None:
+    """What patches alone are searched by, and what they and codes are not."""
     origin = str(file or PARAMS_FILE)
+    search = load_section(SearchParameters, "search", file)
+    if hashing != "none" and search.distance is not None:
+        raise ParameterError(f"{origin}: search.distance: codes are compared by the Hamming distance; set it to null with hash.method {hashing}")
+    if method == "patches" and search.query_levels > patch_levels:
+        raise ParameterError(f"{origin}: search.query_levels: {search.query_levels} is more than the {patch_levels} of extract.patch_levels")
     if method == "patches" and hashing != "none":
         raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
-    if method != "patches" and load_section(SearchParameters, "search", file).shortlist is not None:
+    if method != "patches" and search.shortlist is not None:
         raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with aggregate.method {method}")
 
 

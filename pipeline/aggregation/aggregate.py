@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer, of_purpose
+from pipeline.aggregation.describers.describer import Describer, kept_patches
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.map_stream import stream_maps
 from pipeline.aggregation.params import load_method, refuse_form
@@ -39,9 +39,11 @@ def main(arguments: list[str]) -> Produced:
     method, parameters = load_method()
     images, models = Path("data/images"), Path("data/models") / options.benchmark
     features = load_manifest(Path("data/features") / options.dataset, "feature maps").facts
-    refuse_form(method, parameters, features["extract"]["patch_levels"])
+    patch_levels = int(features["extract"]["patch_levels"])
+    refuse_form(method, parameters, patch_levels)
     rows = read_catalogue(images / options.dataset / "catalogue.parquet")
     held_rows = read_catalogue(images / options.held_out / "catalogue.parquet")
+    ids, role = held_out_ids(held_rows)
     with hold(choose_device()) as device:
         describer, card = load_describer(models, device)
         if (describer.method, describer.parameters) != (method, parameters):
@@ -49,9 +51,8 @@ def main(arguments: list[str]) -> Produced:
         _check_provenance(options, card)
         fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(options, models)]
         store = ScratchStore(f"aggregate-{options.benchmark}", fingerprint(*fingerprints))
-        names, facts = _describe_all(options, describer, rows, held_rows, store, device)
+        names, facts = _describe_all(options, describer, rows, ids, patch_levels, store, device)
     facts |= {"method": method, "parameters": parameters.model_dump(mode="json"), "learned_on": card["learned_on"]}
-    ids, role = held_out_ids(held_rows)
     pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
     facts["held_out_set"] = {"dataset": options.held_out, "role": role, "images": len(ids), "duplicates": len(pairs)}
     facts["duplicates"] = _warn_duplicates(pairs) if card["learned_on"] else 0
@@ -76,7 +77,8 @@ def _describe_all(
     options: argparse.Namespace,
     describer: Describer,
     rows: list[CatalogueRow],
-    held_rows: list[CatalogueRow],
+    held_out: set[str],
+    patch_levels: int,
     store: ScratchStore,
     device: torch.device,
 ) -> tuple[list[str], dict[str, Any]]:
@@ -86,20 +88,20 @@ def _describe_all(
     queries = set(truth.queries)
     if not database:
         raise SanityError(f"benchmarks.{options.benchmark}.dataset: {options.dataset} has no readable database images")
-    held_out = held_out_ids(held_rows)[0]
+    patches = {name: describer.patches(name, patch_levels) for name in ("database", "queries")}
+    if patches["database"]:
+        held_out = set()  # what learns on them, the hashing, takes no patches
     sinks = {name: DescriptorSink(store.folder, name) for name in ("database", "queries", "held_out")}
 
     def keep(image_ids: list[str], vectors: torch.Tensor, geometry: torch.Tensor | None) -> None:
         for name, wanted in (("database", database), ("queries", queries)):
             chosen = [index for index, image_id in enumerate(image_ids) if image_id in wanted]
-            sinks[name].add([image_ids[index] for index in chosen], *of_purpose(describer, name, vectors[chosen], geometry))
+            sinks[name].add([image_ids[index] for index in chosen], *kept_patches(vectors[chosen], geometry, patches[name]))
 
-    patches = {name: describer.patches(name) for name in ("database", "queries")}
-    if patches["database"]:
-        held_out = set()  # what learns on them, the hashing, takes no patches
     with Progress("aggregate", len(database | queries) + len(held_out), "images") as progress, sinks["database"], sinks["queries"], sinks["held_out"]:
         _describe(options.dataset, database | queries, describer, device, keep, progress)
-        _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
+        if held_out:
+            _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
     if sinks["database"].images > 1 and not sinks["database"].varies:
         raise SanityError(f"all {sinks['database'].images} database descriptors are the same; look at the network's weights and preprocessing")
     facts: dict[str, Any] = {name: sink.images for name, sink in sinks.items()} | {"patches": patches}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer, of_purpose
+from pipeline.aggregation.describers.describer import Describer, kept_patches
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.map_stream import as_tensor, map_batch
 from pipeline.aggregation.params import refuse_form
@@ -43,7 +43,12 @@ def describe_shards(
         network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
         extractor = FeatureExtractor(network, parameters, device)
         refuse_form(describer.method, describer.parameters, parameters.patch_levels)
-        needed = total * describer.dimensions(network.channels * len(parameters.patch_sides)) * (describer.patches("distractors") or 1) * 4
+        needed = (
+            total
+            * describer.dimensions(network.channels * len(parameters.patch_sides))
+            * (describer.patches("distractors", parameters.patch_levels) or 1)
+            * 4
+        )
         log.info("Describing %d distractors on %s: %s of descriptors.", total, device, human_bytes(needed))
         require_free_space(settings().scratch, needed, f"Describing the distractors of {benchmark}")
         todo = [batch for name, shard in zip(names, shards, strict=True) if not store.has(name) for batch in shard]
@@ -71,7 +76,7 @@ def _estimate(batches: Sequence[PlannedBatch], extractor: FeatureExtractor, desc
 def _describe_shard(
     store: ScratchStore, index: int, shard: Sequence[PlannedBatch], extractor: FeatureExtractor, describer: Describer, progress: Progress
 ) -> None:
-    with DescriptorSink(store.folder, f"distractors-{index:05d}") as sink:
+    with DescriptorSink(store.folder, f"distractors-{index:05d}", split=False) as sink:
         for batch in load_batches(shard, settings().threads):
             vectors, geometry = _describe_batch(batch, extractor, describer)
             sink.add(list(batch.plan.image_ids), vectors, geometry)
@@ -83,4 +88,5 @@ def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: 
     scales = [as_tensor(array, extractor.device) for array in features.maps]
     pictures = [Picture(pixels, batch.plan.box) for pixels in batch.pixels] if describer.needs_pictures else ()
     own = map_batch(features, scales, pictures)
-    return of_purpose(describer, "distractors", describer.describe(own).cpu(), describer.geometry(own))
+    kept = describer.patches("distractors", own.patches.levels if own.patches else 0)
+    return kept_patches(describer.describe(own).cpu(), describer.geometry(own), kept)

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from pipeline.aggregation.params import load_method
+from pipeline.aggregation.params import PatchesParameters, load_method
 from pipeline.contracts.catalogue import read_catalogue, select
 from pipeline.contracts.descriptors import KIND
 from pipeline.contracts.entry import run_stage
@@ -12,6 +12,7 @@ from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
 from pipeline.contracts.held_out import refuse_leakage_to_distractors
 from pipeline.contracts.manifest import CARD, load_manifest
 from pipeline.contracts.parameters import load_section
+from pipeline.contracts.patches import patch_count
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import read_json
@@ -19,7 +20,8 @@ from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch, plan_batches
 
 log = logging.getLogger(__name__)
-IMAGES_PER_SHARD = 8192
+ROWS_PER_SHARD = 8192
+"""Descriptors of a shard: of as many images, or of as many patches."""
 
 
 def main(arguments: list[str]) -> Produced:
@@ -28,13 +30,13 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("--distractors", required=True, help="the data set")
     parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
     options = parser.parse_args(arguments)
-    load_method()
+    _, method = load_method()
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
     images, models = Path("data/images") / options.distractors, Path("data/models") / options.benchmark
     inputs = ((images, "images"), (models, "model"), (Path("data/networks") / choice.name, "network"))
     digest = fingerprint(choice.model_dump(), parameters.model_dump(), *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
-    code = code_fingerprint("contracts", "imaging", "networks", "extraction", "aggregation")
+    code = code_fingerprint("contracts", "imaging", "networks", "patches", "extraction", "aggregation")
     store = ScratchStore(f"distractors-{options.benchmark}", fingerprint(digest, code))
     chosen = select(read_catalogue(images / "catalogue.parquet"), "distractor")
     role = chosen[0].role if chosen else "distractor"
@@ -42,7 +44,9 @@ def main(arguments: list[str]) -> Produced:
     refuse_leakage_to_distractors(options.benchmark, options.distractors, role, learned_on, options.allow_self_learning == "true")
     wanted = {row.image_id: row.role for row in chosen}
     batches = plan_batches(images, wanted)
-    names, fresh = _describe(options.benchmark, choice, parameters, batches, store) if batches else ([], 0)
+    patches = patch_count(method.levels) if isinstance(method, PatchesParameters) else 1
+    shards = _shards(batches, max(1, ROWS_PER_SHARD // patches))
+    names, fresh = _describe(options.benchmark, choice, parameters, shards, store) if shards else ([], 0)
     output = Path("data/distractors") / options.benchmark
     store.publish(output, names, KIND, distractors=len(wanted), dataset=options.distractors, role=role)
     log.info("%s: %d distractors of %s.", output, len(wanted), options.distractors)
@@ -50,19 +54,20 @@ def main(arguments: list[str]) -> Produced:
 
 
 def _describe(
-    benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, batches: list[PlannedBatch], store: ScratchStore
+    benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, shards: list[list[PlannedBatch]], store: ScratchStore
 ) -> tuple[list[str], int]:
     """Torch is imported here, so that a benchmark without distractors costs nothing."""
     from pipeline.aggregation.distractor_pass import describe_shards
 
-    return describe_shards(benchmark, choice, parameters, _shards(batches), store)
+    return describe_shards(benchmark, choice, parameters, shards, store)
 
 
-def _shards(batches: list[PlannedBatch]) -> list[list[PlannedBatch]]:
+def _shards(batches: list[PlannedBatch], images: int) -> list[list[PlannedBatch]]:
+    """Consecutive batches, at most `images` images together but one batch at least."""
     shards: list[list[PlannedBatch]] = []
-    size = IMAGES_PER_SHARD
+    size = images
     for batch in batches:
-        if size + len(batch.image_ids) > IMAGES_PER_SHARD:
+        if size + len(batch.image_ids) > images:
             shards.append([])
             size = 0
         shards[-1].append(batch)

@@ -11,8 +11,9 @@ import torch
 
 from pipeline.aggregation.pictures import Picture, PictureReader
 from pipeline.contracts.errors import SanityError
-from pipeline.contracts.feature_shards import KIND, FeatureBatch, PatchForm, read_features
+from pipeline.contracts.feature_shards import KIND, FeatureBatch, read_features
 from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.patches import PatchForm
 
 
 @dataclass(frozen=True)

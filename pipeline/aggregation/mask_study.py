@@ -16,6 +16,7 @@ from pipeline.aggregation.params import MaskStudyParameters
 from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
+from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import write_json
@@ -65,8 +66,9 @@ def main(arguments: list[str]) -> Produced:
     options = parser.parse_args(arguments)
     parameters = load_section(MaskStudyParameters, "mask_study")
     images = Path("data/images") / options.dataset
+    of_patches = bool(load_manifest(Path("data/features") / options.dataset, "feature maps").facts["extract"]["patch_levels"])
     ids = [row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database" and row.readable]
-    chosen = evenly(ids, parameters.images)
+    chosen = evenly(ids, 0 if of_patches else parameters.images)  # patches have no locations to mask
     shown = evenly(chosen, parameters.pictures)
     statistics = {mask: MaskStatistics() for mask in MASKS}
     drawn: list[dict[str, Any]] = []
@@ -84,6 +86,7 @@ def main(arguments: list[str]) -> Produced:
     drawn.sort(key=lambda picture: shown.index(picture["image_id"]))
     write_json(output, {"images": len(chosen), "near_orthogonal_limit": parameters.near_orthogonal, "masks": summaries, "pictures": drawn})
     told = ", ".join(f"{mask} {100 * summary['kept']:.0f} %" for mask, summary in summaries.items())
+    told = "nothing, the features are of patches" if of_patches else told
     log.info("%s: share of local features kept in %d images: %s.", output, len(chosen), told)
     return Produced((output,), len(chosen), "images")
 

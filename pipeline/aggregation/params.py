@@ -98,10 +98,9 @@ class SelectiveParameters(Section):
 
 
 class PatchesParameters(Section):
-    """Multi-resolution patches (paper 1); `extract.patch_levels` must give the levels wanted here."""
+    """Multi-resolution patches (paper 1); `extract.patch_levels` must give the levels wanted here, and those of the queries."""
 
     levels: int = Field(4, ge=1, le=10, description="of the references: level l has l² patches")
-    query_levels: int = Field(3, ge=1, le=10, description="of the queries (jittering); 1: the whole query")
     grid: Literal[1, 2] = Field(1, description="cells per side that each patch is max-pooled on (spatial pooling)")
     whitening: WhiteningName = "pca_whitening"
     dimensions: int | None = Field(None, ge=1, description="of a patch after PCA; null: half, or as many as the held-out set bears")
@@ -144,10 +143,10 @@ def refuse_form(method: str, parameters: Section, patch_levels: int) -> None:
         if patch_levels:
             raise ParameterError(f"{PARAMS_FILE}: extract.patch_levels: aggregate.{method} reads whole maps; set it to 0, not {patch_levels}")
         return
-    wanted = max(parameters.levels, parameters.query_levels)
-    if wanted > patch_levels:
+    if parameters.levels > patch_levels:
         raise ParameterError(
-            f"{PARAMS_FILE}: extract.patch_levels: aggregate.patches wants levels up to {wanted}; set it to {wanted}, not {patch_levels}"
+            f"{PARAMS_FILE}: extract.patch_levels: aggregate.patches.levels is {parameters.levels}; "
+            f"set it to {parameters.levels} at least, not {patch_levels}"
         )
 
 

@@ -19,6 +19,9 @@ ROWS_PER_FILE = 2**17
 class DescriptorSink:
     """Context manager that writes PREFIX-00000.parquet, PREFIX-00001.parquet, … into a folder.
 
+    Args:
+        split: whether a new file is begun when one has ROWS_PER_FILE rows; else there is one.
+
     Attributes:
         names: the files written.
         images: whose descriptors were taken.
@@ -27,8 +30,8 @@ class DescriptorSink:
         varies: whether two of them differ.
     """
 
-    def __init__(self, folder: Path, prefix: str) -> None:
-        self.folder, self.prefix = folder, prefix
+    def __init__(self, folder: Path, prefix: str, *, split: bool = True) -> None:
+        self.folder, self.prefix, self.split = folder, prefix, split
         self.names: list[str] = []
         self.images = self.zeros = self.dimensions = self._in_file = 0
         self.varies = False
@@ -77,7 +80,7 @@ class DescriptorSink:
         vectors = torch.cat(self._vectors).numpy().astype(np.float32, copy=False)
         geometry = torch.cat(self._geometry).numpy() if self._geometry else None
         patches = vectors.shape[1] if geometry is not None else None
-        if self._writer is None or self._in_file >= ROWS_PER_FILE:
+        if self._writer is None or (self.split and self._in_file >= ROWS_PER_FILE):
             self._open.close()
             self.names.append(f"{self.prefix}-{len(self.names):05d}.parquet")
             writer = descriptor_writer(self.folder / self.names[-1], vectors.shape[-1], patches)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.errors import ShardError
+from pipeline.contracts.patches import PatchForm
 from pipeline.contracts.tables import TableWriter, open_table, open_writer, table_facts
 
 KIND = "feature maps"
@@ -29,21 +30,6 @@ SCHEMA = pa.schema(
     ]
 )
 DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
-
-
-@dataclass(frozen=True)
-class PatchForm:
-    """Patches in the place of maps: each map (K, P, g²) holds P patches of an image, max-pooled on a g×g grid of cells.
-
-    Attributes:
-        levels: the patches are those of levels 1 to this one, in the order of `multi_resolution_patches`.
-        grid: g; the maximum over the cells is that of the whole patch.
-        parts: channels of each layer, network and patch area that are concatenated to K.
-    """
-
-    levels: int
-    grid: int
-    parts: tuple[int, ...]
 
 
 @dataclass(frozen=True)

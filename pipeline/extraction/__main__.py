@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> Produced:
     weights = load_manifest(Path("data/networks") / choice.name, "network")
     source = load_manifest(images, "images")
     made_of = (choice.model_dump(), parameters.model_dump(), source.fingerprint, weights.fingerprint)
-    store = ScratchStore(f"extract-{name}", fingerprint(*made_of, code_fingerprint("contracts", "imaging", "networks", "extraction")))
+    store = ScratchStore(f"extract-{name}", fingerprint(*made_of, code_fingerprint("contracts", "imaging", "networks", "patches", "extraction")))
     rows = read_catalogue(images / "catalogue.parquet")
     batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
     if parameters.patch_levels and any(batch.box for batch in batches):

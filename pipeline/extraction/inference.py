@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.contracts.catalogue import Box
-from pipeline.contracts.feature_shards import FeatureBatch, PatchForm
+from pipeline.contracts.feature_shards import FeatureBatch
+from pipeline.contracts.patches import PatchForm, patch_count
 from pipeline.contracts.settings import settings
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.params import ExtractParameters
@@ -15,7 +16,6 @@ from pipeline.extraction.patches import GRID, patch_features, resize_images
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
-from pipeline.patches.geometry import patch_count
 
 BATCH_SIZES = {"cpu": 4, "cuda": 32}
 

@@ -42,7 +42,9 @@ def main(arguments: list[str]) -> Produced:
 
 def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str) -> dict[str, Any]:
     """Write one network's tensors; returns its card."""
-    file = fetch_weights(name, source, store.folder)
+    place = store.folder / Path(target).stem  # of its own: two members' files may have one name
+    place.mkdir(exist_ok=True)
+    file = fetch_weights(name, source, place)
     tensors = own_keys(source.architecture, read_weights(file))
     save_tensors(store.path(target), tensors)
     architecture = ARCHITECTURES[source.architecture]

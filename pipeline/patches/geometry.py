@@ -42,11 +42,6 @@ def _centres(own: float, whole: int, level: int) -> list[float]:
     return [own / 2 + index * step for index in range(level)]
 
 
-def patch_count(levels: int) -> int:
-    """Patches of levels 1 to L: 1, 5, 14, 30, …"""
-    return levels * (levels + 1) * (2 * levels + 1) // 6
-
-
 def level_scale(patches: torch.Tensor, level: int, side: int) -> float:
     """The factor on an image's sides that brings the patches of a level to side² pixels, on average where the image clips some."""
     own = patches[patches[:, 0] == level]

@@ -49,6 +49,12 @@ class BenchmarkPage:
         return f"{bits} bits by {method}" if bits else "real-valued descriptors"
 
     @property
+    def shortlist(self) -> int | None:
+        """Images per query whose patches were compared; None for all."""
+        found: int | None = self.about["search"]["shortlist"]
+        return found
+
+    @property
     def network(self) -> str:
         return str(self.about["descriptors"]["features"]["network"]["name"])
 

@@ -9,7 +9,7 @@ from pipeline.contracts.parameters import PARAMS_FILE, Section, read_section, va
 
 class ReportParameters(Section):
     best: int = Field(6, ge=0, le=1000, description="best queries shown")
-    worst: int = Field(6, ge=0, le=1000, description="worst queries shown")
+    worst: int = Field(6, ge=0, le=1000, description="worst queries shown, and queries with relevant images ranked last or irrelevant first")
     results: int = Field(8, ge=1, le=100, description="first results shown of each")
     thumbnail: int = Field(120, ge=16, le=1024, description="pixels of a thumbnail's longer side")
 

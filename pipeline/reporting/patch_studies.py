@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from pipeline.contracts.errors import ShardError
 from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
 
@@ -13,10 +14,10 @@ PANELS = (("scale", "scales", "side of the view, in sides of the square"), ("shi
 def patch_similarity(path: Path) -> list[str]:
     """Two SVG of reports/patch_similarity/BENCHMARK.json: similarity over scale and over shift, one line per way of searching (paper 1, fig. 4).
 
-    Bands are the standard error; a dotted line is the similarity of unrelated squares.
+    Bands are the standard error; a dotted line is the similarity of unrelated squares. None where no square was compared.
     """
     content = read_json(path)
-    return [_panel(content, *panel, path.stem) for panel in PANELS]
+    return [_panel(content, *panel, path.stem) for panel in PANELS] if content["squares"] else []
 
 
 def _panel(content: dict[str, Any], kind: str, places: str, label: str, name: str) -> str:
@@ -37,6 +38,12 @@ def _panel(content: dict[str, Any], kind: str, places: str, label: str, name: st
 
 
 def matching_table(path: Path) -> list[dict[str, str]]:
-    """The rows of reports/patch_matching.csv: what is timed, seconds, share of the matrix product, peak memory (paper 1, §5.3)."""
+    """The rows of reports/patch_matching.csv: what is timed, seconds, share of the matrix product, peak memory (paper 1, §5.3).
+
+    Raises:
+        ShardError: not there.
+    """
+    if not path.is_file():
+        raise ShardError(f"{path}: not found; measure it with `python -m bench.patches`")
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))

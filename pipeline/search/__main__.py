@@ -15,6 +15,7 @@ from pipeline.contracts.errors import ParameterError, SanityError
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import Manifest, load_manifest
 from pipeline.contracts.parameters import PARAMS_FILE, load_section
+from pipeline.contracts.patches import patch_count
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
@@ -69,9 +70,15 @@ def _search_of(folders: dict[str, Path], manifests: dict[str, Manifest], paramet
         ParameterError: a parameter that belongs to another kind.
     """
     images = int(manifests["descriptors"].facts["database"]) + int(manifests["distractors"].facts["distractors"])
-    patches = manifests["descriptors"].facts["patches"]["database"] is not None
+    of_queries = manifests["descriptors"].facts["patches"]["queries"]
+    patches = of_queries is not None
     if parameters.shortlist is not None and not patches:
         raise ParameterError(f"{PARAMS_FILE}: search.shortlist: only patches are searched in two steps; set it to null with other methods")
+    if patches and patch_count(parameters.query_levels) > of_queries:
+        raise ParameterError(
+            f"{PARAMS_FILE}: search.query_levels: {parameters.query_levels} levels have {patch_count(parameters.query_levels)} patches, "
+            f"the queries have {of_queries}; raise extract.patch_levels"
+        )
     if manifests["codes"].parts:
         return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
     kind = PatchSearch if patches else DescriptorSearch
@@ -111,7 +118,7 @@ def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: Ground
 
 
 def _append_ranking(columns: dict[str, list[object]], queries: list[str], results: Results) -> None:
-    for query, (ids, scores) in zip(queries, results.rows(), strict=True):
+    for query, ids, scores in zip(queries, results.image_ids, results.scores, strict=True):
         columns["query_id"] += [query] * len(ids)
         columns["rank"] += range(len(ids))
         columns["image_id"] += ids

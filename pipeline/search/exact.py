@@ -1,6 +1,5 @@
 """Exact search in blocks by any score: the first k results, and exact counts for labelled images; nothing of the database's length is kept."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,19 +25,13 @@ class Results:
 
     Attributes:
         image_ids: Q lists, best first; of equal scores the one that stands earlier in the database.
-        scores: (Q, k) float32; k is at most the size of the database.
+        scores: Q lists, as long.
         size: number of database images.
     """
 
     image_ids: list[list[str]]
-    scores: torch.Tensor
+    scores: list[list[float]]
     size: int
-
-    def rows(self) -> Iterator[tuple[list[str], list[float]]]:
-        """Image ids and scores of each query; an image that was not compared, which scores −∞, is left out."""
-        for ids, scores in zip(self.image_ids, self.scores.tolist(), strict=True):
-            found = sum(score != -math.inf for score in scores)
-            yield ids[:found], scores[:found]
 
 
 def top_results(queries: torch.Tensor, blocks: Blocks, k: int, score: Score = dot) -> Results:
@@ -56,7 +49,7 @@ def top_results(queries: torch.Tensor, blocks: Blocks, k: int, score: Score = do
         scores, places = merge_results(scores, places, found[:, :k], at[:, :k] + offset, k)
         offset += len(ids)
     names = names_at(blocks, set(places.flatten().tolist()))
-    return Results([[names[place] for place in row] for row in places.tolist()], scores.cpu(), offset)
+    return Results([[names[place] for place in row] for row in places.tolist()], scores.tolist(), offset)
 
 
 def merge_results(

@@ -25,7 +25,7 @@ def nearest_codes(queries: Codes, blocks: CodeBlocks, k: int) -> Results:
         scores, places = merge_results(scores, places, -torch.from_numpy(distances).float(), torch.from_numpy(found) + offset, k)
         offset += len(ids)
     names = names_at(blocks, set(places.flatten().tolist()))
-    return Results([[names[place] for place in row] for row in places.tolist()], scores, offset)
+    return Results([[names[place] for place in row] for row in places.tolist()], scores.tolist(), offset)
 
 
 def count_labelled_codes(queries: Codes, blocks: CodeBlocks, labelled: Sequence[Sequence[str]]) -> Counts:

@@ -1,5 +1,6 @@
 """Indexes of the database, or of a block of it, for the first k results."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import faiss
@@ -11,7 +12,7 @@ FEWEST_FOR_LISTS = 1000
 
 
 def build_index(rows: npt.NDArray[np.uint8] | npt.NDArray[np.float32], kind: str = "flat", probes: int = 16) -> Any:
-    """A faiss index of packed codes (N, B) by Hamming distance, or of vectors (N, D) by dot product.
+    """A faiss index of packed codes (N, B) by Hamming distance, or of vectors (N, D) by dot product; of equal results the earlier comes first.
 
     Args:
         kind: of vectors: `flat`, which is exact, or `inverted`: about √N lists around centroids learned from the vectors themselves.
@@ -27,4 +28,18 @@ def build_index(rows: npt.NDArray[np.uint8] | npt.NDArray[np.float32], kind: str
         index.nprobe = probes
         index.train(np.ascontiguousarray(rows))
     index.add(np.ascontiguousarray(rows))
+    return index
+
+
+def fill_index(blocks: Iterator[npt.NDArray[np.float32]], kind: str, probes: int) -> Any | None:
+    """The index of a stream of vectors (n, D); None where it is empty. Block by block if it is flat; lists need all vectors to be learned."""
+    if kind != "flat":
+        rows = list(blocks)
+        return build_index(np.concatenate(rows), kind, probes) if rows else None
+    index = None
+    for block in blocks:
+        if index is None:
+            index = build_index(block)
+        else:
+            index.add(np.ascontiguousarray(block))
     return index

@@ -12,6 +12,7 @@ Distance = Literal["dot", "l2", "squared_l2", "l1"]
 class SearchParameters(Section):
     top_k: int = Field(100, ge=1, le=100000, description="results kept per query; mAP is exact whatever it is")
     distance: Distance | None = Field(None, description="of descriptors; null: dot, and l2 between patches. Codes have the Hamming distance")
+    query_levels: int = Field(3, ge=1, le=10, description="of a query's patches that are compared (jittering); 1: the whole query")
     shortlist: int | None = Field(
         None, ge=1, description="of patches: images whose patches are compared, the best by `candidates`; the others are not found. null: all"
     )

@@ -38,8 +38,10 @@ def patch_distances(queries: torch.Tensor, references: torch.Tensor, distance: D
         block = references[start : start + columns].transpose(0, 1).contiguous()
         for first in range(0, len(queries), rows):
             own = queries[first : first + rows]
-            nearest = _nearest(own.flatten(0, 1), block, distance)
-            result[first : first + rows, start : start + columns] = nearest.reshape(*own.shape[:2], -1).sum(dim=1)
+            nearest = _nearest(own.flatten(0, 1), block, distance).unflatten(0, own.shape[:2])
+            total = result[first : first + rows, start : start + columns].zero_()
+            for patch in range(own.shape[1]):  # in this order for every reference, so that equal ones stay equal
+                total += nearest[:, patch]
     return result
 
 

@@ -1,19 +1,19 @@
 """One pass over a database of patches: the scores of all its images, or of a shortlist that a whole-image index makes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.search.indexes import build_index
+from pipeline.search.indexes import fill_index
 from pipeline.search.params import Distance, SearchParameters
 from pipeline.search.patch_matching import patch_distances
 
 PatchBlocks = Callable[[], Iterator[tuple[list[str], npt.NDArray[np.float32]]]]
 """Starts a fresh pass over the database: (image ids, patches (n, M, D)) block by block."""
 Places = npt.NDArray[np.int64]
-NOT_COMPARED = -np.inf
 VALUES_AT_ONCE = 2**26
 """Of shortlisted patches: a quarter of a gibibyte."""
 TINY = np.float32(1e-30)
@@ -36,35 +36,52 @@ def scan_patches(queries: torch.Tensor, blocks: PatchBlocks, distance: Distance)
     return names, torch.cat(scores, dim=1) if scores else queries.new_empty(len(queries), 0)
 
 
-def scan_shortlist(queries: torch.Tensor, blocks: PatchBlocks, parameters: SearchParameters) -> tuple[list[str], torch.Tensor]:
-    """The same for the images of each query's shortlist alone; the others score NOT_COMPARED.
+@dataclass(frozen=True)
+class Shortlist:
+    """What a two-step search compared.
+
+    Attributes:
+        names: the ids of all images of the database.
+        places: (Q, S) of each query's shortlist in `names`, ascending; −1 where there are fewer.
+        scores: (Q, S) float32, minus the patch distance; −∞ at −1.
+    """
+
+    names: list[str]
+    places: Places
+    scores: npt.NDArray[np.float32]
+
+
+def scan_shortlist(queries: torch.Tensor, blocks: PatchBlocks, parameters: SearchParameters) -> Shortlist:
+    """The same for the images of each query's shortlist alone.
 
     The first pass fills an index with one vector per image, the second compares the patches of those that it finds.
     """
     names: list[str] = []
-    vectors: list[npt.NDArray[np.float32]] = []
-    for ids, patches in blocks():
-        names += ids
-        vectors.append(whole_image(patches, parameters.candidates))
-    scores = queries.new_full((len(queries), len(names)), NOT_COMPARED)
-    if not names:
-        return names, scores
-    index = build_index(np.concatenate(vectors), parameters.index, parameters.probes)
+
+    def vectors() -> Iterator[npt.NDArray[np.float32]]:
+        for ids, patches in blocks():
+            names.extend(ids)
+            yield whole_image(patches, parameters.candidates)
+
+    index = fill_index(vectors(), parameters.index, parameters.probes)
+    if index is None:
+        return Shortlist(names, np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
     own = whole_image(queries.cpu().numpy(), parameters.candidates)
-    found = index.search(own, min(parameters.shortlist or len(names), len(names)))[1]
-    score_pairs(scores, queries, blocks, found, parameters.distance_of(patches=True))
-    return names, scores
+    found = np.sort(index.search(own, min(parameters.shortlist or len(names), len(names)))[1], axis=1)
+    return Shortlist(names, found, compare_places(queries, blocks, found, parameters.distance_of(patches=True)))
 
 
-def score_pairs(scores: torch.Tensor, queries: torch.Tensor, blocks: PatchBlocks, found: npt.NDArray[np.int64], distance: Distance) -> None:
-    """Fill in the scores (Q, N) of the database places `found` (Q, S) of each query; −1 stands for none."""
+def compare_places(queries: torch.Tensor, blocks: PatchBlocks, found: Places, distance: Distance) -> npt.NDArray[np.float32]:
+    """Minus the patch distances of each query (Q, P, D) to the database places `found` (Q, S) by any index; −∞ where it says −1."""
+    scores = np.full(found.shape, -np.inf, np.float32)
     for places, patches in _gathered(blocks, np.unique(found)):
         block = torch.from_numpy(patches).to(queries.device)
         for query, own in enumerate(found):
-            chosen = np.flatnonzero(np.isin(places, own))
-            if len(chosen):
-                distances = patch_distances(queries[query : query + 1], block[torch.from_numpy(chosen).to(block.device)], distance)
-                scores[query, torch.from_numpy(places[chosen]).to(scores.device)] = -distances[0]
+            here = np.flatnonzero(np.isin(own, places))
+            if len(here):
+                rows = torch.from_numpy(np.searchsorted(places, own[here])).to(block.device)
+                scores[query, here] = -patch_distances(queries[query : query + 1], block[rows], distance)[0].cpu().numpy()
+    return scores
 
 
 def _gathered(blocks: PatchBlocks, wanted: Places) -> Iterator[tuple[Places, npt.NDArray[np.float32]]]:

@@ -14,16 +14,18 @@ import torch
 from pipeline.contracts.catalogue import GroundTruth
 from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import read_folder
+from pipeline.contracts.patches import patch_count
 from pipeline.search.distances import scoring
 from pipeline.search.exact import Counts, Results, count_labelled, top_results
 from pipeline.search.hamming import count_labelled_codes, nearest_codes
 from pipeline.search.params import SearchParameters
-from pipeline.search.patch_scan import NOT_COMPARED, scan_patches, scan_shortlist
+from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
 
 Rows = npt.NDArray[Any]
 QUERIES_AT_ONCE = 1024
-SCORES_AT_ONCE = 2**28
-"""Scores of patches that are held: a gibibyte."""
+SCORES_AT_ONCE = 2**26
+"""Scores of patches that are held: a quarter of a gibibyte, twice for a moment."""
+COLUMNS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -83,29 +85,47 @@ class PatchSearch(DescriptorSearch):
 
     @property
     def queries_at_once(self) -> int:
-        return max(1, min(QUERIES_AT_ONCE, SCORES_AT_ONCE // max(self.images, 1)))
+        return QUERIES_AT_ONCE if self.parameters.shortlist else max(1, min(QUERIES_AT_ONCE, SCORES_AT_ONCE // max(self.images, 1)))
 
     def search(self, queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
-        own = torch.from_numpy(queries).to(self.device)
+        own = torch.from_numpy(queries[:, : patch_count(self.parameters.query_levels)]).to(self.device)
         if self.parameters.shortlist is None:
             names, scores = scan_patches(own, lambda: self.blocks(name), self.parameters.distance_of(patches=True))
-        else:
-            names, scores = scan_shortlist(own, lambda: self.blocks(name), self.parameters)
-        return ranked(names, scores.cpu(), self.parameters.top_k, labelled)
+            return ranked(names, scores.cpu(), self.parameters.top_k, labelled)
+        return ranked_shortlist(scan_shortlist(own, lambda: self.blocks(name), self.parameters), self.parameters.top_k, labelled)
 
 
 def ranked(names: list[str], scores: torch.Tensor, k: int, labelled: list[list[str]]) -> tuple[Results, Counts]:
-    """Results and counts from all scores (Q, N); images that were not compared are not counted as found."""
+    """Results and counts from the scores of all images (Q, N)."""
     columns = scores.T.numpy()
+
+    def blocks() -> Iterator[tuple[list[str], Rows]]:
+        for first in range(0, len(names), COLUMNS_AT_ONCE):
+            yield names[first : first + COLUMNS_AT_ONCE], columns[first : first + COLUMNS_AT_ONCE]
 
     def transposed(_: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
         return block.T
 
-    top = top_results(scores, lambda: iter([(names, columns)]), k, transposed)
-    counts = count_labelled(scores, lambda: iter([(names, columns)]), labelled, transposed)
-    compared = counts.scores != NOT_COMPARED
-    pairs = [pair for pair, kept in zip(counts.pairs, compared, strict=True) if kept]
-    return top, Counts(pairs, counts.scores[compared], counts.above[compared], counts.equal[compared])
+    return top_results(scores, blocks, k, transposed), count_labelled(scores, blocks, labelled, transposed)
+
+
+def ranked_shortlist(shortlist: Shortlist, k: int, labelled: list[list[str]]) -> tuple[Results, Counts]:
+    """Results and counts among the images that were compared; labelled ones beside them have no count, as if they were not in the database."""
+    ids, scores, pairs, counts = [], [], [], []
+    for query, (places, own) in enumerate(zip(shortlist.places, shortlist.scores, strict=True)):
+        kept = places >= 0
+        places, own = places[kept], own[kept]
+        order = np.argsort(-own, kind="stable")[:k]
+        ids.append([shortlist.names[place] for place in places[order]])
+        scores.append(own[order].tolist())
+        wanted = set(labelled[query])
+        for place, score in zip(places.tolist(), own, strict=True):
+            if shortlist.names[place] in wanted:
+                pairs.append((query, shortlist.names[place]))
+                counts.append((score, int((own > score).sum()), int((own == score).sum())))
+    table = np.array(counts, np.float64).reshape(-1, 3)
+    own_scores, above, equal = table[:, 0].astype(np.float32), table[:, 1].astype(np.int64), table[:, 2].astype(np.int64)
+    return Results(ids, scores, len(shortlist.names)), Counts(pairs, own_scores, above, equal)
 
 
 class CodeSearch(Search):

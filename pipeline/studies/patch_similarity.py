@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from pipeline.aggregation.describers.multi_resolution_patches import pooled_patc
 from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import SanityError
-from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.contracts.image_shards import KIND, read_images, read_sizes
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
+from pipeline.contracts.patches import patch_count
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import write_json
@@ -26,13 +26,10 @@ from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import load_from_folder
-from pipeline.patches.geometry import patch_count
 from pipeline.studies.params import PatchStudyParameters
-from pipeline.studies.views import Pixels, Views, draw_views
+from pipeline.studies.views import SMALLEST, Pixels, Views, draw_views, side_of_square
 
 log = logging.getLogger(__name__)
-DRAWS_PER_IMAGE = 4
-"""Squares of one image at most, so that a few images do not stand for all."""
 
 
 def main(arguments: list[str]) -> Produced:
@@ -43,38 +40,45 @@ def main(arguments: list[str]) -> Produced:
     parameters = load_section(PatchStudyParameters, "patch_study")
     choice = load_section(NetworkChoice, "network")
     images = Path("data/images") / options.dataset
-    views = _draw(images, parameters)
-    if len(views) < 2:
-        raise SanityError(f"benchmarks.{options.benchmark}.dataset: {options.dataset} has no two database images large enough for patch_study.scales")
+    views = draw(images, parameters)
+    if len({view.shown for view in views}) < 2:
+        log.warning("%s has no database images of two instances that are large enough for patch_study.scales; nothing is compared.", images)
+        views = []
     with hold(choose_device()) as device, torch.inference_mode():
         network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
         most = max(parameters.levels, parameters.query_levels)
         extract = ExtractParameters(patch_levels=most, patch_sides=(parameters.side,), storage="float32")
-        study = compare(views, FeatureExtractor(network, extract, device), parameters)
+        study = compare(views, FeatureExtractor(network, extract, device), parameters) if views else {"squares": 0}
     output = Path("reports/patch_similarity") / f"{options.benchmark}.json"
     write_json(output, study)
     log.info("%s: %d squares, each seen at %d scales and %d shifts.", output, len(views), len(parameters.scales), len(parameters.shifts))
     return Produced((output,), len(views), "squares")
 
 
-def _draw(images: Path, parameters: PatchStudyParameters) -> list[Views]:
+def draw(images: Path, parameters: PatchStudyParameters) -> list[Views]:
+    """Squares of database images that are large enough, of as many images as there are."""
     random = np.random.default_rng(parameters.seed)
-    ids = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database" and row.readable}
-    chosen = random.permutation(sorted(ids))[: parameters.patches].tolist()
-    each = min(DRAWS_PER_IMAGE, -(-parameters.patches // max(len(chosen), 1)))
-    views: list[Views] = []
-    for path in load_manifest(images, KIND).paths(images):
-        for stored in read_images(path, set(chosen)):
-            pixels = decode(stored.bytes)
-            drawn = (draw_views(pixels, parameters.scales, parameters.shifts, random) for _ in range(each))
-            views += [view for view in drawn if view is not None]
+    shown = {
+        row.image_id: row.instance or row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database" and row.readable
+    }
+    shards = load_manifest(images, KIND).paths(images)
+    sizes = {image_id: (width, height) for path in shards for image_id, width, height, _ in read_sizes(path) if image_id in shown}
+    fitting = [name for name, size in sorted(sizes.items()) if side_of_square(*size, parameters.scales, parameters.shifts) >= SMALLEST]
+    chosen = set(random.permutation(fitting)[: parameters.patches].tolist())
+    each = -(-parameters.patches // max(len(chosen), 1))
+    views = [
+        draw_views(shown[stored.image_id], decode(stored.bytes), parameters.scales, parameters.shifts, random)
+        for path in shards
+        for stored in read_images(path, chosen)
+        for _ in range(each)
+    ]
     return views[: parameters.patches]
 
 
 def compare(views: list[Views], extractor: FeatureExtractor, parameters: PatchStudyParameters) -> dict[str, Any]:
     """Mean similarities, by what is searched: the cosine of the best reference patch, averaged over the patches of the square.
 
-    `unrelated` is the same between a square and the unchanged view of the next: a method that raises both alike tells nothing apart.
+    `unrelated` is the same between a square and the next one of another instance: a method that raises both alike tells nothing apart.
     """
     with Progress("patch similarity", len(views), "squares") as progress:
         described = []
@@ -83,7 +87,8 @@ def compare(views: list[Views], extractor: FeatureExtractor, parameters: PatchSt
             progress.advance(1)
     queries = torch.stack([rows[0] for rows in described])
     references = torch.stack([torch.stack(rows[1:]) for rows in described])
-    variants = {name: similarities(queries, references, *levels, len(parameters.scales)) for name, levels in _variants(parameters)}
+    others = unrelated_squares([view.shown for view in views])
+    variants = {name: similarities(queries, references, others, *levels, len(parameters.scales)) for name, levels in _variants(parameters)}
     return {"squares": len(views), "scales": list(parameters.scales), "shifts": list(parameters.shifts), "variants": variants}
 
 
@@ -95,12 +100,17 @@ def _variants(parameters: PatchStudyParameters) -> Iterator[tuple[str, tuple[int
             yield " and ".join(words) or "neither", (jittered, searched)
 
 
-def similarities(queries: torch.Tensor, references: torch.Tensor, jittered: int, searched: int, scales: int) -> dict[str, Any]:
-    """Of squares (N, P, D) and their views (N, V, P, D), the scaled ones first."""
+def unrelated_squares(shown: Sequence[str]) -> list[int]:
+    """For each square the next one, around the end, of an image that shows something else."""
+    count = len(shown)
+    return [next(other % count for other in range(index + 1, index + count) if shown[other % count] != shown[index]) for index in range(count)]
+
+
+def similarities(queries: torch.Tensor, references: torch.Tensor, others: Sequence[int], jittered: int, searched: int, scales: int) -> dict[str, Any]:
+    """Of squares (N, P, D) and their views (N, V, P, D), the scaled ones first; `others` are places of unrelated squares."""
     own, seen = queries[:, : patch_count(jittered)], references[:, :, : patch_count(searched)]
     values = torch.stack([nearest(square, view) for square, view in zip(own, seen, strict=True)])
-    others = queries[:, : patch_count(searched)].roll(-1, dims=0)
-    unrelated = torch.cat([nearest(square, other[None]) for square, other in zip(own, others, strict=True)])
+    unrelated = torch.cat([nearest(square, queries[other : other + 1, : patch_count(searched)]) for square, other in zip(own, others, strict=True)])
     means, errors = values.mean(dim=0).tolist(), (values.std(dim=0) / len(values) ** 0.5).tolist()
     return {
         "scale": means[:scales],

@@ -13,23 +13,29 @@ SMALLEST = 16
 
 @dataclass(frozen=True)
 class Views:
-    """Pixels (h, w, 3) of a square, of one view per scale and of one per shift."""
+    """Pixels (h, w, 3) of a square, of one view per scale and of one per shift.
 
+    Attributes:
+        shown: what the square's image shows, its instance or its id.
+    """
+
+    shown: str
     square: Pixels
     scaled: list[Pixels]
     shifted: list[Pixels]
 
 
-def draw_views(pixels: Pixels, scales: Sequence[float], shifts: Sequence[float], random: np.random.Generator) -> Views | None:
-    """A square at a random place of an image (H, W, 3), as large as lets every view lie inside.
+def side_of_square(width: int, height: int, scales: Sequence[float], shifts: Sequence[float]) -> int:
+    """Pixels of the largest square of which every view lies inside an image."""
+    reach = max(1.0, *scales) / 2
+    return int(min(height, width) / (reach + max(reach, 0.5 + max(0.0, *shifts))))
 
-    The shifts go left or right, up or down. None where the image is too small for a square of SMALLEST pixels.
-    """
+
+def draw_views(shown: str, pixels: Pixels, scales: Sequence[float], shifts: Sequence[float], random: np.random.Generator) -> Views:
+    """A square at a random place of an image (H, W, 3), as large as lets every view lie inside; the shifts go left or right, up or down."""
     height, width = pixels.shape[:2]
     reach, furthest = max(1.0, *scales), max(0.0, *shifts)
-    side = int(min(height, width) / (reach / 2 + max(reach / 2, 0.5 + furthest)))
-    if side < SMALLEST:
-        return None
+    side = side_of_square(width, height, scales, shifts)
     horizontal, sign = bool(random.integers(2)), 1 if random.integers(2) else -1
     room = [reach * side / 2, reach * side / 2]
     before, after = room.copy(), room.copy()
@@ -38,6 +44,7 @@ def draw_views(pixels: Pixels, scales: Sequence[float], shifts: Sequence[float],
     x, y = (random.uniform(before[axis], max(length - after[axis], before[axis])) for axis, length in enumerate((width, height)))
     shifted = [(x + sign * shift * side * horizontal, y + sign * shift * side * (not horizontal)) for shift in shifts]
     return Views(
+        shown,
         _square(pixels, x, y, side),
         [_square(pixels, x, y, scale * side) for scale in scales],
         [_square(pixels, *centre, side) for centre in shifted],

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from pipeline.aggregation.describers.describer import of_purpose
+from pipeline.aggregation import sink as sink_module
+from pipeline.aggregation.describers.describer import kept_patches
 from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.map_stream import MapBatch
@@ -15,8 +16,8 @@ from pipeline.aggregation.params import MacParameters, PatchesParameters, refuse
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import KIND, read_descriptors
 from pipeline.contracts.errors import ModelError, ParameterError
-from pipeline.contracts.feature_shards import PatchForm
 from pipeline.contracts.models import save_model
+from pipeline.contracts.patches import PatchForm
 from pipeline.contracts.tables import read_table
 from pipeline.patches.geometry import multi_resolution_patches
 from tests.aggregation.test_describers import plain_whitening, unit
@@ -31,7 +32,7 @@ def batch(seed: int, images: int = 4, levels: int = 3, parts: tuple[int, ...] = 
 
 
 def describer(**parameters: object) -> MultiResolutionPatches:
-    return MultiResolutionPatches("patches", PatchesParameters.model_validate({"levels": 3, "query_levels": 2, **parameters}))
+    return MultiResolutionPatches("patches", PatchesParameters.model_validate({"levels": 3, **parameters}))
 
 
 def plain_pooled(values: Floats, grid: int, parts: tuple[int, ...]) -> Floats:
@@ -68,29 +69,34 @@ def test_patches_are_pooled_normalised_and_whitened_to_half(grid: int, parts: tu
     assert own.dimensions(6) == expected.shape[2]
 
 
-def test_references_and_queries_have_the_patches_of_their_own_levels() -> None:
-    own = describer(levels=2, query_levels=3, whitening="none")
+def test_references_keep_the_patches_of_their_levels_and_queries_all() -> None:
+    own = describer(levels=2, whitening="none")
     images = batch(1, levels=4)
     vectors, geometry = own.describe(images), own.geometry(images)
-    assert vectors.shape == (4, 14, 6)
-    torch.testing.assert_close(geometry, multi_resolution_patches(60, 40, 3))
-    for purpose, count in (("database", 5), ("queries", 14), ("distractors", 5)):
-        kept, where = of_purpose(own, purpose, vectors, geometry)
+    assert vectors.shape == (4, 30, 6)
+    torch.testing.assert_close(geometry, multi_resolution_patches(60, 40, 4))
+    for purpose, count in (("database", 5), ("queries", 30), ("distractors", 5)):
+        assert own.patches(purpose, 4) == count
+        kept, where = kept_patches(vectors, geometry, count)
         torch.testing.assert_close(kept, vectors[:, :count], rtol=0, atol=0)
         assert where is not None
         assert len(where) == count
 
 
 def test_the_whitening_is_learned_from_reference_patches_alone() -> None:
-    few, many = describer(levels=1, query_levels=3), describer(levels=1, query_levels=1)
-    for own in (few, many):
-        own.fit(lambda: iter([batch(seed, 40) for seed in (1, 2)]))
+    few, many = describer(levels=1), describer(levels=1)
+    few.fit(lambda: iter([batch(seed, 40, levels=1) for seed in (1, 2)]))
+    first = [batch(seed, 40, levels=1) for seed in (1, 2)]
+    longer = [
+        MapBatch([torch.cat([maps.scales[0], torch.rand(40, 6, 13, 4)], dim=2)], patches=PatchForm(3, 2, (6,)), image_size=(60, 40)) for maps in first
+    ]
+    many.fit(lambda: iter(longer))
     torch.testing.assert_close(few.models["patches"].components_, many.models["patches"].components_)
     assert few.models["patches"].count_ == 80
 
 
 def test_few_held_out_patches_give_fewer_dimensions_and_a_fixed_number_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    own = describer(levels=1, query_levels=1)
+    own = describer(levels=1)
     own.fit(lambda: iter([batch(1, 3)]))
     assert own.dimensions(6) == 1
     assert "fewer than half of 6" in caplog.text
@@ -122,7 +128,7 @@ def test_shards_keep_every_patch_with_its_geometry(tmp_path: Path) -> None:
     with DescriptorSink(tmp_path, "database") as sink:
         for seed in range(200):
             images = batch(seed, 2)
-            sink.add([f"{seed}a", f"{seed}b"], *of_purpose(own, "database", own.describe(images), own.geometry(images)))
+            sink.add([f"{seed}a", f"{seed}b"], *kept_patches(own.describe(images), own.geometry(images), 14))
     assert (sink.images, sink.dimensions, sink.varies) == (400, 6, True)
     for block in (1, 30, 4096):
         read = list(read_descriptors(tmp_path / sink.names[0], block))
@@ -135,12 +141,23 @@ def test_shards_keep_every_patch_with_its_geometry(tmp_path: Path) -> None:
     assert table["image_id"] == ["0a"] * 14 + ["0b"] * 14
 
 
+def test_one_file_holds_all_patches_where_files_are_not_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_module, "ROWS_PER_FILE", 50)
+    monkeypatch.setattr(sink_module, "ROWS_PER_GROUP", 20)
+    for split, files in ((True, 3), (False, 1)):
+        with DescriptorSink(tmp_path, f"split-{split}", split=split) as sink:
+            for seed in range(6):
+                sink.add([f"{seed}a", f"{seed}b"], torch.rand(2, 14, 3), torch.zeros(14, 5))
+        assert len(sink.names) == files
+        assert sum(len(ids) for name in sink.names for ids, _ in read_descriptors(tmp_path / name)) == 12
+
+
 def test_features_of_another_form_are_refused() -> None:
-    refuse_form("patches", PatchesParameters(levels=4, query_levels=3), 4)
+    refuse_form("patches", PatchesParameters(levels=4), 4)
     refuse_form("mac", MacParameters(), 0)
     with pytest.raises(ParameterError, match=r"extract\.patch_levels: aggregate\.mac reads whole maps; set it to 0, not 4"):
         refuse_form("mac", MacParameters(), 4)
-    with pytest.raises(ParameterError, match="wants levels up to 5; set it to 5, not 4"):
-        refuse_form("patches", PatchesParameters(levels=2, query_levels=5), 4)
+    with pytest.raises(ParameterError, match=r"aggregate\.patches\.levels is 5; set it to 5 at least, not 4"):
+        refuse_form("patches", PatchesParameters(levels=5), 4)
     with pytest.raises(ValueError, match="holds maps, not patches"):
         describer().describe(MapBatch([torch.zeros(1, 3, 4, 4)]))

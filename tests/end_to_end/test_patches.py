@@ -18,6 +18,7 @@ from tests.patches.reference import plain_distances
 
 pytestmark = pytest.mark.slow
 
+AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
 AFTER_LEARN = {f"{stage}@gallery" for stage in ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")} | {"report"}
 
 
@@ -31,8 +32,8 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "extract.patch_levels": 3,
         "extract.patch_sides": [96],
         "aggregate.method": "patches",
-        "aggregate.patches.levels": 3,
-        "aggregate.patches.query_levels": 2,
+        "aggregate.patches.levels": 2,
+        "search.query_levels": 2,
         "aggregate.patches.grid": 2,
         "aggregate.patches.dimensions": 24,
         "search.top_k": 5,
@@ -49,24 +50,24 @@ def stored(folder: Path, prefix: str) -> dict[str, np.ndarray]:
 
 def test_references_and_queries_have_the_patches_of_their_levels(matched: Project) -> None:
     folder = matched.folder / "data/descriptors/gallery"
-    assert {row.shape for row in stored(folder, "database-").values()} == {(14, 24)}
-    assert {row.shape for row in stored(folder, "queries-").values()} == {(5, 24)}
+    assert {row.shape for row in stored(folder, "database-").values()} == {(5, 24)}
+    assert {row.shape for row in stored(folder, "queries-").values()} == {(14, 24)}
     facts = load_manifest(folder, "descriptors").facts
-    assert facts["patches"] == {"database": 14, "queries": 5}
+    assert facts["patches"] == {"database": 5, "queries": 14}
     assert (facts["held_out"], facts["dimensions"], facts["database"]) == (0, 24, 10)
     table = read_table(load_manifest(folder, "descriptors").paths(folder, "database-")[0], "descriptors").to_pylist()
     images = matched.folder / "data/images/gallery"
     sizes = {image_id: (width, height) for path in load_manifest(images, "images").paths(images) for image_id, width, height, _ in read_sizes(path)}
     first = table[0]["image_id"]
     geometry = [[row[name] for name in ("level", "x0", "y0", "x1", "y1")] for row in table if row["image_id"] == first]
-    np.testing.assert_allclose(geometry, multi_resolution_patches(*sizes[first], 3).numpy(), atol=1e-3)
+    np.testing.assert_allclose(geometry, multi_resolution_patches(*sizes[first], 2).numpy(), atol=1e-3)
 
 
 def test_the_ranking_is_that_of_the_plain_distances(matched: Project) -> None:
     folder = matched.folder / "data/descriptors/gallery"
     references, queries = stored(folder, "database-"), stored(folder, "queries-")
     names, asked = list(references), list(queries)
-    distances = plain_distances(np.stack(list(queries.values())), np.stack(list(references.values())), "l2")
+    distances = plain_distances(np.stack([rows[:5] for rows in queries.values()]), np.stack(list(references.values())), "l2")
     ranking = read_table(matched.folder / "data/rankings/gallery/ranking-database.parquet", "ranking").to_pylist()
     for row in range(len(asked)):
         order = np.argsort(distances[row])[:5]
@@ -85,16 +86,21 @@ def test_distractors_in_one_pass_are_described_as_by_way_of_shards(matched: Proj
         np.testing.assert_allclose(row, own[original_id(image_id)], atol=2e-3)  # float16 maps of different batches
 
 
-def test_only_other_query_levels_extract_nothing_again(matched: Project) -> None:
+def test_other_query_levels_rerun_the_search_alone_and_other_reference_levels_extract_nothing(matched: Project) -> None:
+    ranking = matched.folder / "data/rankings/gallery/ranking-database.parquet"
+    before = read_table(ranking, "ranking").to_pylist()
+    matched.change("search.query_levels", 3)
+    assert matched.repro() == AFTER_SEARCH
+    assert read_table(ranking, "ranking").to_pylist() != before
+    matched.change("search.query_levels", 2)
+    assert matched.repro() == set(), "restored"
+    assert read_table(ranking, "ranking").to_pylist() == before
     shards = matched.folder / "data/features/gallery"
-    before = {path.name: path.stat().st_ino for path in shards.iterdir()}
-    matched.change("aggregate.patches.query_levels", 3)
+    kept = {path.name: path.stat().st_ino for path in shards.iterdir()}
+    matched.change("aggregate.patches.levels", 3)
     assert matched.repro() == AFTER_LEARN
-    assert {path.name: path.stat().st_ino for path in shards.iterdir()} == before
-    folder = matched.folder / "data/descriptors/gallery"
-    assert {row.shape for row in stored(folder, "queries-").values()} == {(14, 24)}
-    assert {row.shape for row in stored(folder, "database-").values()} == {(14, 24)}
-    matched.change("aggregate.patches.query_levels", 2)
+    assert {path.name: path.stat().st_ino for path in shards.iterdir()} == kept
+    matched.change("aggregate.patches.levels", 2)
     assert matched.repro() == set(), "restored"
 
 
@@ -102,7 +108,7 @@ def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves
     metrics = matched.folder / "reports/metrics/gallery.json"
     exact = json.loads(metrics.read_text(encoding="utf-8"))
     matched.change("search.shortlist", 20)
-    assert matched.repro() == {"search@gallery", "evaluate@gallery", "report"}
+    assert matched.repro() == AFTER_SEARCH
     assert json.loads(metrics.read_text(encoding="utf-8"))["database"] == exact["database"], "a shortlist of everything loses nothing"
     matched.change("search.shortlist", 5)
     matched.repro()
@@ -117,6 +123,7 @@ def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves
 def test_the_report_shows_patches(matched: Project) -> None:
     page = (matched.folder / "reports/index.html").read_text(encoding="utf-8")
     assert "multi-resolution and jittering" in page
+    assert "Masks of local features" not in page
     assert "Relevant images with the lowest scores" in page
     assert "Matching of patches" in page
     study = json.loads((matched.folder / "reports/patch_similarity/gallery.json").read_text(encoding="utf-8"))
@@ -127,11 +134,12 @@ def test_the_report_shows_patches(matched: Project) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("extract.patch_levels", 0, r"extract\.patch_levels: aggregate\.patches wants levels up to 3; set it to 3, not 0"),
+        ("extract.patch_levels", 0, r"extract\.patch_levels: aggregate\.patches\.levels is 2; set it to 2 at least, not 0"),
         ("aggregate.method", "mac", r"extract\.patch_levels: aggregate\.mac reads whole maps; set it to 0, not 3"),
         ("hash.method", "itq", r"hash\.method: codes are of whole images"),
         ("resize.query_crop", "activations", r"resize\.query_crop: patches are cut from pixels"),
         ("aggregate.patches.grid", 3, r"aggregate\.patches\.grid: .*1 or 2"),
+        ("search.query_levels", 4, r"search\.query_levels: 4 is more than the 3 of extract\.patch_levels"),
         ("search.shortlist", 3, r"search: top_k 5 is more than the 3 images of the shortlist"),
     ],
 )
@@ -144,6 +152,14 @@ def test_what_does_not_go_with_patches_is_refused_before_any_work(matched: Proje
     finally:
         matched.write_params(before)
     check_parameters(matched.folder / "params.yaml")
+
+
+def test_a_distance_is_refused_for_codes(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.change("hash.method", "itq")
+    project.change("search.distance", "l1")
+    with pytest.raises(ParameterError, match=r"search\.distance: codes are compared by the Hamming distance; set it to null with hash\.method itq"):
+        check_parameters(project.folder / "params.yaml")
 
 
 def test_two_steps_are_refused_for_whole_images(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
-from pipeline.contracts.feature_shards import PatchForm, read_features
+from pipeline.contracts.feature_shards import read_features
+from pipeline.contracts.patches import PatchForm
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction import patches as patches_module
 from pipeline.extraction.inference import FeatureExtractor

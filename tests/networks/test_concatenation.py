@@ -1,17 +1,21 @@
 """Several networks as one: the members' maps side by side, each by its own input convention."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
 from pipeline.contracts.errors import ModelError, ParameterError
+from pipeline.contracts.models import load_tensors, save_tensors
 from pipeline.networks import __main__ as stage
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.params import ConcatenatedSource, NetworkSource, network_from
 from pipeline.networks.registry import load_from_folder, load_network
+from tests.loopback import LoopbackServer
 from tests.networks.test_networks import random_weights
 
 MEMBERS: list[dict[str, object]] = [
@@ -39,8 +43,6 @@ def test_maps_are_those_of_the_members_at_the_size_of_the_smallest() -> None:
 
 
 def test_the_stage_writes_every_member(workplace: Path) -> None:
-    import yaml
-
     (workplace / "params.yaml").write_text(yaml.safe_dump({"networks": {"pair": {"members": MEMBERS}}}), encoding="utf-8")
     stage.main(["pair"])
     network = load_from_folder(Path("data/networks/pair"))
@@ -51,6 +53,22 @@ def test_the_stage_writes_every_member(workplace: Path) -> None:
     torch.testing.assert_close(network.feature_maps(network.preprocess(pixels))[:, 1392:], single.feature_maps(single.preprocess(pixels)))
     with pytest.raises(ModelError, match="name layers for each of its members"):
         load_from_folder(Path("data/networks/pair"), ["head"])
+
+
+def test_members_whose_files_have_one_name_keep_their_own_weights(workplace: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRIEVAL_MIRROR", server.url)
+    members = []
+    for name, change in (("one", 0.0), ("two", 1.0)):
+        save_tensors(workplace / name, {key: value + change for key, value in random_weights("squeezenet1_1").items()})
+        content = (workplace / name).read_bytes()
+        server.files[f"/example.com/{name}/model.safetensors"] = content
+        digest = hashlib.sha256(content).hexdigest()
+        location = f"https://example.com/{name}/model.safetensors"
+        members.append({"architecture": "squeezenet1_1", "weights": "url", "sha256": digest, "location": location})
+    (workplace / "params.yaml").write_text(yaml.safe_dump({"networks": {"pair": {"members": members}}}), encoding="utf-8")
+    stage.main(["pair"])
+    first, second = (load_tensors(Path(f"data/networks/pair/weights-{index}.safetensors")) for index in (0, 1))
+    assert all(torch.equal(first[key] + 1, second[key]) for key in first)
 
 
 def test_members_are_validated_by_path() -> None:

@@ -47,6 +47,20 @@ def test_relevant_images_ranked_last_and_irrelevant_first(tmp_path: Path) -> Non
     assert len(chosen(tmp_path, worst=1).relevant_last) == 1
 
 
+def test_four_images_per_query_rank_against_their_relevance(tmp_path: Path) -> None:
+    images = [f"r{index}" for index in range(6)] + [f"w{index}" for index in range(6)]
+    order = images[6:9] + images[:6] + images[9:]
+    ranking = [("q", rank, image, 1 - rank / 20) for rank, image in enumerate(order)]
+    write_table(
+        tmp_path / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*ranking, strict=True), strict=True))
+    )
+    counts = [("q", image, "good", 0.5, order.index(image), 1) for image in images[:6]]
+    write_table(tmp_path / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
+    shown = choose(tmp_path, [{"query_id": "q", "setting": "database", "ap": "0.5"}], "database", 1, 1, results=3)
+    assert [hit.image_id for hit in shown.relevant_last[0].hits] == ["r5", "r4", "r3", "r2"]
+    assert [hit.image_id for hit in shown.irrelevant_first[0].hits] == ["w0", "w1", "w2", "w3"]
+
+
 def test_no_query_is_best_and_worst_at_once(tmp_path: Path) -> None:
     shown = chosen(tmp_path, best=2, worst=5)
     assert [query.query_id for query in shown.worst] == ["q2"]
@@ -59,7 +73,11 @@ def metrics() -> dict[str, Any]:
 
 
 def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
-    about = {"descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None}, "codes": {"method": "itq"}}
+    about = {
+        "descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None},
+        "codes": {"method": "itq"},
+        "search": {"shortlist": 7},
+    }
     kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
     bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"])
@@ -76,6 +94,7 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert 'src="data:image/jpeg;base64,BB"' in page
     assert "A &lt;grid&gt;" in page
     assert "<td>MAX</td><td>0.5</td>" in page
+    assert "Among the shortlist of 7 images" in page
     assert "<td>256</td><td>&lt;patches&gt;</td><td>0.7</td>" in page
 
 

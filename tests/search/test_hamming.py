@@ -36,7 +36,7 @@ def test_distances_count_different_bits() -> None:
 def test_the_first_results_are_those_of_a_stable_sort(k: int) -> None:
     found = nearest_codes(QUERIES, blocks, k)
     assert found.size == 97
-    for query, ids, scores in zip(QUERIES, found.image_ids, found.scores.tolist(), strict=True):
+    for query, ids, scores in zip(QUERIES, found.image_ids, found.scores, strict=True):
         distances = np.array([plain(query, code) for code in DATABASE])
         order = np.argsort(distances, kind="stable")[:k]
         assert ids == [IDS[place] for place in order]

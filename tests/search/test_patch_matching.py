@@ -1,6 +1,8 @@
 """Patch distances against the loops of equations 3 and 4; the search in one step and in two."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,13 +10,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.search import patch_matching, patch_scan
+from pipeline.contracts.catalogue import GroundTruth
+from pipeline.contracts.descriptors import KIND, descriptor_columns, descriptor_writer
+from pipeline.contracts.manifest import Manifest, describe_parts
+from pipeline.search import patch_matching, patch_scan, searches
+from pipeline.search.exact import Counts, Results
 from pipeline.search.params import Distance, SearchParameters
 from pipeline.search.patch_matching import patch_distances
-from pipeline.search.patch_scan import NOT_COMPARED, PatchBlocks, scan_patches, scan_shortlist, whole_image
-from pipeline.search.searches import ranked
+from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist, whole_image
+from pipeline.search.searches import DescriptorSearch, PatchSearch, ranked, ranked_shortlist
 from tests.patches.reference import plain_distances
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 DISTANCES: list[Distance] = ["l2", "squared_l2", "l1", "dot"]
 Floats = npt.NDArray[np.float32]
 
@@ -35,14 +42,15 @@ def blocks_of(ids: list[str], rows: Floats, size: int) -> PatchBlocks:
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("tile", [1, 40, 2**18])
 @pytest.mark.parametrize("unit", [True, False])
-def test_distances_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch, distance: Distance, tile: int, unit: bool) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_distances_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch, distance: Distance, tile: int, unit: bool, device: str) -> None:
     queries, references = patches(0, 5, 4, unit=unit), patches(1, 13, 9, unit=unit)
-    monkeypatch.setitem(patch_matching.PRODUCTS_AT_ONCE, "cpu", tile)
-    monkeypatch.setitem(patch_matching.QUERY_ROWS_AT_ONCE, "cpu", 8)
-    found = patch_distances(torch.from_numpy(queries), torch.from_numpy(references), distance)
+    monkeypatch.setitem(patch_matching.PRODUCTS_AT_ONCE, device, tile)
+    monkeypatch.setitem(patch_matching.QUERY_ROWS_AT_ONCE, device, 8)
+    found = patch_distances(torch.from_numpy(queries).to(device), torch.from_numpy(references).to(device), distance).cpu().numpy()
     expected = plain_distances(queries, references, distance)
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4, rtol=1e-6)
-    np.testing.assert_array_equal(np.argsort(found.numpy(), axis=1), np.argsort(expected, axis=1))
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-6)
+    np.testing.assert_array_equal(np.argsort(found, axis=1), np.argsort(expected, axis=1))
 
 
 @pytest.mark.parametrize("distance", ["l2", "squared_l2", "l1"])
@@ -71,23 +79,94 @@ def test_nothing_to_compare_and_patches_of_other_lengths() -> None:
         patch_distances(torch.zeros(2, 3, 4), torch.zeros(2, 5, 6))
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_equal_references_stay_equal_wherever_they_stand(distance: Distance) -> None:
+    references = np.repeat(patches(20, 1, 6), 137, axis=0)
+    references[40] = patches(21, 1, 6)
+    found = patch_distances(torch.from_numpy(patches(22, 3, 14)), torch.from_numpy(references), distance).numpy()
+    assert all(len(set(np.delete(row, 40).tolist())) == 1 for row in found)
+
+
 @pytest.mark.parametrize("size", [7, 100])
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_the_search_ranks_and_counts_as_a_sort_of_all_distances(distance: Distance, size: int) -> None:
+@pytest.mark.parametrize("columns", [9, 4096])
+def test_the_search_ranks_and_counts_as_a_sort_of_all_distances(distance: Distance, size: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "COLUMNS_AT_ONCE", columns)
     queries, references = patches(6, 4, 5), patches(7, 40, 6)
     ids = [f"i{index}" for index in range(40)]
     labelled = [["i3", "i4", "nowhere"], [], ["i0"], ids[:20]]
     names, scores = scan_patches(torch.from_numpy(queries), blocks_of(ids, references, size), distance)
     results, counts = ranked(names, scores, 10, labelled)
     expected = -plain_distances(queries, references, distance)
-    for row, (found, own) in enumerate(results.rows()):
-        order = np.argsort(-expected[row])[:10]
-        assert found == [ids[index] for index in order]
+    check(results, counts, expected, ids, labelled, 10)
+
+
+def check(results: Results, counts: Counts, expected: npt.NDArray[Any], ids: list[str], labelled: list[list[str]], k: int) -> None:
+    """Results and counts against all scores (Q, N); −∞ for images that were not compared."""
+    for row, (found, own) in enumerate(zip(results.image_ids, results.scores, strict=True)):
+        order = [place for place in np.argsort(-expected[row], kind="stable")[:k] if expected[row, place] > -np.inf]
+        assert found == [ids[place] for place in order]
         np.testing.assert_allclose(own, expected[row][order], atol=1e-4)
-    assert sorted(counts.pairs) == sorted((query, image) for query, images in enumerate(labelled) for image in images if image != "nowhere")
-    for (query, image), above, equal in zip(counts.pairs, counts.above, counts.equal, strict=True):
-        assert above == (expected[query] > expected[query, int(image[1:])]).sum()
+    wanted = [(query, image) for query, images in enumerate(labelled) for image in images if image in ids]
+    assert sorted(counts.pairs) == sorted((query, image) for query, image in wanted if expected[query, ids.index(image)] > -np.inf)
+    for (query, image), score, above, equal in zip(counts.pairs, counts.scores, counts.above, counts.equal, strict=True):
+        own = expected[query, ids.index(image)]
+        assert score == pytest.approx(own, abs=1e-4)
+        assert above == (expected[query] > own).sum()
         assert equal == 1
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("shortlist", [None, 12])
+@pytest.mark.parametrize("device", DEVICES)
+def test_stored_patches_are_searched_by_the_distance_and_levels_of_the_parameters(
+    tmp_path: Path, distance: Distance, levels: int, shortlist: int | None, device: str
+) -> None:
+    queries, references = patches(30, 4, 5, unit=distance != "dot"), patches(31, 40, 14, unit=distance != "dot")
+    own, others = (
+        folder_of(tmp_path / "own", {"database": references[:30], "queries": queries}),
+        folder_of(tmp_path / "others", {"distractors": references[30:]}),
+    )
+    parameters = SearchParameters(top_k=10, distance=distance, query_levels=levels, shortlist=shortlist)
+    search = PatchSearch(own, others, 40, parameters, torch.device(device))
+    ids = [f"database{place}" for place in range(30)] + [f"distractors{place}" for place in range(10)]
+    asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
+    assert asked == [f"queries{place}" for place in range(4)]
+    assert rows is not None
+    seen = queries[:, : 1 if levels == 1 else 5]
+    expected = -plain_distances(seen, references, distance)
+    if shortlist:
+        unit = [rows[:, 0] / np.linalg.norm(rows[:, 0], axis=1, keepdims=True) for rows in (queries, references)]
+        order = np.argsort(-(unit[0] @ unit[1].T), axis=1)
+        np.put_along_axis(expected, order[:, shortlist:], -np.inf, axis=1)
+    labelled = [ids[::3], ["distractors2"], [], ["database1", "nowhere"]]
+    check(*search.search(rows, "with_distractors", labelled), expected, ids, labelled, 10)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_stored_descriptors_are_searched_by_the_distance_of_the_parameters(tmp_path: Path, distance: Distance) -> None:
+    queries, references = patches(40, 4, 1, unit=False)[:, 0], patches(41, 30, 1, unit=False)[:, 0]
+    own = folder_of(tmp_path / "own", {"database": references, "queries": queries})
+    search = DescriptorSearch(own, tmp_path / "none", 30, SearchParameters(top_k=10, distance=distance), torch.device("cpu"))
+    _, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
+    assert rows is not None
+    ids = [f"database{place}" for place in range(30)]
+    labelled = [ids[:7], [], ["database3"], ids]
+    check(*search.search(rows, "database", labelled), -plain_distances(queries[:, None], references[:, None], distance), ids, labelled, 10)
+
+
+def folder_of(folder: Path, sets: dict[str, npt.NDArray[Any]]) -> Path:
+    """Descriptor shards of sets by prefix, ids being the prefix and a number; patches get a geometry of zeros."""
+    folder.mkdir()
+    names = [f"{prefix}-00000.parquet" for prefix in sets]
+    for name, (prefix, rows) in zip(names, sets.items(), strict=True):
+        several = rows.shape[1] if rows.ndim == 3 else None
+        geometry = np.zeros((*rows.shape[:2], 5)) if several else None
+        with descriptor_writer(folder / name, rows.shape[-1], several) as writer:
+            writer.write(descriptor_columns([f"{prefix}{place}" for place in range(len(rows))], rows, geometry))
+    Manifest(KIND, describe_parts(folder, names)).save(folder)
+    return folder
 
 
 @pytest.mark.parametrize("index", ["flat", "inverted"])
@@ -102,42 +181,39 @@ def test_two_steps_compare_the_patches_of_the_nearest_whole_images_alone(
     parameters = SearchParameters.model_validate(
         {"top_k": 20, "shortlist": 50, "candidates": candidates, "index": index, "probes": 1200 if index == "inverted" else 16}
     )
-    names, scores = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, size), parameters)
+    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, size), parameters)
     whole = [rows[:, 0] if candidates == "whole_image" else rows.sum(axis=1) for rows in (queries, references)]
     whole = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in whole]
     expected = -plain_distances(queries, references, "l2")
-    for row in range(3):
-        shortlist = set(np.argsort(-(whole[0] @ whole[1].T)[row])[:50].tolist())
-        compared = set(np.flatnonzero(scores[row].numpy() != NOT_COMPARED).tolist())
-        assert compared == shortlist
-        np.testing.assert_allclose(scores[row, sorted(shortlist)], expected[row][sorted(shortlist)], atol=1e-4)
-    results, counts = ranked(names, scores, 20, [ids[:100]] * 3)
-    for row, (found, own) in enumerate(results.rows()):
-        assert len(found) == 20
-        assert own == sorted(own, reverse=True)
-        assert sum(query == row for query, _ in counts.pairs) == int((scores[row, :100] != NOT_COMPARED).sum())
+    np.put_along_axis(expected, np.argsort(-(whole[0] @ whole[1].T), axis=1)[:, 50:], -np.inf, axis=1)
+    check(*ranked_shortlist(shortlist, 20, [ids[:100]] * 3), expected, ids, [ids[:100]] * 3, 20)
 
 
 def test_a_shortlist_of_everything_loses_nothing() -> None:
     queries, references = patches(10, 3, 5), patches(11, 30, 6)
     ids = [f"i{place}" for place in range(30)]
-    blocks = blocks_of(ids, references, 7)
-    parameters = SearchParameters(top_k=5, shortlist=1000)
-    np.testing.assert_allclose(
-        scan_shortlist(torch.from_numpy(queries), blocks, parameters)[1], scan_patches(torch.from_numpy(queries), blocks, "l2")[1], atol=1e-5
-    )
+    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 7), SearchParameters(top_k=5, shortlist=1000))
+    check(*ranked_shortlist(shortlist, 5, [ids] * 3), -plain_distances(queries, references, "l2"), ids, [ids] * 3, 5)
 
 
 def test_few_lists_looked_at_leave_the_rest_of_the_shortlist_out() -> None:
     queries, references = patches(12, 2, 5), patches(13, 2000, 2)
     ids = [f"i{place}" for place in range(2000)]
     parameters = SearchParameters(top_k=10, shortlist=500, index="inverted", probes=1)
-    names, scores = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 900), parameters)
-    compared = (scores != NOT_COMPARED).sum(dim=1)
+    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 900), parameters)
+    compared = (shortlist.places >= 0).sum(axis=1)
     assert (compared < 500).all()
     assert (compared > 0).all()
-    results, _ = ranked(names, scores, 10, [[], []])
-    assert all(len(found) == min(10, int(count)) for (found, _), count in zip(results.rows(), compared, strict=True))
+    assert ((shortlist.scores == -np.inf) == (shortlist.places < 0)).all()
+    results, _ = ranked_shortlist(shortlist, 10, [[], []])
+    assert [len(found) for found in results.image_ids] == [min(10, int(count)) for count in compared]
+
+
+def test_an_empty_database_has_no_results() -> None:
+    empty = scan_shortlist(torch.from_numpy(patches(1, 2, 3)), lambda: iter(()), SearchParameters(top_k=5, shortlist=5))
+    assert ranked_shortlist(empty, 5, [["a"], []])[0].image_ids == [[], []]
+    names, scores = scan_patches(torch.from_numpy(patches(1, 2, 3)), lambda: iter(()), "l2")
+    assert ranked(names, scores, 5, [["a"], []])[0].image_ids == [[], []]
 
 
 def test_whole_images_of_patches() -> None:

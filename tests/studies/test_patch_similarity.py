@@ -1,16 +1,24 @@
 """Views of squares lie where they should, and the similarities are those of plain products."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 
+from pipeline.contracts.catalogue import CatalogueRow, write_catalogue
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.params import ExtractParameters
+from pipeline.networks.__main__ import main as network_stage
 from pipeline.networks.registry import load_network
 from pipeline.studies.params import PatchStudyParameters
-from pipeline.studies.patch_similarity import compare, similarities
+from pipeline.studies.patch_similarity import compare, draw, similarities, unrelated_squares
+from pipeline.studies.patch_similarity import main as stage
 from pipeline.studies.views import SMALLEST, draw_views
+from tests.extraction.test_extraction import store_images
 from tests.networks.test_networks import random_weights
 from tests.pictures import pixels
 
@@ -33,8 +41,7 @@ def box(view: np.ndarray) -> tuple[int, int, int, int]:
 def test_scaled_views_keep_the_centre_and_shifted_ones_the_size(size: tuple[int, int]) -> None:
     random = np.random.default_rng(3)
     for _ in range(20):
-        views = draw_views(coordinates(*size), SCALES, SHIFTS, random)
-        assert views is not None
+        views = draw_views("a", coordinates(*size), SCALES, SHIFTS, random)
         x0, y0, x1, y1 = box(views.square)
         side = x1 - x0
         assert side == y1 - y0 == int(min(size) / 2.25)
@@ -49,19 +56,48 @@ def test_scaled_views_keep_the_centre_and_shifted_ones_the_size(size: tuple[int,
             assert sorted([abs(a0 - x0), abs(b0 - y0)]) == pytest.approx([0, shift * side], abs=1)
 
 
-def test_an_image_too_small_has_no_views() -> None:
-    assert draw_views(pixels(0, int(2.25 * SMALLEST) - 1, 300), SCALES, SHIFTS, np.random.default_rng(0)) is None
+def test_unrelated_squares_show_something_else() -> None:
+    assert unrelated_squares(["a", "a", "b", "c", "c"]) == [2, 2, 3, 0, 0]
+    assert unrelated_squares(["a", "b"]) == [1, 0]
+
+
+def gallery_of(folder: Path, sizes: list[tuple[int, int]], instances: list[str | None]) -> Path:
+    """A small data/images folder."""
+    store_images(folder, sizes)
+    rows = [CatalogueRow(f"i{index}", "p", "s", *size, "database", instances[index]) for index, size in enumerate(sizes)]
+    write_catalogue(folder / "catalogue.parquet", rows)
+    return folder
+
+
+def test_squares_are_drawn_from_images_that_are_large_enough(tmp_path: Path) -> None:
+    smallest = int(2.25 * SMALLEST)
+    folder = gallery_of(tmp_path / "x", [(smallest - 1, 300), (smallest, 300), (200, 160), (120, 90)], ["a", "b", "b", None])
+    views = draw(folder, PatchStudyParameters(patches=8))
+    assert len(views) == 8
+    assert {view.shown for view in views} == {"b", "i3"}
+    assert all(len(view.square) >= SMALLEST for view in views)
+
+
+def test_too_few_images_give_an_empty_study(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gallery_of(workplace / "data/images/one", [(200, 160), (200, 160)], ["a", "a"])
+    sections: dict[str, object] = {"network": {"name": "net", "layers": []}, "patch_study": {}}
+    sections["networks"] = {"net": {"architecture": "efficientnet_lite0", "weights": "package"}}
+    (workplace / "params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
+    network_stage(["net"])
+    stage(["b", "--dataset", "one"])
+    assert "nothing is compared" in caplog.text
+    assert json.loads(Path("reports/patch_similarity/b.json").read_text(encoding="utf-8")) == {"squares": 0}
 
 
 def testsimilarities_are_means_over_the_squares() -> None:
     random = torch.Generator().manual_seed(0)
     queries = torch.nn.functional.normalize(torch.randn(4, 30, 6, generator=random), dim=2)
     references = torch.nn.functional.normalize(torch.randn(4, 5, 30, 6, generator=random), dim=3)
-    found = similarities(queries, references, 2, 3, 2)
+    found = similarities(queries, references, [2, 0, 3, 1], 2, 3, 2)
     products = torch.einsum("npd,nvmd->nvpm", queries[:, :5], references[:, :, :14]).amax(dim=3).mean(dim=2)
     np.testing.assert_allclose(found["scale"] + found["shift"], products.mean(dim=0), atol=1e-5)
     np.testing.assert_allclose(found["scale_error"] + found["shift_error"], products.std(dim=0) / 2, atol=1e-5)
-    others = torch.stack([(queries[n, :5] @ queries[(n + 1) % 4, :14].T).amax(dim=1).mean() for n in range(4)]).mean()
+    others = torch.stack([(queries[n, :5] @ queries[other, :14].T).amax(dim=1).mean() for n, other in enumerate([2, 0, 3, 1])]).mean()
     assert found["unrelated"] == pytest.approx(float(others), abs=1e-5)
 
 
@@ -72,7 +108,7 @@ def test_an_unchanged_view_is_the_same_and_searching_more_never_finds_less() -> 
         torch.device("cpu"),
     )
     random = np.random.default_rng(1)
-    views = [view for seed in range(3) if (view := draw_views(pixels(seed, 200, 160), SCALES, SHIFTS, random))]
+    views = [draw_views(f"i{seed}", pixels(seed, 200, 160), SCALES, SHIFTS, random) for seed in range(3)]
     study = compare(views, extractor, PatchStudyParameters(patches=3, levels=3, query_levels=2, side=64, scales=SCALES, shifts=SHIFTS))
     variants = study["variants"]
     assert list(variants) == ["neither", "jittering", "multi-resolution", "multi-resolution and jittering"]

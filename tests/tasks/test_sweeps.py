@@ -129,3 +129,11 @@ def test_a_base_gives_targets_and_overrides_that_the_file_may_replace(tmp_path: 
     path = written(tmp_path, figure={"x": "alpha"})
     with pytest.raises(ParameterError, match="figure: alpha is no axis; there are: pooling, whitening"):
         load_sweep(path)
+
+
+def test_ukbench_is_shown_in_the_measure_that_it_is_published_in(tmp_path: Path) -> None:
+    grid = load_sweep(written(tmp_path))
+    chosen = cells(grid, read_section("", PROJECT / "params.yaml"))
+    values = numbers({"ukbench": {"database": {"map": 0.9, "precision_at_1": 1.0, "ukbench_score": 3.6}}})
+    rows = [row for row in table(grid, [Measured(chosen[0], "a", "ran", values)]) if row["benchmark"] == "ukbench"]
+    assert [(row["database"], row["mAP"]) for row in rows] == [("database, good of 4", "3.6000")]

@@ -56,8 +56,8 @@ class Describer(ABC):
         """Whether batches must hold the pictures."""
         return False
 
-    def patches(self, purpose: str) -> int | None:
-        """How many of the patches that `describe` gives, from the first on, an image has as one of `database`, `queries` or `distractors`.
+    def patches(self, purpose: str, patch_levels: int) -> int | None:
+        """How many of the patches of `patch_levels` levels an image keeps, from the first on, as one of `database`, `queries`, `distractors`.
 
         None: it has one descriptor.
         """
@@ -96,9 +96,8 @@ class Describer(ABC):
             self.models[name] = self.kinds[facts["kind"]].from_tensors(own, facts)
 
 
-def of_purpose(describer: Describer, purpose: str, vectors: torch.Tensor, geometry: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Of the descriptors and the geometry of patches, those that an image has for a purpose; of others, all."""
-    kept = describer.patches(purpose)
+def kept_patches(vectors: torch.Tensor, geometry: torch.Tensor | None, kept: int | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The first of the patches (B, P, D) and of their geometry (P, 5); all of what is no patches."""
     if kept is None or geometry is None:
         return vectors, None
     return vectors[:, :kept], geometry[:kept]

@@ -1,4 +1,4 @@
-"""Multi-resolution patches: one descriptor per patch, for references and for queries of their own number of levels (paper 1, §3.2, §4)."""
+"""Multi-resolution patches: one descriptor per patch (paper 1, §3.2, §4). The search takes of the queries' patches as many levels as it wants."""
 
 import logging
 from collections.abc import Iterator
@@ -13,8 +13,7 @@ from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import PatchesParameters
 from pipeline.aggregation.regions import multi_resolution_patches
 from pipeline.aggregation.whitening import WHITENINGS
-from pipeline.contracts.feature_shards import PatchForm
-from pipeline.patches.geometry import patch_count
+from pipeline.contracts.patches import PatchForm, patch_count
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +31,17 @@ class MultiResolutionPatches(Describer):
     def dimensions(self, channels: int) -> int:
         return len(self.models["patches"].components_) if self.models else channels * self.parameters.grid**2
 
-    def patches(self, purpose: str) -> int:
-        return patch_count(self.parameters.query_levels if purpose == "queries" else self.parameters.levels)
+    def patches(self, purpose: str, patch_levels: int) -> int:
+        return patch_count(patch_levels if purpose == "queries" else self.parameters.levels)
 
     def geometry(self, batch: MapBatch) -> torch.Tensor:
-        return multi_resolution_patches(*batch.image_size, max(self.parameters.levels, self.parameters.query_levels))
+        return multi_resolution_patches(*batch.image_size, _form_of(batch).levels)
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         parameters = self.parameters
         if parameters.whitening == "none":
             return
-        references = (batch[:, : self.patches("database")].flatten(0, 1) for batch in vectors)
+        references = (batch[:, : patch_count(parameters.levels)].flatten(0, 1) for batch in vectors)
         model = learn_whitening(parameters.whitening, parameters.dimensions, parameters.shrinkage, references)
         if parameters.dimensions is None:
             kept, half = model.components_.shape[0], model.components_.shape[1] // 2
@@ -52,10 +51,7 @@ class MultiResolutionPatches(Describer):
         self.models["patches"] = model
 
     def pooled(self, batch: MapBatch) -> torch.Tensor:
-        if batch.patches is None:
-            raise ValueError("the batch holds maps, not patches")
-        wanted = max(self.patches("database"), self.patches("queries"))
-        return pooled_patches(batch.scales[0][:, :, :wanted], batch.patches, self.parameters.grid)
+        return pooled_patches(batch.scales[0], _form_of(batch), self.parameters.grid)
 
     def finish(self, vectors: torch.Tensor) -> torch.Tensor:
         if not self.models:
@@ -63,6 +59,12 @@ class MultiResolutionPatches(Describer):
         alive = vectors.any(dim=-1, keepdim=True)  # a patch without any activation stays zero
         reduced: torch.Tensor = self.models["patches"].transform(vectors) * alive
         return l2(reduced) if self.parameters.renormalise else reduced
+
+
+def _form_of(batch: MapBatch) -> PatchForm:
+    if batch.patches is None:
+        raise ValueError("the batch holds maps, not patches")
+    return batch.patches
 
 
 def pooled_patches(maps: torch.Tensor, form: PatchForm, grid: int) -> torch.Tensor:
