@@ -16,7 +16,7 @@ class SearchParameters(Section):
     shortlist: int | None = Field(
         None, ge=1, description="of patches: images whose patches are compared, the best by `candidates`; the others are not found. null: all"
     )
-    candidates: Literal["whole_image", "sum"] = Field("whole_image", description="what the shortlist is made by: the first patch, or the sum of all")
+    candidates: Literal["whole_image", "sum"] = Field("sum", description="what the shortlist is made by: the first patch, or the sum of all")
     index: Literal["flat", "inverted"] = Field("flat", description="faiss index that makes the shortlist: exact, or inverted lists")
     probes: int = Field(16, ge=1, description="inverted lists that are looked at")
 

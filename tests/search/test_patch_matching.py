@@ -128,7 +128,7 @@ def test_stored_patches_are_searched_by_the_distance_and_levels_of_the_parameter
         folder_of(tmp_path / "own", {"database": references[:30], "queries": queries}),
         folder_of(tmp_path / "others", {"distractors": references[30:]}),
     )
-    parameters = SearchParameters(top_k=10, distance=distance, query_levels=levels, shortlist=shortlist)
+    parameters = SearchParameters(top_k=10, distance=distance, query_levels=levels, shortlist=shortlist, candidates="whole_image")
     search = PatchSearch(own, others, 40, parameters, torch.device(device))
     ids = [f"database{place}" for place in range(30)] + [f"distractors{place}" for place in range(10)]
     asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
