@@ -10,7 +10,7 @@ from pipeline.contracts.parameters import Section
 class PatchStudyParameters(Section):
     """What the stage patch_similarity compares."""
 
-    patches: int = Field(20, ge=2, le=10_000, description="random squares of database images that are compared with changed views of themselves")
+    patches: int = Field(100, ge=2, le=10_000, description="random squares of database images that are compared with changed views of themselves")
     levels: int = Field(4, ge=2, le=10, description="of the view, with multi-resolution search")
     query_levels: int = Field(3, ge=2, le=10, description="of the square, with jittering")
     side: int = Field(160, ge=32, le=4096, description="every patch is described at side² pixels")
