@@ -14,6 +14,7 @@ from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, network_from
 from pipeline.reporting.params import ReportParameters, load_benchmarks
 from pipeline.search.params import SearchParameters
+from pipeline.search.params import refuse_form as refuse_search_form
 from pipeline.studies.params import PatchStudyParameters
 
 SECTIONS: dict[str, type[Section]] = {
@@ -66,17 +67,14 @@ def check_parameters(file: Path | None = None) -> None:
 
 
 def _check_search(method: str, hashing: str, patch_levels: int, file: Path | None) -> None:
-    """What patches alone are searched by, and what they and codes are not."""
+    """What patches and codes are not searched by."""
     origin = str(file or PARAMS_FILE)
     search = load_section(SearchParameters, "search", file)
     if hashing != "none" and search.distance is not None:
         raise ParameterError(f"{origin}: search.distance: codes are compared by the Hamming distance; set it to null with hash.method {hashing}")
-    if method == "patches" and search.query_levels > patch_levels:
-        raise ParameterError(f"{origin}: search.query_levels: {search.query_levels} is more than the {patch_levels} of extract.patch_levels")
+    refuse_search_form(search, patch_levels, origin)
     if method == "patches" and hashing != "none":
         raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
-    if method != "patches" and search.shortlist is not None:
-        raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with aggregate.method {method}")
 
 
 def _check_methods(place: str, known: Mapping[str, type[Section]], file: Path | None) -> None:

@@ -11,8 +11,9 @@ from pipeline.contracts.tables import read_json, replacing
 from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
-from pipeline.reporting.patch_studies import matching_table, patch_similarity
-from pipeline.reporting.retrievals import choose, read_per_query
+from pipeline.reporting.patch_studies import patch_similarity
+from pipeline.reporting.retrievals import choose
+from pipeline.reporting.rows import read_rows
 from pipeline.reporting.studies import mask_page, online_times, shown_in_masks, sweep_pages
 from pipeline.reporting.thumbnails import stored_bytes, thumbnails
 
@@ -29,7 +30,11 @@ def main(arguments: list[str]) -> Produced:
     for page in pages:
         images |= _thumbnails(benchmarks[page.name], page.shown.image_ids | {image_id for image_id, _ in page.masks.pictures}, parameters.thumbnail)
     output = REPORTS / "index.html"
-    studies = sweep_pages(REPORTS / "sweeps"), online_times(REPORTS / "online_time.csv"), matching_table(REPORTS / "patch_matching.csv")
+    studies = (
+        sweep_pages(REPORTS / "sweeps"),
+        online_times(REPORTS / "online_time.csv"),
+        read_rows(REPORTS / "patch_matching.csv", "`python -m bench.patches`"),
+    )
     with replacing(output) as partial:
         partial.write_text(render(pages, *studies, images, parameters.thumbnail), encoding="utf-8")
     log.info("%s: %d benchmarks, %d pictures.", output, len(pages), len(images))
@@ -38,7 +43,7 @@ def main(arguments: list[str]) -> Produced:
 
 def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameters) -> BenchmarkPage:
     metrics = read_json(REPORTS / "metrics" / f"{name}.json")
-    rows = read_per_query(REPORTS / "per_query" / f"{name}.csv")
+    rows = read_rows(REPORTS / "per_query" / f"{name}.csv")
     shown = choose(Path("data/rankings") / name, rows, settings_of(metrics)[0].name, parameters.best, parameters.worst, parameters.results)
     study = REPORTS / "masks" / f"{name}.json"
     masks = mask_page(study, stored_bytes(Path("data/images") / benchmark.dataset, shown_in_masks(study)), parameters.thumbnail)

@@ -1,6 +1,5 @@
 """Plots of the report as inline SVG with bytes that depend on the numbers alone."""
 
-import csv
 import html
 import io
 import re
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+
+from pipeline.reporting.rows import read_rows
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -19,11 +20,10 @@ STYLE: Any = {"svg.hashsalt": "retrieval", "svg.fonttype": "none", "font.size": 
 def precision_recall(path: Path) -> str:
     """Curves of a plots/BENCHMARK.csv."""
     curves: dict[str, tuple[list[float], list[float]]] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            recall, precision = curves.setdefault(row["setting"], ([], []))
-            recall.append(float(row["recall"]))
-            precision.append(float(row["precision"]))
+    for row in read_rows(path):
+        recall, precision = curves.setdefault(row["setting"], ([], []))
+        recall.append(float(row["recall"]))
+        precision.append(float(row["precision"]))
 
     def draw(axes: Any) -> None:
         for setting, (recall, precision) in curves.items():

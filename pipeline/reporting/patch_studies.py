@@ -1,10 +1,8 @@
-"""Studies of patches on the page: similarity of changed views, and time and memory of matching."""
+"""Study of patches on the page: similarity of changed views."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.errors import ShardError
 from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
 
@@ -35,15 +33,3 @@ def _panel(content: dict[str, Any], kind: str, places: str, label: str, name: st
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return svg(draw, (5.6, 3.2), f"Similarity of changed views over {kind}, {name}")
-
-
-def matching_table(path: Path) -> list[dict[str, str]]:
-    """The rows of reports/patch_matching.csv: what is timed, seconds, share of the matrix product, peak memory (paper 1, §5.3).
-
-    Raises:
-        ShardError: not there.
-    """
-    if not path.is_file():
-        raise ShardError(f"{path}: not found; measure it with `python -m bench.patches`")
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))

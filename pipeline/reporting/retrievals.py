@@ -1,6 +1,5 @@
 """What of a benchmark's rankings is worth looking at: best and worst queries, relevant images ranked last, irrelevant ranked first."""
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,9 +81,3 @@ def _verdict(relevance: str | None) -> str:
     if relevance in RELEVANT:
         return "relevant"
     return "junk" if relevance == "junk" else "irrelevant"
-
-
-def read_per_query(path: Path) -> list[dict[str, str]]:
-    """The per-query table that evaluation wrote."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))

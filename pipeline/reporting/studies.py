@@ -1,6 +1,5 @@
 """Studies on the page: sweeps as tables and curves, masks as bars and pictures, the online time per image."""
 
-import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from PIL import Image
 
 from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
+from pipeline.reporting.rows import read_rows
 from pipeline.reporting.thumbnails import jpeg_address
 
 T = TypeVar("T")
@@ -148,8 +148,7 @@ def tinted(encoded: bytes, rows: list[str], side: int) -> str:
 
 def online_times(path: Path) -> list[str]:
     """Stacked bars of reports/online_time.csv, one SVG per length of the descriptor: system, step, milliseconds (paper 3, fig. 7)."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_rows(path, "`python -m bench.online_time`")
     return [_bars([row for row in rows if row["dimensions"] == length], length) for length in _distinct(row["dimensions"] for row in rows)]
 
 

@@ -11,17 +11,16 @@ from pipeline.contracts.catalogue import GroundTruth, read_ground_truth
 from pipeline.contracts.descriptors import KIND
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ParameterError, SanityError
+from pipeline.contracts.errors import SanityError
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import Manifest, load_manifest
-from pipeline.contracts.parameters import PARAMS_FILE, load_section
-from pipeline.contracts.patches import patch_count
+from pipeline.contracts.parameters import load_section
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import read_ids, write_table
 from pipeline.search.exact import Counts, Results
-from pipeline.search.params import SearchParameters
+from pipeline.search.params import SearchParameters, refuse_form
 from pipeline.search.searches import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
 
 log = logging.getLogger(__name__)
@@ -69,19 +68,13 @@ def _search_of(folders: dict[str, Path], manifests: dict[str, Manifest], paramet
     Raises:
         ParameterError: a parameter that belongs to another kind.
     """
-    images = int(manifests["descriptors"].facts["database"]) + int(manifests["distractors"].facts["distractors"])
-    of_queries = manifests["descriptors"].facts["patches"]["queries"]
-    patches = of_queries is not None
-    if parameters.shortlist is not None and not patches:
-        raise ParameterError(f"{PARAMS_FILE}: search.shortlist: only patches are searched in two steps; set it to null with other methods")
-    if patches and patch_count(parameters.query_levels) > of_queries:
-        raise ParameterError(
-            f"{PARAMS_FILE}: search.query_levels: {parameters.query_levels} levels have {patch_count(parameters.query_levels)} patches, "
-            f"the queries have {of_queries}; raise extract.patch_levels"
-        )
+    described = manifests["descriptors"].facts
+    images = int(described["database"]) + int(manifests["distractors"].facts["distractors"])
+    patch_levels = int(described["features"]["extract"]["patch_levels"])
+    refuse_form(parameters, patch_levels)
     if manifests["codes"].parts:
         return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
-    kind = PatchSearch if patches else DescriptorSearch
+    kind = PatchSearch if patch_levels else DescriptorSearch
     return kind(folders["descriptors"], folders["distractors"], images, parameters, device)
 
 

@@ -4,7 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.parameters import Section
+from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.parameters import PARAMS_FILE, Section
 
 Distance = Literal["dot", "l2", "squared_l2", "l1"]
 
@@ -29,3 +30,15 @@ class SearchParameters(Section):
     def distance_of(self, patches: bool) -> Distance:
         """The distance in use."""
         return self.distance or ("l2" if patches else "dot")
+
+
+def refuse_form(parameters: SearchParameters, patch_levels: int, origin: str = str(PARAMS_FILE)) -> None:
+    """Refuse what descriptors cannot be searched by; `patch_levels` is 0 where they are of whole images.
+
+    Raises:
+        ParameterError: a shortlist of whole images, or more levels of the queries than there are.
+    """
+    if not patch_levels and parameters.shortlist is not None:
+        raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with other methods")
+    if patch_levels and parameters.query_levels > patch_levels:
+        raise ParameterError(f"{origin}: search.query_levels: {parameters.query_levels} is more than the {patch_levels} of extract.patch_levels")

@@ -6,15 +6,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
+from pipeline.contracts.errors import ShardError
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
 from pipeline.contracts.tables import write_json, write_table
 from pipeline.imaging.images import encode
 from pipeline.reporting.figures import precision_recall, svg
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
-from pipeline.reporting.patch_studies import matching_table, patch_similarity
+from pipeline.reporting.patch_studies import patch_similarity
 from pipeline.reporting.retrievals import Retrievals, choose
+from pipeline.reporting.rows import read_rows
 from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_times, sweep_pages
 
 RANKS = {"q1": "abcd", "q2": "dcba", "q3": "cabd"}
@@ -189,6 +192,11 @@ def test_similarity_of_views_is_two_figures_with_a_line_per_way(tmp_path: Path) 
     assert "Similarity of changed views over shift, gallery" in figures[1]
 
 
+def test_a_table_that_is_missing_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"t\.csv: not found; make it with `python -m bench\.patches`"):
+        read_rows(tmp_path / "t.csv", "`python -m bench.patches`")
+
+
 def test_times_of_matching_are_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("dimensions,work,seconds\n256,patch distances,0.7\n", encoding="utf-8")
-    assert matching_table(tmp_path / "t.csv") == [{"dimensions": "256", "work": "patch distances", "seconds": "0.7"}]
+    assert read_rows(tmp_path / "t.csv") == [{"dimensions": "256", "work": "patch distances", "seconds": "0.7"}]
