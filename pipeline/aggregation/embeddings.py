@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import torch
 
 from pipeline.aggregation.codebooks import GaussianMixture, gaussian_mixture, kmeans
+from pipeline.aggregation.floored_whitening import FlooredWhitening
 from pipeline.aggregation.moments import Moments
 from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.whitening import FlooredWhitening
 from pipeline.contracts.errors import ModelError
 
 VALUES_AT_ONCE = 2**24

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +35,9 @@ def main(arguments: list[str]) -> Produced:
     options = parser.parse_args(arguments)
     method, parameters = load_method()
     describer = DESCRIBERS[method](method, parameters)
-    ids, role = held_out_ids(read_catalogue(Path("data/images") / options.held_out / "catalogue.parquet"))
+    rows = read_catalogue(Path("data/images") / options.held_out / "catalogue.parquet")
+    ids, role = held_out_ids(rows)
+    instances = {row.image_id: row.instance for row in rows if row.image_id in ids}
     features = Path("data/features") / options.held_out
     manifest = load_manifest(features, KIND)
     images = Path("data/images") / options.held_out if describer.needs_pictures else None
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> Produced:
         if not ids:
             raise ModelError(f"benchmarks.{options.benchmark}.held_out: {options.held_out} has no images, and aggregate.{method} learns from some")
         with hold(choose_device()) as device:
-            describer.fit(lambda: _maps(features, ids, device, images))
+            describer.fit(lambda: _maps(features, instances, device, images))
         learned_on = {"dataset": options.held_out, "role": role, "images": len(ids), "fingerprint": manifest.fingerprint}
     store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint))
     save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on})
@@ -55,9 +58,9 @@ def main(arguments: list[str]) -> Produced:
     return Produced((output,), len(ids) if learned_on else 0, "images")
 
 
-def _maps(features: Path, ids: set[str], device: torch.device, images: Path | None) -> Iterator[MapBatch]:
-    for _, maps in stream_maps(features, ids, device, images):
-        yield maps
+def _maps(features: Path, instances: dict[str, str | None], device: torch.device, images: Path | None) -> Iterator[MapBatch]:
+    for ids, maps in stream_maps(features, set(instances), device, images):
+        yield replace(maps, instances=[instances[image_id] for image_id in ids])
 
 
 if __name__ == "__main__":

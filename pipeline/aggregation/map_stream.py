@@ -26,6 +26,7 @@ class MapBatch:
         strides: pixels per cell of each scale's maps, where there are pictures.
         patches: the form of patches (B, K, P, g²) in the place of maps.
         image_size: width and height in pixels of every image.
+        instances: what each image shows, where that is known and learned from; None where it is not known.
     """
 
     scales: Sequence[torch.Tensor]
@@ -33,6 +34,7 @@ class MapBatch:
     strides: Sequence[float] = ()
     patches: PatchForm | None = None
     image_size: tuple[int, int] = (1, 1)
+    instances: Sequence[str | None] = ()
 
     def with_pictures(self) -> Iterator[tuple[torch.Tensor, list[Picture]]]:
         """Each scale's maps and the pictures behind them."""

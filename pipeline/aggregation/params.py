@@ -1,7 +1,7 @@
 """The section `aggregate` of params.yaml: the method in use, and one section per method; and the section `mask_study`."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,19 +9,20 @@ from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import PARAMS_FILE, Section, load_section, read_section
 
 WhiteningName = Literal["none", "pca", "pca_whitening"]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(strict=False)]
 
 
 class WhitenedParameters(Section):
     """What every method may do to its final vector."""
 
-    whitening: WhiteningName = "none"
+    whitening: Literal[WhiteningName, "learned"] = Field("none", description="learned: from pairs of held-out images of one instance")
     dimensions: int | None = Field(None, ge=1, description="of the final vector; null: as many as the held-out set bears")
     shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.whitening == "none" and self.dimensions is not None:
-            raise ValueError("dimensions needs whitening: pca or pca_whitening")
+            raise ValueError("dimensions needs whitening: pca, pca_whitening or learned")
         return self
 
 
@@ -41,13 +42,39 @@ class CrowParameters(WhitenedParameters):
     spatial_power: float = Field(0.5, gt=0, le=4, description="exponent of the normalised spatial weights")
 
 
-class RmacParameters(WhitenedParameters):
-    levels: int = Field(3, ge=1, le=10)
-    overlap: float = Field(0.4, ge=0, lt=1, description="wanted overlap of neighbouring regions along the long side")
-    whole_map: bool = Field(False, description="add the whole map as a region")
+class RegionalParameters(WhitenedParameters):
+    """What is done to the vector of every region."""
+
     regional_whitening: WhiteningName = "pca_whitening"
     regional_dimensions: int | None = Field(None, ge=1)
     regional_shrinkage: float = Field(0.0, ge=0, le=1)
+
+
+class RmacParameters(RegionalParameters):
+    levels: int = Field(3, ge=1, le=10)
+    overlap: float = Field(0.4, ge=0, lt=1, description="wanted overlap of neighbouring regions along the long side")
+    whole_map: bool = Field(False, description="add the whole map as a region")
+
+
+class ClusterParameters(Section):
+    """How local features are clustered (paper 2, §3)."""
+
+    local_dimensions: int = Field(4, ge=1, le=512, description="of a local feature after PCA: 4 for VGG-16, 7 for ResNet-101")
+    feature_counts: Counts = Field((5, 20), description="numbers of clusters of local features, each of which gives that many regions")
+    colour_counts: Counts = Field((5,), description="numbers of clusters of the colours of the image at the map's size")
+    scale: float = Field(0.05, gt=0, description="z of equation 3 over the image's largest distance")
+    spatial_scale: float | None = Field(None, gt=0, description="the same for the spatial term; null: no spatial term")
+    regularisation: float = Field(0.5, ge=0, description="of the normalised cut, as published in code; 0: none")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.feature_counts and not self.colour_counts:
+            raise ValueError("feature_counts and colour_counts name no clusters")
+        return self
+
+
+class ClustersParameters(ClusterParameters, RegionalParameters):
+    pass
 
 
 class SelectiveParameters(Section):
@@ -128,6 +155,7 @@ METHODS: dict[str, type[Section]] = {
     "gem": GemParameters,
     "crow": CrowParameters,
     "rmac": RmacParameters,
+    "clusters": ClustersParameters,
     "selective": SelectiveParameters,
     "patches": PatchesParameters,
 }

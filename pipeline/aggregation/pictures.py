@@ -50,6 +50,13 @@ class Picture:
         x0, y0 = (math.floor(max(corner, 0.0) / self.stride) * self.stride for corner in self.box[:2])
         return (x0, y0, x0 + width * self.stride, y0 + height * self.stride)
 
+    def colours(self, height: int, width: int) -> npt.NDArray[np.float32]:
+        """The part that an H×W map shows, brought to the map's size: (H, W, 3) RGB from 0 to 255 (antialiased bicubic)."""
+        pixels = self.pixels
+        x0, y0, x1, y1 = self.shown(pixels, height, width)
+        part = Image.fromarray(pixels[round(y0) : max(round(y1), round(y0) + 1), round(x0) : max(round(x1), round(x0) + 1)])
+        return np.asarray(part.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+
 
 class PictureReader:
     """Pictures of data/images/DATASET by id; the encoded images of one shard are held at a time."""

@@ -1,5 +1,6 @@
-"""Principal components and whitening, learned from a stream; no final normalisation."""
+"""Principal components and whitening, learned from a stream or from pairs; no final normalisation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -158,52 +159,65 @@ class Rotation(PCA):
         return model
 
 
-class FlooredWhitening:
-    """Centre and whiten by λ^(−1/2) Vᵀ with the `floor` smallest eigenvalues raised to the largest among them (Jégou and Zisserman, 2014).
+class LearnedWhitening(PCA):
+    """Centre, whiten by what differs within instances, rotate to the axes along which instances differ most.
+
+    P = eig(S^(−1/2) D S^(−1/2))ᵀ S^(−1/2), with S the mean of (f_i − f_j)(f_i − f_j)ᵀ over all pairs of one instance and D the
+    same over all pairs of different instances. Where S is singular it is inverted on its range, less one direction, unless
+    `shrinkage` mixes its mean eigenvalue into it.
 
     Attributes:
-        whitening_mean_: (D,) float32.
-        whitening_: (D, D) float32.
+        eigenvalues_: (dim of the range,) of D after whitening, descending.
+        pairs_: matching pairs learned from.
     """
 
-    def __init__(self, floor: int) -> None:
-        self.floor = floor
-
-    def fit_moments(self, moments: Moments) -> Self:
-        """Learn from streamed moments.
+    def fit(self, vectors: torch.Tensor, instances: Sequence[str | None] = ()) -> Self:
+        """Learn from vectors (N, D) and what each shows; an image of unknown instance is left out.
 
         Raises:
-            ModelError: the raised eigenvalues are still zero: too few samples, or dimensions that depend on each other.
+            ModelError: no two images of one instance, only one instance, or fewer usable components than `dim`.
         """
-        eigenvalues, vectors = descending(moments.covariance)
-        raised = min(max(self.floor, 1), len(eigenvalues))
-        lowest = eigenvalues[-raised]
-        if rank_of(eigenvalues, moments.count) <= len(eigenvalues) - raised:
+        known = [index for index, instance in enumerate(instances) if instance is not None]
+        rows = vectors[known].double()
+        names = {name: place for place, name in enumerate(dict.fromkeys(instances[index] for index in known))}
+        labels = torch.tensor([names[instances[index]] for index in known], dtype=torch.int64, device=rows.device)
+        counts = labels.bincount(minlength=len(names)).double()
+        matching, all_pairs = float((counts * (counts - 1) / 2).sum()), len(rows) * (len(rows) - 1) / 2
+        if not matching or matching == all_pairs:
             raise ModelError(
-                f"{moments.count} held-out features of {len(eigenvalues)} embedded dimensions leave more than the {raised} smallest eigenvalues "
-                "at zero; use more held-out images, a smaller codebook, fewer local_dimensions, or raise more eigenvalues (floor)"
+                f"a learned whitening needs several held-out images of several instances; there are {len(known)} images of {len(names)}; "
+                "name a held-out set whose catalogue says what its images show"
             )
-        self.whitening_mean_ = moments.mean.float()
-        self.whitening_ = (upright(vectors.T) / eigenvalues.clamp(min=lowest).sqrt()[:, None]).float().contiguous()
+        mean = rows.mean(dim=0)
+        within, between = _pair_scatters(rows - mean, labels, counts)
+        inverse = self._inverse_root(within / matching, int((counts - 1).sum()))
+        eigenvalues, axes = descending(inverse.T @ (between / (all_pairs - matching)) @ inverse)
+        kept = len(eigenvalues) if self.dim is None else self.dim
+        if kept > len(eigenvalues):
+            raise ModelError(
+                f"{kept} components are wanted, but {int(matching)} pairs of {rows.shape[1]} dimensions bear only {len(eigenvalues)}; "
+                "use more held-out images of the same instances or fewer dimensions, or shrink the spectrum"
+            )
+        self.mean_, self.components_ = mean.float(), upright((inverse @ axes[:, :kept]).T).float().contiguous()
+        self.eigenvalues_, self.count_, self.pairs_ = eigenvalues, len(rows), int(matching)
         return self
 
-    def transform(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(…, D) to (…, D)."""
-        return self.transform_sum(vectors, 1.0)
+    def _inverse_root(self, within: torch.Tensor, freedom: int) -> torch.Tensor:
+        """(D, r): the range's eigenvectors over the root of their eigenvalues."""
+        values, vectors = descending(within)
+        usable = self._usable(values, freedom + 1)
+        if usable < 1:
+            raise ModelError("the held-out images of one instance are all alike, so there is nothing to learn a whitening from")
+        spectrum = (1 - self.shrinkage) * values + self.shrinkage * values.mean()
+        return vectors[:, :usable] / spectrum[:usable].sqrt()
 
-    def transform_sum(self, sums: torch.Tensor, count: torch.Tensor | float) -> torch.Tensor:
-        """The sum of `count` transformed vectors from the sum (…, D) of the vectors."""
-        return torch.matmul(sums - self.whitening_mean_ * count, self.whitening_.T)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The learned arrays by name."""
-        return {"whitening_mean": self.whitening_mean_, "whitening": self.whitening_}
+    def card(self) -> dict[str, Any]:
+        return super().card() | {"pairs": self.pairs_}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
-        """The inverse of `tensors`; `card` gives the floor."""
-        model = cls(card["floor"])
-        model.whitening_mean_, model.whitening_ = tensors["whitening_mean"], tensors["whitening"]
+        model = super().from_tensors(tensors, card)
+        model.pairs_ = card["pairs"]
         return model
 
 
@@ -222,6 +236,14 @@ def rank_of(eigenvalues: torch.Tensor, count: int) -> int:
 def upright(rows: torch.Tensor) -> torch.Tensor:
     """Rows (n, D) with the sign that makes the entry of largest modulus positive."""
     return rows * rows.gather(1, rows.abs().argmax(dim=1, keepdim=True)).sign()
+
+
+def _pair_scatters(rows: torch.Tensor, labels: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums of (f_i − f_j)(f_i − f_j)ᵀ over the pairs of one instance, and over those of two, without a loop over pairs."""
+    sums = rows.new_zeros(len(counts), rows.shape[1]).index_add_(0, labels, rows)
+    within = (rows * counts[labels, None]).T @ rows - sums.T @ sums
+    total = rows.sum(dim=0)
+    return within, len(rows) * rows.T @ rows - torch.outer(total, total) - within
 
 
 WHITENINGS: dict[str, type[PCA]] = {"pca": PCA, "pca_whitening": PCAWhitening}

@@ -17,7 +17,11 @@ from pipeline.contracts.errors import LeakageError, SanityError
 from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage, refuse_leakage_to_distractors
 from pipeline.contracts.models import save_model
 
-SMALL = {"rmac": {"regional_whitening": "none"}, "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3}}
+SMALL = {
+    "rmac": {"regional_whitening": "none"},
+    "clusters": {"local_dimensions": 3, "feature_counts": [2, 5], "colour_counts": []},
+    "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3},
+}
 Floats = npt.NDArray[np.float64]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.aggregation.moments import Moments
-from pipeline.aggregation.whitening import PCA, PCAWhitening
+from pipeline.aggregation.whitening import PCA, LearnedWhitening, PCAWhitening
 from pipeline.contracts.errors import ModelError, SanityError
 
 
@@ -92,3 +92,67 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert loaded.count_ == 100
     with pytest.raises(ModelError, match="expected PCA"):
         PCA.load(tmp_path / "model")
+
+
+def labelled(count: int, dimensions: int, instances: int, seed: int = 0) -> tuple[torch.Tensor, list[str | None]]:
+    """Vectors of instances that differ along the first two dimensions and vary most along the third."""
+    generator = torch.Generator().manual_seed(seed)
+    names = [index % instances for index in range(count)]
+    centres = torch.zeros(instances, dimensions)
+    centres[:, :2] = 2 * torch.randn(instances, 2, generator=generator)
+    noise = torch.randn(count, dimensions, generator=generator) * torch.tensor([0.5, 0.5, 6.0] + [1.0] * (dimensions - 3))
+    return centres[names] + noise, [f"i{name}" for name in names]
+
+
+def plain_pairs(vectors: torch.Tensor, instances: list[str | None], matching: bool) -> torch.Tensor:
+    rows = vectors.double()
+    pairs = [(i, j) for i in range(len(rows)) for j in range(i) if (instances[i] == instances[j]) == matching]
+    return torch.stack([torch.outer(rows[i] - rows[j], rows[i] - rows[j]) for i, j in pairs]).mean(dim=0)
+
+
+def test_learned_whitening_is_that_of_all_pairs() -> None:
+    vectors, instances = labelled(40, 6, 8)
+    model = LearnedWhitening().fit(vectors, instances)
+    projected = model.transform(vectors)
+    torch.testing.assert_close(plain_pairs(projected, instances, True), torch.eye(6).double(), rtol=0, atol=1e-4)
+    between = plain_pairs(projected, instances, False)
+    torch.testing.assert_close(between, torch.diag(model.eigenvalues_), rtol=0, atol=1e-3)
+    assert (model.eigenvalues_.diff() <= 0).all()
+    assert model.pairs_ == 8 * 10
+
+
+def test_learned_whitening_tells_instances_apart_better_than_pca_whitening() -> None:
+    vectors, instances = labelled(300, 12, 30)
+    others, shown = labelled(300, 12, 30, seed=0)
+
+    def hits(found: torch.Tensor) -> float:
+        unit = found / found.norm(dim=1, keepdim=True)
+        likeness = (unit @ unit.T).fill_diagonal_(-2)
+        return sum(shown[int(best)] == own for best, own in zip(likeness.argmax(dim=1), shown, strict=True)) / len(shown)
+
+    assert hits(LearnedWhitening(4).fit(vectors, instances).transform(others)) > hits(PCAWhitening(4).fit(vectors).transform(others)) + 0.1
+
+
+def test_learned_whitening_with_few_pairs_keeps_the_range_or_shrinks_or_refuses() -> None:
+    vectors, instances = labelled(20, 30, 10)
+    kept = LearnedWhitening().fit(vectors, instances)
+    assert kept.components_.shape == (9, 30)
+    assert torch.isfinite(kept.transform(vectors)).all()
+    assert LearnedWhitening(12, shrinkage=0.3).fit(vectors, instances).components_.shape == (12, 30)
+    with pytest.raises(ModelError, match="10 pairs of 30 dimensions bear only 9"):
+        LearnedWhitening(12).fit(vectors, instances)
+
+
+@pytest.mark.parametrize("instances", [[None] * 20, ["one"] * 20, [f"i{index}" for index in range(20)]])
+def test_learned_whitening_needs_pairs_of_both_kinds(instances: list[str | None]) -> None:
+    with pytest.raises(ModelError, match="several held-out images of several instances"):
+        LearnedWhitening().fit(sample(20, 4), instances)
+
+
+def test_save_and_load_of_a_learned_whitening(tmp_path: Path) -> None:
+    vectors, instances = labelled(40, 6, 8)
+    model = LearnedWhitening(3).fit(vectors, instances)
+    model.save(tmp_path)
+    loaded = LearnedWhitening.load(tmp_path)
+    assert torch.equal(loaded.transform(vectors), model.transform(vectors))
+    assert loaded.pairs_ == model.pairs_

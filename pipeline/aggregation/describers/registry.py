@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from pipeline.aggregation.describers.activation_clusters import ActivationClusters
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.global_pooling import GlobalPooling
 from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
@@ -20,6 +21,7 @@ DESCRIBERS: dict[str, type[Describer]] = {
     "gem": GlobalPooling,
     "crow": GlobalPooling,
     "rmac": RegionalMax,
+    "clusters": ActivationClusters,
     "selective": SelectiveFeatures,
     "patches": MultiResolutionPatches,
 }

@@ -1,26 +1,37 @@
 """Describers that end with a whitening, or with nothing but l2."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 
 from pipeline.aggregation.describers.whole_image import WholeImageDescriber
+from pipeline.aggregation.map_stream import MapStream
 from pipeline.aggregation.moments import Moments
 from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import WhitenedParameters
-from pipeline.aggregation.whitening import PCA, WHITENINGS
+from pipeline.aggregation.whitening import PCA, WHITENINGS, LearnedWhitening
 
 
 class WhitenedDescriber(WholeImageDescriber):
     """Ends with the whitening that `whitening`, `dimensions` and `shrinkage` name."""
 
     parameters: WhitenedParameters
-    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in WHITENINGS.values()}
+    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (*WHITENINGS.values(), LearnedWhitening)}
 
     @property
     def learns(self) -> bool:
         return self.parameters.whitening != "none"
+
+    def fit(self, maps: MapStream) -> None:
+        if self.parameters.whitening != "learned":
+            super().fit(maps)
+            return
+        self.fit_before(maps)
+        vectors, instances = zip(*((self.pooled(batch), batch.instances) for batch in maps()), strict=True)
+        whitening = LearnedWhitening(self.parameters.dimensions, self.parameters.shrinkage)
+        self.models["final"] = whitening.fit(torch.cat(vectors), list(itertools.chain.from_iterable(instances)))
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         if self.parameters.whitening != "none":

@@ -1,0 +1,45 @@
+"""Describers that whiten and sum the maxima of many regions of a map."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+
+from pipeline.aggregation.describers.whitened import WhitenedDescriber, learn_whitening
+from pipeline.aggregation.map_stream import MapStream
+from pipeline.aggregation.normalization import l2
+from pipeline.aggregation.params import RegionalParameters
+from pipeline.aggregation.pictures import Picture
+
+
+class RegionalDescriber(WhitenedDescriber):
+    """Region maxima → l2 → whitening learned on held-out regions → l2 → sum → l2. A region without any activation adds nothing."""
+
+    parameters: RegionalParameters
+
+    @abstractmethod
+    def regional(self, maps: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:
+        """(B, K, H, W) to the regions' maxima (B, n, K); zeros for an empty region."""
+
+    @property
+    def learns(self) -> bool:
+        return super().learns or self.parameters.regional_whitening != "none"
+
+    def dimensions(self, channels: int) -> int:
+        return super().dimensions(len(self.models["regional"].components_) if "regional" in self.models else channels)
+
+    def fit_before(self, maps: MapStream) -> None:
+        parameters = self.parameters
+        if parameters.regional_whitening != "none":
+            found = (l2(self.regional(*scale)).flatten(0, 1) for batch in maps() for scale in batch.with_pictures())
+            vectors = (rows[rows.any(dim=1)] for rows in found)
+            self.models["regional"] = learn_whitening(
+                parameters.regional_whitening, parameters.regional_dimensions, parameters.regional_shrinkage, vectors
+            )
+
+    def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
+        vectors = l2(self.regional(maps, pictures))
+        if "regional" in self.models:
+            active = vectors.any(dim=2, keepdim=True)
+            vectors = l2(self.models["regional"].transform(vectors)) * active
+        return l2(vectors.sum(dim=1))
