@@ -15,7 +15,7 @@ from pipeline.networks.params import ConcatenatedSource, network_from
 from pipeline.reporting.params import ReportParameters, load_benchmarks
 from pipeline.search.params import SearchParameters
 from pipeline.search.params import refuse_form as refuse_search_form
-from pipeline.studies.params import PatchStudyParameters
+from pipeline.studies.params import PatchStudyParameters, RegionStudyParameters
 
 SECTIONS: dict[str, type[Section]] = {
     "resize": ResizeParameters,
@@ -23,6 +23,7 @@ SECTIONS: dict[str, type[Section]] = {
     "extract": ExtractParameters,
     "mask_study": MaskStudyParameters,
     "patch_study": PatchStudyParameters,
+    "region_study": RegionStudyParameters,
     "search": SearchParameters,
     "evaluate": EvaluateParameters,
     "report": ReportParameters,
@@ -70,9 +71,7 @@ def _check_search(method: str, hashing: str, patch_levels: int, file: Path | Non
     """What patches and codes are not searched by."""
     origin = str(file or PARAMS_FILE)
     search = load_section(SearchParameters, "search", file)
-    if hashing != "none" and search.distance is not None:
-        raise ParameterError(f"{origin}: search.distance: codes are compared by the Hamming distance; set it to null with hash.method {hashing}")
-    refuse_search_form(search, patch_levels, origin)
+    refuse_search_form(search, patch_levels, hashing != "none", origin)
     if method == "patches" and hashing != "none":
         raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
 

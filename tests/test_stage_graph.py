@@ -25,6 +25,7 @@ ENTRIES = {
     "aggregate_distractors": "pipeline.aggregation.distractors",
     "masks": "pipeline.aggregation.mask_study",
     "patch_similarity": "pipeline.studies.patch_similarity",
+    "region_precision": "pipeline.studies.region_precision",
     "hash": "pipeline.hashing.__main__",
     "search": "pipeline.search.__main__",
     "evaluate": "pipeline.evaluation.__main__",
@@ -32,7 +33,7 @@ ENTRIES = {
 }
 GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")
 AFTER_LEARN = {f"{stage}@gallery" for stage in GALLERY} | {"report"}
-AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "extract@gallery", "extract@none"}
+AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "region_precision@gallery", "extract@gallery", "extract@none"}
 AFTER_NETWORK = AFTER_EXTRACT | {"patch_similarity@gallery"}
 AFTER_RESIZE = AFTER_NETWORK | {"resize@gallery", "resize@none"}
 AFTER_HASH = {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
@@ -40,10 +41,10 @@ AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
 
 REACH: dict[str, set[str]] = {
     "datasets.none": AFTER_LEARN - {"learn@gallery", "aggregate@gallery"} | {"download@none", "resize@none", "extract@none"},
-    "datasets.gallery": AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "download@gallery", "resize@gallery", "extract@gallery"},
+    "datasets.gallery": AFTER_NETWORK - {"extract@none"} | {"download@gallery", "resize@gallery"},
     "networks.efficientnet_lite0": AFTER_NETWORK | {"network@efficientnet_lite0"},
-    "benchmarks.gallery.dataset": AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery"},
-    "benchmarks.gallery.held_out": AFTER_LEARN,
+    "benchmarks.gallery.dataset": AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "region_precision@gallery"},
+    "benchmarks.gallery.held_out": AFTER_LEARN | {"region_precision@gallery"},
     "benchmarks.gallery.distractors": AFTER_HASH | {"aggregate_distractors@gallery"},
     "benchmarks.gallery.allow_self_learning": AFTER_LEARN,
     "resize": AFTER_RESIZE,
@@ -57,7 +58,10 @@ REACH: dict[str, set[str]] = {
     "hash": set(),
     "mask_study": {"masks@gallery", "report"},
     "patch_study": {"patch_similarity@gallery", "report"},
+    "region_study": {"region_precision@gallery", "report"},
     "search": AFTER_SEARCH,
+    "search.rerank": set(),
+    "search.rerank.method": AFTER_SEARCH,
     "evaluate": {"evaluate@gallery", "report"},
     "report": {"report"},
 }
@@ -209,8 +213,8 @@ def test_a_changed_parameter_reruns_exactly_the_affected_stages(repository: Path
     ("file", "expected"),
     [
         ("pipeline/evaluation/protocols.py", {"evaluate@gallery", "report"}),
-        ("pipeline/search/exact.py", AFTER_SEARCH),
-        ("pipeline/aggregation/pooling.py", AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery"}),
+        ("pipeline/search/reranking/shortlists.py", AFTER_SEARCH),
+        ("pipeline/aggregation/pooling.py", AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "region_precision@gallery"}),
         ("pipeline/reporting/page.html.j2", {"report"}),
         ("pipeline/extraction/inference.py", AFTER_NETWORK),
         ("pipeline/whole.py", set()),

@@ -9,9 +9,8 @@ import torch
 
 from pipeline.aggregation.describers.describer import Describer, kept_patches
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.map_stream import as_tensor, map_batch
+from pipeline.aggregation.fresh_maps import fresh_maps
 from pipeline.aggregation.params import refuse_form
-from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
@@ -84,9 +83,6 @@ def _describe_shard(
 
 
 def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> tuple[torch.Tensor, torch.Tensor | None]:
-    features = extractor.features(batch)
-    scales = [as_tensor(array, extractor.device) for array in features.maps]
-    pictures = [Picture(pixels, batch.plan.box) for pixels in batch.pixels] if describer.needs_pictures else ()
-    own = map_batch(features, scales, pictures)
+    own = fresh_maps(batch, extractor, describer.needs_pictures)
     kept = describer.patches("distractors", own.patches.levels if own.patches else 0)
     return kept_patches(describer.describe(own).cpu(), describer.geometry(own), kept)

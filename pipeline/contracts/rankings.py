@@ -2,8 +2,19 @@
 
 import pyarrow as pa
 
-RANKING_SCHEMA = pa.schema([("query_id", pa.string()), ("rank", pa.int32()), ("image_id", pa.string()), ("score", pa.float32())])
-"""The top k: rank from 0, score higher is better."""
+RANKING_SCHEMA = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("rank", pa.int32()),
+        ("image_id", pa.string()),
+        ("score", pa.float32()),
+        ("x0", pa.float32()),
+        ("y0", pa.float32()),
+        ("x1", pa.float32()),
+        ("y1", pa.float32()),
+    ]
+)
+"""The top k: rank from 0, score higher is better; where re-ranking found the query, in shares of the image's width and height, else null."""
 
 COUNTS_SCHEMA = pa.schema(
     [

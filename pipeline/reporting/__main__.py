@@ -12,6 +12,7 @@ from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
 from pipeline.reporting.patch_studies import patch_similarity
+from pipeline.reporting.region_studies import region_page
 from pipeline.reporting.retrievals import choose
 from pipeline.reporting.rows import read_rows
 from pipeline.reporting.studies import mask_page, online_times, shown_in_masks, sweep_pages
@@ -49,7 +50,9 @@ def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameter
     masks = mask_page(study, stored_bytes(Path("data/images") / benchmark.dataset, shown_in_masks(study)), parameters.thumbnail)
     curves = precision_recall(REPORTS / "plots" / f"{name}.csv")
     similarity = patch_similarity(REPORTS / "patch_similarity" / f"{name}.json")
-    return BenchmarkPage(name, metrics, read_json(REPORTS / "provenance" / f"{name}.json"), curves, per_query(rows, name), shown, masks, similarity)
+    regions = region_page(REPORTS / "regions" / f"{name}.json")
+    about = read_json(REPORTS / "provenance" / f"{name}.json")
+    return BenchmarkPage(name, metrics, about, curves, per_query(rows, name), shown, masks, similarity, regions)
 
 
 def _thumbnails(benchmark: BenchmarkParameters, wanted: set[str], side: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.reporting.region_studies import RegionPage
 from pipeline.reporting.retrievals import Retrievals
 from pipeline.reporting.studies import LABELS, MaskPage, SweepPage
 
@@ -34,6 +35,7 @@ class BenchmarkPage:
     shown: Retrievals
     masks: MaskPage
     patch_similarity: list[str]
+    regions: RegionPage
 
     @property
     def settings(self) -> list[Setting]:
@@ -53,6 +55,19 @@ class BenchmarkPage:
         """Images per query whose patches were compared; None for all."""
         found: int | None = self.about["search"]["shortlist"]
         return found
+
+    @property
+    def refinements(self) -> list[str]:
+        """What the search did beyond comparing every descriptor once."""
+        search = self.about["search"]
+        augmented, expanded, rerank = search["augmentation"]["neighbours"], search["expansion"]["results"], search["rerank"]
+        told = [f"database augmented by {augmented} neighbours"] if augmented else []
+        told += [f"queries expanded by {expanded} results"] if expanded else []
+        if rerank["method"] != "none":
+            own = rerank[rerank["method"]]
+            told.append(f"first {own['shortlist']} re-ranked by {rerank['method'].replace('_', ' ')}")
+            told += [f"compared again with the mean of the first {own['expansion']}"] if own["expansion"] else []
+        return told
 
     @property
     def network(self) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.contracts.tables import read_table
 
@@ -12,12 +13,17 @@ EXTREMES = 4
 
 @dataclass(frozen=True)
 class Hit:
-    """A result: its rank from 0, and whether it is relevant, junk or irrelevant."""
+    """A result: its rank from 0, and whether it is relevant, junk or irrelevant.
+
+    Attributes:
+        box: where re-ranking found the query: left, top, width and height in per cent of the image; None where it did not look.
+    """
 
     image_id: str
     rank: int
     verdict: str
     score: float
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     ranking: dict[str, list[Hit]] = {}
     for row in read_table(rankings / f"ranking-{name}.parquet", "ranking").to_pylist():
         verdict = _verdict(labels.get((row["query_id"], row["image_id"])))
-        ranking.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"]))
+        ranking.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
     shown = [ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]][:results]) for row in scored if row["query_id"] in ranking]
     lowest = shown[max(best, len(shown) - worst) :][::-1]
@@ -75,6 +81,13 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     missed.sort(key=lambda query: (-query.hits[0].rank, query.query_id))
     wrong.sort(key=lambda query: (-query.hits[0].score, query.query_id))
     return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst])
+
+
+def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:
+    if row["x0"] is None:
+        return None
+    left, top, right, bottom = (100 * row[corner] for corner in ("x0", "y0", "x1", "y1"))
+    return left, top, right - left, bottom - top
 
 
 def _verdict(relevance: str | None) -> str:

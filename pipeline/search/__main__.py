@@ -21,6 +21,8 @@ from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import read_ids, write_table
 from pipeline.search.exact import Counts, Results
 from pipeline.search.params import SearchParameters, refuse_form
+from pipeline.search.refined_search import RefinedSearch
+from pipeline.search.reranking.content import Content
 from pipeline.search.searches import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
 
 log = logging.getLogger(__name__)
@@ -30,19 +32,18 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark")
     parser.add_argument("--dataset", required=True)
+    parser.add_argument("--distractors", required=True, help="the data set")
     options = parser.parse_args(arguments)
     parameters = load_section(SearchParameters, "search")
     folders = {name: Path("data") / name / options.benchmark for name in ("descriptors", "distractors", "codes")}
     manifests = {name: load_manifest(folder, codes.KIND if name == "codes" else KIND) for name, folder in folders.items()}
     truth = read_ground_truth(Path("data/images") / options.dataset / "ground_truth.parquet")
-    store = ScratchStore(
-        f"search-{options.benchmark}", fingerprint(parameters.model_dump(), *(manifest.fingerprint for manifest in manifests.values()))
-    )
+    store = ScratchStore(f"search-{options.benchmark}", fingerprint(parameters.in_use(), *(manifest.fingerprint for manifest in manifests.values())))
     refuse_shared_ids(options.benchmark, folders, manifests)
     described = manifests["descriptors"].facts
     names: list[str] = []
     with hold(choose_device()) as device:
-        search = _search_of(folders, manifests, parameters, device)
+        search = _search_of(options, folders, manifests, parameters, device)
         ids, rows = search.queries(truth)
         if rows is None:
             raise SanityError(
@@ -55,14 +56,16 @@ def main(arguments: list[str]) -> Produced:
     facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": described["dimensions"], "patches": described["patches"]}
     facts |= {"bits": 8 * rows.shape[1] if isinstance(search, CodeSearch) else None}
     facts |= {"database": described["database"], "distractors": manifests["distractors"].facts["distractors"]}
-    about = {name: manifest.facts for name, manifest in manifests.items()} | {"search": parameters.model_dump()}
+    about = {name: manifest.facts for name, manifest in manifests.items()} | {"search": parameters.in_use()}
     output = Path("data/rankings") / options.benchmark
     store.publish(output, names, "rankings", **facts, computed_with=about)
     log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts["database"], facts["distractors"])
     return Produced((output,), len(ids), "queries")
 
 
-def _search_of(folders: dict[str, Path], manifests: dict[str, Manifest], parameters: SearchParameters, device: torch.device) -> Search:
+def _search_of(
+    options: argparse.Namespace, folders: dict[str, Path], manifests: dict[str, Manifest], parameters: SearchParameters, device: torch.device
+) -> Search:
     """What the folders hold: codes where there are some, else patches or descriptors.
 
     Raises:
@@ -71,8 +74,12 @@ def _search_of(folders: dict[str, Path], manifests: dict[str, Manifest], paramet
     described = manifests["descriptors"].facts
     images = int(described["database"]) + int(manifests["distractors"].facts["distractors"])
     patch_levels = int(described["features"]["extract"]["patch_levels"])
-    refuse_form(parameters, patch_levels)
-    if manifests["codes"].parts:
+    codes_searched = bool(manifests["codes"].parts)
+    refuse_form(parameters, patch_levels, codes_searched)
+    if parameters.refined:
+        content = Content(options.benchmark, options.dataset, options.distractors, described["features"], device)
+        return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content)
+    if codes_searched:
         return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
     kind = PatchSearch if patch_levels else DescriptorSearch
     return kind(folders["descriptors"], folders["distractors"], images, parameters, device)
@@ -101,7 +108,7 @@ def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: Ground
     counts: dict[str, list[object]] = {column: [] for column in COUNTS_SCHEMA.names}
     for first in range(0, len(ids), search.queries_at_once):
         chosen = ids[first : first + search.queries_at_once]
-        found, counted = search.search(rows[first : first + len(chosen)], name, [list(labels[query]) for query in chosen])
+        found, counted = search.search(chosen, rows[first : first + len(chosen)], name, [list(labels[query]) for query in chosen])
         _append_ranking(ranking, chosen, found)
         _append_counts(counts, chosen, labels, counted)
     files = f"ranking-{name}.parquet", f"counts-{name}.parquet"
@@ -111,11 +118,14 @@ def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: Ground
 
 
 def _append_ranking(columns: dict[str, list[object]], queries: list[str], results: Results) -> None:
-    for query, ids, scores in zip(queries, results.image_ids, results.scores, strict=True):
+    boxes = results.boxes or [[None] * len(ids) for ids in results.image_ids]
+    for query, ids, scores, found in zip(queries, results.image_ids, results.scores, boxes, strict=True):
         columns["query_id"] += [query] * len(ids)
         columns["rank"] += range(len(ids))
         columns["image_id"] += ids
         columns["score"] += scores
+        for index, corner in enumerate(("x0", "y0", "x1", "y1")):
+            columns[corner] += [None if box is None else box[index] for box in found]
 
 
 def _append_counts(columns: dict[str, list[object]], queries: list[str], labels: dict[str, dict[str, str]], counts: Counts) -> None:

@@ -27,11 +27,13 @@ class Results:
         image_ids: Q lists, best first; of equal scores the one that stands earlier in the database.
         scores: Q lists, as long.
         size: number of database images.
+        boxes: where re-ranking found the query in each: x0, y0, x1, y1 in shares of the image's sides; None for none, and without re-ranking.
     """
 
     image_ids: list[list[str]]
     scores: list[list[float]]
     size: int
+    boxes: list[list[tuple[float, float, float, float] | None]] | None = None
 
 
 def top_results(queries: torch.Tensor, blocks: Blocks, k: int, score: Score = dot) -> Results:
@@ -60,6 +62,21 @@ def merge_results(
     all_scores = torch.cat([scores, new_scores], dim=1).gather(1, order)
     best = all_scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     return all_scores.gather(1, best), all_places.gather(1, best)
+
+
+def vectors_of(blocks: Blocks, image_ids: Sequence[Sequence[str]], like: torch.Tensor) -> torch.Tensor:
+    """The vectors (Q, S, D) of Q lists of S images of the database, of the type and on the device of `like`."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for query, ids in enumerate(image_ids):
+        for place, image_id in enumerate(ids):
+            places.setdefault(image_id, []).append((query, place))
+    found = like.new_zeros(len(image_ids), max(map(len, image_ids), default=0), like.shape[-1])
+    for ids, vectors in blocks():
+        wanted = [(query, place, column) for column, image_id in enumerate(ids) if image_id in places for query, place in places[image_id]]
+        if wanted:
+            queries, slots, columns = (torch.tensor(values, device=like.device) for values in zip(*wanted, strict=True))
+            found[queries, slots] = torch.from_numpy(vectors.copy()).to(like)[columns]
+    return found
 
 
 def names_at(blocks: Callable[[], Iterator[tuple[list[str], Any]]], places: set[int]) -> dict[int, str]:

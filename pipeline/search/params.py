@@ -1,6 +1,6 @@
 """The section `search` of params.yaml."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,103 @@ from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import PARAMS_FILE, Section
 
 Distance = Literal["dot", "l2", "squared_l2", "l1"]
+Weights = Literal["uniform", "rank", "similarity"]
+
+
+class AugmentationParameters(Section):
+    """Database-side augmentation: every image's descriptor becomes a weighted mean of itself and its neighbours."""
+
+    neighbours: int = Field(0, ge=0, le=1000, description="0: none; the descriptors are then held in memory, twice")
+    weights: Weights = Field("rank", description="rank: (k + 1 − r) / (k + 1) for the r-th neighbour; similarity: cosine to the power alpha")
+    alpha: float = Field(3.0, ge=0, le=100)
+
+
+class ExpansionParameters(Section):
+    """Query expansion: the query becomes a weighted mean of itself and its first results, and everything is searched again."""
+
+    results: int = Field(0, ge=0, le=1000, description="0: none")
+    weights: Weights = Field("uniform", description="uniform: average query expansion; similarity: cosine to the power alpha (α-weighted)")
+    alpha: float = Field(3.0, ge=0, le=100)
+    rounds: int = Field(1, ge=1, le=10)
+
+
+class NoRerankParameters(Section):
+    """The first step's order stands."""
+
+
+class ShortlistParameters(Section):
+    """What every way of re-ranking has; images beside the shortlist keep their order, behind it."""
+
+    shortlist: int = Field(1000, ge=1, le=20000, description="images that are re-ranked, the best of the first step")
+    expansion: int = Field(
+        0, ge=0, le=1000, description="first re-ranked images (boxes) that are averaged with the query and compared with the shortlist"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.expansion > self.shortlist:
+            raise ValueError(f"expansion {self.expansion} is more than the {self.shortlist} images of the shortlist")
+        return self
+
+
+class LocalizationParameters(ShortlistParameters):
+    """Boxes by approximate max-pooling, compared by their descriptors (Tolias et al., 2016, §4; paper 2, §4)."""
+
+    exponent: float = Field(10.0, ge=1, le=30, description="of the generalised mean that stands for the maximum")
+    step: int = Field(3, ge=1, le=64, description="cells between the corners of candidate boxes")
+    aspect: float = Field(1.1, ge=1, description="largest ratio of a candidate's aspect to the query's")
+    refinement: int = Field(3, ge=0, le=64, description="cells by which each side is moved to refine")
+    iterations: int = Field(5, ge=0, le=100, description="rounds over the four sides")
+
+
+class SpatialVerificationParameters(ShortlistParameters):
+    """Counts key points that one transformation brings from the query to the image (SIFT and RANSAC)."""
+
+    shortlist: int = Field(100, ge=1, le=20000, description="images that are verified, the best of the first step")
+    key_points: int = Field(1000, ge=4, le=100000, description="strongest SIFT key points of an image")
+    ratio: float = Field(0.8, gt=0, le=1, description="of the distances of the nearest and the second nearest descriptor, at most")
+    transformation: Literal["affine", "homography"] = "affine"
+    threshold: float = Field(8.0, gt=0, description="pixels by which an inlier may miss its place")
+    inliers: int = Field(6, ge=3, description="fewer verify nothing, and the image keeps its order behind the verified ones")
+
+
+class KReciprocalParameters(ShortlistParameters):
+    """Jaccard distance of k-reciprocal neighbours (Zhong et al., 2017)."""
+
+    nearest: int = Field(20, ge=1, le=1000, description="k1")
+    local: int = Field(6, ge=1, le=1000, description="k2, neighbours over which neighbourhoods are averaged")
+    balance: float = Field(0.3, ge=0, le=1, description="share of the descriptors' own distance")
+
+
+class DiffusionParameters(ShortlistParameters):
+    """Diffusion on the mutual neighbour graph of the shortlist (Iscen et al., 2017)."""
+
+    nearest: int = Field(50, ge=1, le=1000, description="neighbours of an image in the graph")
+    query_nearest: int = Field(10, ge=1, le=1000, description="neighbours of the query, from which it starts")
+    damping: float = Field(0.99, gt=0, lt=1, description="share that goes on at every step (α of the paper)")
+    exponent: float = Field(3.0, gt=0, le=100, description="of the cosines between neighbours (γ)")
+    iterations: int = Field(20, ge=1, le=1000, description="of the conjugate gradients")
+
+
+class RerankParameters(Section):
+    """The method in use, and one section per method."""
+
+    method: Literal["none", "localization", "spatial_verification", "k_reciprocal", "diffusion"] = "none"
+    none: NoRerankParameters = NoRerankParameters()
+    localization: LocalizationParameters = LocalizationParameters()
+    spatial_verification: SpatialVerificationParameters = SpatialVerificationParameters()
+    k_reciprocal: KReciprocalParameters = KReciprocalParameters()
+    diffusion: DiffusionParameters = DiffusionParameters()
+
+    @property
+    def chosen(self) -> ShortlistParameters | None:
+        """The section of the method in use; None without re-ranking."""
+        section = getattr(self, self.method)
+        return section if isinstance(section, ShortlistParameters) else None
+
+    def in_use(self) -> dict[str, Any]:
+        """What decides numbers."""
+        return {"method": self.method, self.method: getattr(self, self.method).model_dump()}
 
 
 class SearchParameters(Section):
@@ -20,6 +117,9 @@ class SearchParameters(Section):
     candidates: Literal["whole_image", "sum"] = Field("sum", description="what the shortlist is made by: the first patch, or the sum of all")
     index: Literal["flat", "inverted"] = Field("flat", description="faiss index that makes the shortlist: exact, or inverted lists")
     probes: int = Field(16, ge=1, description="inverted lists that are looked at")
+    augmentation: AugmentationParameters = AugmentationParameters()
+    expansion: ExpansionParameters = ExpansionParameters()
+    rerank: RerankParameters = RerankParameters()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -27,17 +127,35 @@ class SearchParameters(Section):
             raise ValueError(f"top_k {self.top_k} is more than the {self.shortlist} images of the shortlist")
         return self
 
+    @property
+    def refined(self) -> list[str]:
+        """Paths of what is done beyond comparing every descriptor once."""
+        own = {"augmentation.neighbours": self.augmentation.neighbours, "expansion.results": self.expansion.results}
+        return [path for path, count in own.items() if count] + (["rerank.method"] if self.rerank.chosen else [])
+
+    def in_use(self) -> dict[str, Any]:
+        """What decides numbers, without the ways of re-ranking that are not in use."""
+        return self.model_dump() | {"rerank": self.rerank.in_use()}
+
     def distance_of(self, patches: bool) -> Distance:
         """The distance in use."""
         return self.distance or ("l2" if patches else "dot")
 
 
-def refuse_form(parameters: SearchParameters, patch_levels: int, origin: str = str(PARAMS_FILE)) -> None:
+def refuse_form(parameters: SearchParameters, patch_levels: int, codes: bool, origin: str = str(PARAMS_FILE)) -> None:
     """Refuse what descriptors cannot be searched by; `patch_levels` is 0 where they are of whole images.
 
     Raises:
-        ParameterError: a shortlist of whole images, or more levels of the queries than there are.
+        ParameterError: refinements or a distance that codes or patches do not bear, a shortlist of whole images, or more levels of the queries
+            than there are.
     """
+    if codes and parameters.distance is not None:
+        raise ParameterError(f"{origin}: search.distance: codes are compared by the Hamming distance; set it to null")
+    if (codes or patch_levels) and parameters.refined:
+        raise ParameterError(
+            f"{origin}: search.{parameters.refined[0]}: {'codes' if codes else 'patches'} are compared once; "
+            "only real-valued descriptors of whole images are augmented, expanded and re-ranked; switch it off"
+        )
     if not patch_levels and parameters.shortlist is not None:
         raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with other methods")
     if patch_levels and parameters.query_levels > patch_levels:

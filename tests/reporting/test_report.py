@@ -16,6 +16,7 @@ from pipeline.imaging.images import encode
 from pipeline.reporting.figures import precision_recall, svg
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.patch_studies import patch_similarity
+from pipeline.reporting.region_studies import RegionPage, region_page
 from pipeline.reporting.retrievals import Retrievals, choose
 from pipeline.reporting.rows import read_rows
 from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_times, sweep_pages
@@ -26,7 +27,10 @@ PER_QUERY = [{"query_id": query, "setting": "database", "ap": ap} for query, ap 
 
 
 def chosen(folder: Path, best: int = 1, worst: int = 1) -> Retrievals:
-    rows = [(query, rank, image, 1.0 - 0.1 * rank) for query, images in RANKS.items() for rank, image in enumerate(images)]
+    box = {"a": (0.1, 0.2, 0.5, 0.5)}
+    rows = [
+        (query, rank, image, 1.0 - 0.1 * rank, *box.get(image, (None,) * 4)) for query, images in RANKS.items() for rank, image in enumerate(images)
+    ]
     write_table(folder / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*rows, strict=True), strict=True)))
     counts = [(query, image, kind, 0.5, RANKS[query].index(image), 1) for (query, image), kind in LABELS.items()]
     write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
@@ -53,7 +57,7 @@ def test_relevant_images_ranked_last_and_irrelevant_first(tmp_path: Path) -> Non
 def test_four_images_per_query_rank_against_their_relevance(tmp_path: Path) -> None:
     images = [f"r{index}" for index in range(6)] + [f"w{index}" for index in range(6)]
     order = images[6:9] + images[:6] + images[9:]
-    ranking = [("q", rank, image, 1 - rank / 20) for rank, image in enumerate(order)]
+    ranking = [("q", rank, image, 1 - rank / 20, *(None,) * 4) for rank, image in enumerate(order)]
     write_table(
         tmp_path / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*ranking, strict=True), strict=True))
     )
@@ -79,11 +83,17 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     about = {
         "descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None},
         "codes": {"method": "itq"},
-        "search": {"shortlist": 7},
+        "search": {
+            "shortlist": 7,
+            "augmentation": {"neighbours": 3},
+            "expansion": {"results": 0},
+            "rerank": {"method": "localization", "localization": {"shortlist": 9, "expansion": 5}},
+        },
     }
     kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
+    regions = RegionPage(4, "<svg></svg>", [("a", {"a": "data:image/jpeg;base64,CC"})])
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
-    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"])
+    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions)
     matching = [{"dimensions": "256", "work": "<patches>", "seconds": "0.7"}]
     page = render([bench], [sweep], ["<svg></svg>"], matching, {"a": "data:image/jpeg;base64,AA"}, 50)
     assert "&lt;mac&gt;" in page
@@ -98,6 +108,10 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert "A &lt;grid&gt;" in page
     assert "<td>MAX</td><td>0.5</td>" in page
     assert "Among the shortlist of 7 images" in page
+    assert "augmented by 3 neighbours" in page
+    assert "first 9 re-ranked by localization" in page
+    assert 'style="left:10.0%;top:20.0%;width:40.0%;height:30.0%"' in page
+    assert 'src="data:image/jpeg;base64,CC"' in page
     assert "<td>256</td><td>&lt;patches&gt;</td><td>0.7</td>" in page
 
 
@@ -190,6 +204,29 @@ def test_similarity_of_views_is_two_figures_with_a_line_per_way(tmp_path: Path) 
     assert len(figures) == 2
     assert all("neither" in figure and "jittering" in figure for figure in figures)
     assert "Similarity of changed views over shift, gallery" in figures[1]
+
+
+def test_regions_are_curves_and_four_pictures_a_query(tmp_path: Path) -> None:
+    encoded = base64.b64encode(encode(Image.new("RGB", (40, 30)), "jpeg", 90)).decode("ascii")
+    picture = {
+        "image_id": "q",
+        "jpeg": encoded,
+        "box": [0.25, 0.0, 1.0, 0.5],
+        "norms": [[0.0, 1.0]],
+        "clusters": [[0, 1]],
+        "spatial_clusters": [[1, 1]],
+    }
+    ways = {"squares": {"mean": 0.25, "reached": [1.0, 0.5]}, "clusters": {"mean": 0.5, "reached": [1.0, 0.75]}}
+    write_json(tmp_path / "b.json", {"queries": 2, "thresholds": [0.0, 1.0], "ways": ways, "pictures": [picture]})
+    page = region_page(tmp_path / "b.json")
+    assert "squares, mean 0.25" in page.curves
+    ((name, drawn),) = page.pictures
+    assert (name, list(drawn)) == ("q", ["q", "l2 norm", "clusters", "with a spatial term"])
+    with Image.open(io.BytesIO(base64.b64decode(drawn["clusters"].partition(",")[2]))) as clusters:
+        left, right = clusters.getpixel((5, 5)), clusters.getpixel((35, 5))
+    assert left != right
+    write_json(tmp_path / "none.json", {"queries": 0})
+    assert region_page(tmp_path / "none.json") == RegionPage(0, "", [])
 
 
 def test_a_table_that_is_missing_names_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_stored_patches_are_searched_by_the_distance_and_levels_of_the_parameter
         order = np.argsort(-(unit[0] @ unit[1].T), axis=1)
         np.put_along_axis(expected, order[:, shortlist:], -np.inf, axis=1)
     labelled = [ids[::3], ["distractors2"], [], ["database1", "nowhere"]]
-    check(*search.search(rows, "with_distractors", labelled), expected, ids, labelled, 10)
+    check(*search.search(asked, rows, "with_distractors", labelled), expected, ids, labelled, 10)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -149,11 +149,11 @@ def test_stored_descriptors_are_searched_by_the_distance_of_the_parameters(tmp_p
     queries, references = patches(40, 4, 1, unit=False)[:, 0], patches(41, 30, 1, unit=False)[:, 0]
     own = folder_of(tmp_path / "own", {"database": references, "queries": queries})
     search = DescriptorSearch(own, tmp_path / "none", 30, SearchParameters(top_k=10, distance=distance), torch.device("cpu"))
-    _, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
+    asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
     assert rows is not None
     ids = [f"database{place}" for place in range(30)]
     labelled = [ids[:7], [], ["database3"], ids]
-    check(*search.search(rows, "database", labelled), -plain_distances(queries[:, None], references[:, None], distance), ids, labelled, 10)
+    check(*search.search(asked, rows, "database", labelled), -plain_distances(queries[:, None], references[:, None], distance), ids, labelled, 10)
 
 
 def folder_of(folder: Path, sets: dict[str, npt.NDArray[Any]]) -> Path:

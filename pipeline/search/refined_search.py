@@ -1,0 +1,92 @@
+"""Search that goes on after comparing every descriptor: augmented database, expanded queries, re-ranked shortlists."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from pipeline.search.distances import scoring
+from pipeline.search.exact import Blocks, Counts, Results, count_labelled, top_results, vectors_of
+from pipeline.search.expansion import augment_database, expand_queries
+from pipeline.search.params import ShortlistParameters
+from pipeline.search.reranking.content import Content
+from pipeline.search.reranking.registry import build_reranker
+from pipeline.search.reranking.shortlists import Rescored, Shortlists, merge
+from pipeline.search.searches import QUERIES_AT_ONCE, DescriptorSearch, Rows
+
+VALUES_AT_ONCE = 2**26
+"""Of the shortlists' descriptors: a quarter of a gibibyte."""
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class RefinedSearch(DescriptorSearch):
+    """Descriptors of whole images, refined as `search.augmentation`, `expansion` and `rerank` say.
+
+    Attributes:
+        content: where re-ranking finds photographs and maps.
+    """
+
+    content: Content
+    _augmented: dict[str, tuple[list[str], Rows]] = field(default_factory=dict)
+
+    @property
+    def queries_at_once(self) -> int:
+        chosen = self.parameters.rerank.chosen
+        if chosen is None:
+            return QUERIES_AT_ONCE
+        dimensions = next((rows.shape[1] for _, rows in self.read(self.own, "queries-")), 1)
+        return max(1, min(QUERIES_AT_ONCE, VALUES_AT_ONCE // (min(chosen.shortlist, self.images) * dimensions)))
+
+    def blocks(self, name: str) -> Iterator[tuple[list[str], Rows]]:
+        """Of a set of SETS, augmented where that is asked for; then the set is held in memory."""
+        own = self.parameters.augmentation
+        if not own.neighbours:
+            yield from super().blocks(name)
+            return
+        if name not in self._augmented:
+            ids, rows = zip(*super().blocks(name), strict=True)
+            vectors = torch.from_numpy(np.concatenate(rows)).to(self.device)
+            augmented = augment_database(vectors, own.neighbours, own.weights, own.alpha).cpu().numpy()
+            self._augmented.clear()
+            self._augmented[name] = [image_id for block in ids for image_id in block], augmented
+        names, kept = self._augmented[name]
+        for first in range(0, len(names), BLOCK):
+            yield names[first : first + BLOCK], kept[first : first + BLOCK]
+
+    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
+        score, blocks = scoring(self.parameters.distance_of(patches=False)), partial(self.blocks, name)
+        own = self._expanded(torch.from_numpy(queries).to(self.device), blocks)
+        chosen, k = self.parameters.rerank.chosen, self.parameters.top_k
+        first = top_results(own, blocks, max(k, chosen.shortlist) if chosen else k, score)
+        counts = count_labelled(own, blocks, labelled, score)
+        if chosen is None:
+            return first, counts
+        length = min(chosen.shortlist, first.size)
+        heads = [ids[:length] for ids in first.image_ids]
+        scores = np.array([values[:length] for values in first.scores], np.float32)
+        shortlists = Shortlists(query_ids, own, heads, scores, lambda: vectors_of(blocks, heads, own))
+        rescored = build_reranker(chosen, self.content).rescore(shortlists)
+        return merge(first, counts, length, compared_again(chosen, shortlists, rescored), k)
+
+    def _expanded(self, queries: torch.Tensor, blocks: Blocks) -> torch.Tensor:
+        """The queries after their rounds of expansion, each of which searches everything."""
+        own = self.parameters.expansion
+        for _ in range(own.rounds if own.results else 0):
+            found = top_results(queries, blocks, own.results, scoring(self.parameters.distance_of(patches=False)))
+            queries = expand_queries(queries, vectors_of(blocks, found.image_ids, queries), own.weights, own.alpha)
+        return queries
+
+
+def compared_again(parameters: ShortlistParameters, shortlists: Shortlists, rescored: Rescored) -> Rescored:
+    """Paper 2's query expansion: the mean of the query and the first re-ranked descriptors (of boxes), compared with the shortlist alone."""
+    count = min(parameters.expansion, rescored.scores.shape[1])
+    if not count:
+        return rescored
+    vectors = shortlists.load_vectors() if rescored.vectors is None else rescored.vectors
+    first = torch.from_numpy(np.argsort(-rescored.scores, axis=1, kind="stable")[:, :count].copy()).to(vectors.device)
+    chosen = vectors[torch.arange(len(vectors), device=vectors.device)[:, None], first]
+    scores = torch.einsum("qsd,qd->qs", vectors, expand_queries(shortlists.queries, chosen))
+    return replace(rescored, scores=scores.cpu().numpy())

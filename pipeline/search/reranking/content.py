@@ -1,0 +1,64 @@
+"""The photographs and feature maps behind a benchmark's images, for re-ranking that looks at them again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.aggregation.fresh_maps import fresh_maps
+from pipeline.aggregation.map_stream import MapBatch, stream_maps
+from pipeline.contracts.image_shards import KIND, StoredImage, read_images
+from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.parameters import validate
+from pipeline.contracts.settings import settings
+from pipeline.extraction.inference import FeatureExtractor
+from pipeline.extraction.loading import load_batches
+from pipeline.extraction.params import ExtractParameters, NetworkChoice
+from pipeline.extraction.planning import plan_batches
+from pipeline.networks.registry import load_from_folder
+
+
+@dataclass(frozen=True)
+class Content:
+    """Where the images of a benchmark are.
+
+    Attributes:
+        dataset, distractors: names of data sets.
+        features: what the manifest of the data set's feature maps says they were extracted with.
+    """
+
+    benchmark: str
+    dataset: str
+    distractors: str
+    features: dict[str, Any]
+    device: torch.device
+
+    def photographs(self, wanted: set[str]) -> Iterator[StoredImage]:
+        """The stored images, those of the data set first."""
+        missing = set(wanted)
+        for folder in (Path("data/images") / self.dataset, Path("data/images") / self.distractors):
+            for path in load_manifest(folder, KIND).paths(folder) if missing else ():
+                for stored in read_images(path, missing):
+                    missing.discard(stored.image_id)
+                    yield stored
+
+    def maps(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
+        """Batches of maps: those of the data set as they are stored, those of distractors, which have none on disk, extracted again."""
+        missing = set(wanted)
+        images = Path("data/images") / self.dataset if with_pictures else None
+        for ids, batch in stream_maps(Path("data/features") / self.dataset, missing, self.device, images):
+            missing = missing.difference(ids)
+            yield ids, batch
+        if missing:
+            yield from self._distractor_maps(missing, with_pictures)
+
+    def _distractor_maps(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
+        choice = validate(NetworkChoice, self.features["network"], "network", "data/features")
+        parameters = validate(ExtractParameters, self.features["extract"], "extract", "data/features")
+        network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
+        extractor = FeatureExtractor(network, parameters, self.device)
+        batches = plan_batches(Path("data/images") / self.distractors, dict.fromkeys(wanted, "distractor"))
+        for loaded in load_batches(batches, settings().threads):
+            yield list(loaded.plan.image_ids), fresh_maps(loaded, extractor, with_pictures)
