@@ -27,6 +27,7 @@ bench: setup
 	$(BIN)/python -m bench.quantisation
 	$(BIN)/python -m bench.online_time
 	$(BIN)/python -m bench.patches
+	$(BIN)/python -m bench.clusters
 
 setup: .venv/.installed
 

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.aggregation.map_stream import MapBatch
 from pipeline.contracts.catalogue import Box
+from pipeline.extraction.inference import activation_window
 
 Cells = tuple[int, int, int, int]
 """y0, x0, y1, x1 in cells of the first scale, the ends exclusive."""
@@ -14,14 +15,10 @@ Cells = tuple[int, int, int, int]
 
 def cut_out(batch: MapBatch, index: int, cells: Cells) -> MapBatch:
     """One image's part of a batch: at other scales the cells that the box touches, one at least."""
-    height, width = batch.scales[0].shape[2:]
-    scales = []
-    for maps in batch.scales:
-        rows, columns = maps.shape[2:]
-        y0, y1 = cells[0] * rows // height, -(-cells[2] * rows // height)
-        x0, x1 = cells[1] * columns // width, -(-cells[3] * columns // width)
-        scales.append(maps[index : index + 1, :, y0:y1, x0:x1])
-    pictures = [replace(batch.pictures[index], box=pixels_of(batch, cells))] if batch.pictures else ()
+    box = pixels_of(batch, cells)
+    windows = [cells, *(activation_window(box, stride, *maps.shape[2:]) for stride, maps in zip(batch.strides[1:], batch.scales[1:], strict=True))]
+    scales = [maps[index : index + 1, :, y0:y1, x0:x1] for maps, (y0, x0, y1, x1) in zip(batch.scales, windows, strict=True)]
+    pictures = [replace(batch.pictures[index], box=box)] if batch.pictures else ()
     return replace(batch, scales=scales, pictures=pictures, instances=())
 
 

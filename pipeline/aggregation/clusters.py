@@ -39,9 +39,9 @@ def gaussian_similarity(points: torch.Tensor, scale: float) -> torch.Tensor:
     """exp(−(d / z)²) between centred points (…, N, C), with z = scale · max d: (…, N, N)."""
     norms, ones = points.square().sum(dim=-1, keepdim=True), torch.ones_like(points[..., :1])
     squares = torch.cat([-2 * points, norms, ones], dim=-1) @ torch.cat([points, ones, norms], dim=-1).mT
-    widths = squares.amax(dim=(-2, -1), keepdim=True) * scale**2
-    same = widths <= torch.finfo(squares.dtype).eps * norms.amax(dim=-2, keepdim=True)  # what rounding leaves of identical points
-    similarity = squares.div_(torch.where(same, -torch.inf, -widths)).clamp_(max=0).exp_()
+    widest = squares.amax(dim=(-2, -1), keepdim=True)
+    same = widest <= torch.finfo(squares.dtype).eps * norms.amax(dim=-2, keepdim=True)  # what rounding leaves of identical points
+    similarity = squares.div_(torch.where(same, -torch.inf, -widest * scale**2)).clamp_(max=0).exp_()
     similarity.diagonal(dim1=-2, dim2=-1).fill_(1)
     return similarity
 
@@ -69,8 +69,7 @@ def normalized_cut(similarity: torch.Tensor, counts: Sequence[int], regularisati
     batch = similarity if similarity.dim() == 3 else similarity[None]
     nodes = batch.shape[1]
     distinct = _distinct(batch)
-    most = min(max(counts), int(distinct.max()))
-    _, vectors = leading_eigenvectors(batch, most, regularisation)
+    _, vectors = leading_eigenvectors(batch, min(max(counts), nodes), regularisation)
     roots = (batch.sum(dim=2) + 2 * regularisation).rsqrt()[:, :, None]
     labels = []
     for count in counts:
@@ -79,7 +78,7 @@ def normalized_cut(similarity: torch.Tensor, counts: Sequence[int], regularisati
         for kept in usable.unique().tolist():
             chosen = (usable == kept).nonzero()[:, 0] if bool((usable != kept).any()) else slice(None)
             if kept > 1:
-                own[chosen] = discretise(batch[chosen], vectors[chosen, :, :kept] * roots[chosen], starts)
+                own[chosen] = discretise(batch[chosen], vectors[chosen, :, :kept] * roots[chosen], starts, regularisation)
         labels.append(own if similarity.dim() == 3 else own[0])
     return labels
 
@@ -92,7 +91,7 @@ def _distinct(similarity: torch.Tensor) -> torch.Tensor:
     return 1 + (ordered.diff(dim=1) > SAME).sum(dim=1)
 
 
-def discretise(similarity: torch.Tensor, vectors: torch.Tensor, starts: int) -> torch.Tensor:
+def discretise(similarity: torch.Tensor, vectors: torch.Tensor, starts: int, regularisation: float = 0.0) -> torch.Tensor:
     """Labels (B, N) from generalised eigenvectors (B, N, k): rows to unit length, then by turns the nearest labels and the best rotation.
 
     A start takes a node and, one by one, the nodes that are least like those before (Yu and Shi, 2003, §3). Every second start leaves out
@@ -103,23 +102,29 @@ def discretise(similarity: torch.Tensor, vectors: torch.Tensor, starts: int) -> 
     found = [_from_start(variants[start % 2], int((start + 0.5) * nodes / starts)) for start in range(starts)]
     if starts == 1:
         return found[0]
-    cuts = torch.stack([cut_values(similarity, labels, vectors.shape[2]) for labels in found])
+    cuts = torch.stack([cut_values(similarity, labels, vectors.shape[2], regularisation) for labels in found])
     return torch.stack(found)[cuts.argmin(dim=0), torch.arange(len(vectors), device=vectors.device)]
 
 
 def _from_start(rows: torch.Tensor, first: int) -> torch.Tensor:
-    rotation = _spread_rows(rows, first)
+    rotation, count = _spread_rows(rows, first), rows.shape[2]
     found = rows.new_zeros(rows.shape[:2], dtype=torch.int64)
-    agreement: torch.Tensor | None = None
+    agreement = rows.new_full((len(rows),), -1.0)
+    settled = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     for _ in range(STEPS):
-        found = (rows @ rotation).argmax(dim=2)
-        sums = torch.zeros_like(rotation).scatter_add_(1, found[:, :, None].expand_as(rows), rows)
-        left, values, right = torch.linalg.svd(sums)
+        found = torch.where(settled[:, None], found, (rows @ rotation).argmax(dim=2))
+        left, values, right = torch.linalg.svd(_members(found, count, rows).mT @ rows)
         before, agreement = agreement, values.sum(dim=1)
-        if before is not None and bool(((agreement - before).abs() < 1e-4).all()):
+        settled |= (agreement - before).abs() < 1e-4
+        if bool(settled.all()):
             break
         rotation = (left @ right).mT
     return found
+
+
+def _members(labels: torch.Tensor, count: int, like: torch.Tensor) -> torch.Tensor:
+    """(B, N, count): 1 where a node is in a cluster."""
+    return like.new_zeros(*labels.shape, count).scatter_(2, labels[:, :, None], 1.0)
 
 
 def _spread_rows(rows: torch.Tensor, first: int) -> torch.Tensor:
@@ -132,12 +137,12 @@ def _spread_rows(rows: torch.Tensor, first: int) -> torch.Tensor:
     return torch.stack(chosen, dim=2)
 
 
-def cut_values(similarity: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
+def cut_values(similarity: torch.Tensor, labels: torch.Tensor, count: int, regularisation: float = 0.0) -> torch.Tensor:
     """(B,) normalised cuts: over the clusters, the share of similarity that leaves each; 1 for an empty one."""
-    members = similarity.new_zeros(*labels.shape, count).scatter_(2, labels[:, :, None], 1.0)
-    linked = similarity @ members
-    volumes = linked.sum(dim=1)
-    inside = (members * linked).sum(dim=1)
+    members = _members(labels, count, similarity)
+    linked, sizes = similarity @ members, members.sum(dim=1)
+    volumes = linked.sum(dim=1) + 2 * regularisation * sizes
+    inside = (members * linked).sum(dim=1) + regularisation * sizes
     return count - (inside / volumes.clamp(min=torch.finfo(similarity.dtype).tiny)).sum(dim=1)
 
 

@@ -62,8 +62,8 @@ class ClusterParameters(Section):
     local_dimensions: int = Field(4, ge=1, le=512, description="of a local feature after PCA: 4 for VGG-16, 7 for ResNet-101")
     feature_counts: Counts = Field((5, 20), description="numbers of clusters of local features, each of which gives that many regions")
     colour_counts: Counts = Field((5,), description="numbers of clusters of the colours of the image at the map's size")
-    scale: float = Field(0.05, gt=0, description="z of equation 3 over the image's largest distance")
-    spatial_scale: float | None = Field(None, gt=0, description="the same for the spatial term; null: no spatial term")
+    scale: float = Field(0.05, ge=0.005, description="z of equation 3 over the image's largest distance")
+    spatial_scale: float | None = Field(None, ge=0.005, description="the same for the spatial term; null: no spatial term")
     regularisation: float = Field(0.5, ge=0, description="of the normalised cut, as published in code; 0: none")
 
     @model_validator(mode="after")

@@ -15,6 +15,8 @@ from pipeline.contracts.image_shards import KIND, StoredImage, read_images, read
 from pipeline.contracts.manifest import load_manifest
 
 Pixels = npt.NDArray[np.uint8]
+ROUNDING = 1e-6
+"""Of a cell: a box that begins with a cell may be a little before it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Picture:
                 return np.asarray(image.convert("RGB"))
         return self.source
 
+    def decoded(self) -> "Picture":
+        """The same picture with its pixels in memory, to be looked at more than once."""
+        return replace(self, source=self.pixels)
+
     def at(self, stride: float) -> "Picture":
         """The same picture behind a map of another stride."""
         return replace(self, stride=stride)
@@ -47,7 +53,7 @@ class Picture:
         """The part, in pixels, that an H×W map shows: the whole image, or the cells that the box touches."""
         if self.box is None:
             return (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
-        x0, y0 = (math.floor(max(corner, 0.0) / self.stride) * self.stride for corner in self.box[:2])
+        x0, y0 = (math.floor(max(corner, 0.0) / self.stride + ROUNDING) * self.stride for corner in self.box[:2])
         return (x0, y0, x0 + width * self.stride, y0 + height * self.stride)
 
     def colours(self, height: int, width: int) -> npt.NDArray[np.float32]:

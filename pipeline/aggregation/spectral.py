@@ -32,9 +32,8 @@ def leading_eigenvectors(similarity: torch.Tensor, count: int, regularisation: f
     if similarity.shape[1] <= max(DENSE_UP_TO, 4 * (count + SPARE)):
         return _dense(normalised, count)
     values, vectors, settled = _filtered(normalised, count)
-    if not bool(settled.all()):
-        rest = (~settled).nonzero()[:, 0]
-        values[rest], vectors[rest] = _dense(normalised[rest], count)
+    for index in (~settled).nonzero()[:, 0].tolist():
+        values[index : index + 1], vectors[index : index + 1] = _dense(normalised[index : index + 1], count)
     return values, vectors
 
 
@@ -49,14 +48,17 @@ def _filtered(normalised: torch.Tensor, count: int) -> tuple[torch.Tensor, torch
     start = torch.randn(nodes, count + SPARE, generator=torch.Generator().manual_seed(0))
     values, block, image = _rotate(normalised, normalised @ (normalised @ start.to(normalised).expand(batch, nodes, -1)))
     settled = torch.zeros(batch, dtype=torch.bool, device=normalised.device)
+    found_values, found = values[:, :count].clone(), block[:, :, :count].clone()
     for _ in range(ROUNDS):
         values, block, image = _rotate(normalised, _chebyshev(normalised, block, image, values[:, -1]))
         residuals = (image - block * values[:, None]).square().sum(dim=1)
         missing = (residuals / (values - values[:, -1:]).clamp(min=1e-6))[:, :count].sum(dim=1)  # of the eigenvalues' sum (Kato and Temple)
-        settled = missing <= TOLERANCE * (count - values[:, :count].sum(dim=1)).clamp(min=1e-3)
+        found_values = torch.where(settled[:, None], found_values, values[:, :count])  # what an image gives does not depend on the others
+        found = torch.where(settled[:, None, None], found, block[:, :, :count])
+        settled |= missing <= TOLERANCE * (count - values[:, :count].sum(dim=1)).clamp(min=1e-3)
         if bool(settled.all()):
             break
-    return values[:, :count].contiguous(), block[:, :, :count].contiguous(), settled
+    return found_values, found, settled
 
 
 def _rotate(normalised: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -11,6 +11,8 @@ from pipeline.contracts.errors import ModelError
 from pipeline.contracts.models import load_model, save_model
 
 VECTORS_AT_ONCE = 8192
+ROUNDING = 8 * torch.finfo(torch.float32).eps
+"""Relative differences of float32 vectors that are nothing but rounding."""
 
 
 class PCA:
@@ -178,9 +180,9 @@ class LearnedWhitening(PCA):
             ModelError: no two images of one instance, only one instance, or fewer usable components than `dim`.
         """
         known = [index for index, instance in enumerate(instances) if instance is not None]
-        rows = vectors[known].double()
+        rows = vectors[known].double().cpu()
         names = {name: place for place, name in enumerate(dict.fromkeys(instances[index] for index in known))}
-        labels = torch.tensor([names[instances[index]] for index in known], dtype=torch.int64, device=rows.device)
+        labels = torch.tensor([names[instances[index]] for index in known], dtype=torch.int64)
         counts = labels.bincount(minlength=len(names)).double()
         matching, all_pairs = float((counts * (counts - 1) / 2).sum()), len(rows) * (len(rows) - 1) / 2
         if not matching or matching == all_pairs:
@@ -190,21 +192,23 @@ class LearnedWhitening(PCA):
             )
         mean = rows.mean(dim=0)
         within, between = _pair_scatters(rows - mean, labels, counts)
-        inverse = self._inverse_root(within / matching, int((counts - 1).sum()))
+        noise = (ROUNDING * rows.norm(dim=1).max()) ** 2
+        inverse = self._inverse_root(within / matching, noise, int((counts - 1).sum()))
         eigenvalues, axes = descending(inverse.T @ (between / (all_pairs - matching)) @ inverse)
         kept = len(eigenvalues) if self.dim is None else self.dim
         if kept > len(eigenvalues):
             raise ModelError(
-                f"{kept} components are wanted, but {int(matching)} pairs of {rows.shape[1]} dimensions bear only {len(eigenvalues)}; "
-                "use more held-out images of the same instances or fewer dimensions, or shrink the spectrum"
+                f"{kept} components are wanted, but {len(known)} held-out images of {len(names)} instances in {rows.shape[1]} dimensions bear only "
+                f"{len(eigenvalues)}; use more images of the same instances or fewer dimensions, or shrink the spectrum"
             )
         self.mean_, self.components_ = mean.float(), upright((inverse @ axes[:, :kept]).T).float().contiguous()
         self.eigenvalues_, self.count_, self.pairs_ = eigenvalues, len(rows), int(matching)
         return self
 
-    def _inverse_root(self, within: torch.Tensor, freedom: int) -> torch.Tensor:
-        """(D, r): the range's eigenvectors over the root of their eigenvalues."""
+    def _inverse_root(self, within: torch.Tensor, noise: torch.Tensor, freedom: int) -> torch.Tensor:
+        """(D, r): the range's eigenvectors over the root of their eigenvalues; what is below `noise` is what rounding leaves of equal vectors."""
         values, vectors = descending(within)
+        values = torch.where(values > noise, values, torch.zeros_like(values))
         usable = self._usable(values, freedom + 1)
         if usable < 1:
             raise ModelError("the held-out images of one instance are all alike, so there is nothing to learn a whitening from")
@@ -241,7 +245,8 @@ def upright(rows: torch.Tensor) -> torch.Tensor:
 def _pair_scatters(rows: torch.Tensor, labels: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums of (f_i − f_j)(f_i − f_j)ᵀ over the pairs of one instance, and over those of two, without a loop over pairs."""
     sums = rows.new_zeros(len(counts), rows.shape[1]).index_add_(0, labels, rows)
-    within = (rows * counts[labels, None]).T @ rows - sums.T @ sums
+    own = rows - (sums / counts[:, None])[labels]
+    within = (own * counts[labels, None]).T @ own
     total = rows.sum(dim=0)
     return within, len(rows) * rows.T @ rows - torch.outer(total, total) - within
 

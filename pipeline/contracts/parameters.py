@@ -16,9 +16,9 @@ UNSEEN = ("size", "nfiles")
 
 
 class Section(BaseModel):
-    """A section of params.yaml: frozen, strict about types, closed to unknown keys, no field of a name that DVC does not see."""
+    """A section of params.yaml: frozen, strict about types, closed to unknown keys and infinite numbers, no field of a name unseen by DVC."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:

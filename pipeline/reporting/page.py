@@ -66,7 +66,7 @@ class BenchmarkPage:
         if rerank["method"] != "none":
             own = rerank[rerank["method"]]
             told.append(f"first {own['shortlist']} re-ranked by {rerank['method'].replace('_', ' ')}")
-            told += [f"compared again with the mean of the first {own['expansion']}"] if own["expansion"] else []
+            told += [f"compared again with the mean of the first {own['expansion']}"] if own.get("expansion") else []
         return told
 
     @property

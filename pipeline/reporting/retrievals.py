@@ -65,13 +65,15 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     for row in read_table(rankings / f"ranking-{name}.parquet", "ranking").to_pylist():
         verdict = _verdict(labels.get((row["query_id"], row["image_id"])))
         ranking.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
+    boxes = {(query, hit.image_id): hit.box for query, hits in ranking.items() for hit in hits}
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
     shown = [ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]][:results]) for row in scored if row["query_id"] in ranking]
     lowest = shown[max(best, len(shown) - worst) :][::-1]
     relevant: dict[str, list[Hit]] = {}
     for row in counts:
         if row["relevance"] in RELEVANT:
-            relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"]))
+            found = boxes.get((row["query_id"], row["image_id"]))
+            relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"], found))
     missed, wrong = [], []
     for query in shown:
         last = sorted(relevant.get(query.query_id, []), key=lambda hit: (-hit.rank, hit.image_id))[:EXTREMES]

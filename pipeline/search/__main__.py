@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import time
 from pathlib import Path
 
 import torch
@@ -106,11 +107,13 @@ def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: Ground
             labels[query][image_id] = relevance
     ranking: dict[str, list[object]] = {column: [] for column in RANKING_SCHEMA.names}
     counts: dict[str, list[object]] = {column: [] for column in COUNTS_SCHEMA.names}
-    for first in range(0, len(ids), search.queries_at_once):
-        chosen = ids[first : first + search.queries_at_once]
+    started, at_once = time.monotonic(), search.queries_at_once
+    for first in range(0, len(ids), at_once):
+        chosen = ids[first : first + at_once]
         found, counted = search.search(chosen, rows[first : first + len(chosen)], name, [list(labels[query]) for query in chosen])
         _append_ranking(ranking, chosen, found)
         _append_counts(counts, chosen, labels, counted)
+    log.info("%s: %.4f seconds per query.", name.replace("_", " "), (time.monotonic() - started) / max(len(ids), 1))
     files = f"ranking-{name}.parquet", f"counts-{name}.parquet"
     write_table(store.path(files[0]), "ranking", RANKING_SCHEMA, ranking)
     write_table(store.path(files[1]), "counts", COUNTS_SCHEMA, counts)

@@ -1,6 +1,12 @@
 """Diffusion on the mutual neighbour graph of a shortlist (Iscen et al., 2017)."""
 
+import math
+
 import torch
+
+REACHED = 1e-6
+"""Of the most that an image has: less than this does not count as reached."""
+LOG_REACHED = math.log10(REACHED)
 
 
 def diffusion_scores(
@@ -24,8 +30,10 @@ def diffusion_scores(
         damping: α. exponent: γ.
 
     Returns:
-        (S,): 1 to 2 for images that are reached, the most for the best; the cosine for the others, which keep their order behind.
+        (S,) float64: between 1 and 2 for images that are reached, 2 for the best, a sixth less per power of ten; the cosine for the others,
+        which keep their order behind.
     """
+    query, vectors = query.double(), vectors.double()
     cosines = query @ vectors.T
     start = _strongest(cosines[None], query_nearest, exponent)[0]
     graph = mutual_graph(vectors, nearest, exponent)
@@ -35,16 +43,15 @@ def diffusion_scores(
     residual = start - (found - damping * (graph @ found))
     direction, energy = residual.clone(), residual @ residual
     for _ in range(iterations):
-        if float(energy) <= 1e-12 * float(start @ start):
+        if float(energy) <= 1e-20 * float(start @ start):
             break
         image = direction - damping * (graph @ direction)
         step = energy / (direction @ image)
         found, residual = found + step * direction, residual - step * image
         before, energy = energy, residual @ residual
         direction = residual + energy / before * direction
-    most = found.max()
-    reached = found > 1e-6 * most
-    return torch.where(reached, 1 + found / most.clamp(min=torch.finfo(found.dtype).tiny), cosines.clamp(max=1))
+    shares = found / found.max().clamp(min=torch.finfo(found.dtype).tiny)
+    return torch.where(shares > REACHED, 2 - shares.clamp(min=REACHED).log10() / LOG_REACHED, cosines.clamp(max=1))
 
 
 def mutual_graph(vectors: torch.Tensor, nearest: int, exponent: float) -> torch.Tensor:
@@ -57,5 +64,5 @@ def mutual_graph(vectors: torch.Tensor, nearest: int, exponent: float) -> torch.
 
 def _strongest(cosines: torch.Tensor, count: int, exponent: float) -> torch.Tensor:
     """The largest `count` of each row, not below 0, to the power `exponent`; 0 elsewhere."""
-    values, places = cosines.topk(min(count, cosines.shape[1]), dim=1)
-    return torch.zeros_like(cosines).scatter_(1, places, values.clamp(min=0).pow(exponent))
+    values, places = cosines.sort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(cosines).scatter_(1, places[:, :count], values[:, :count].clamp(min=0).pow(exponent))

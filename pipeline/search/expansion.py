@@ -5,6 +5,8 @@ import torch
 from pipeline.search.params import Weights
 
 ROWS_AT_ONCE = 1024
+VALUES_AT_ONCE = 2**26
+"""Of scores, and of neighbours: a quarter of a gibibyte each."""
 
 
 def expand_queries(queries: torch.Tensor, neighbours: torch.Tensor, weights: Weights = "uniform", alpha: float = 3.0) -> torch.Tensor:
@@ -17,7 +19,7 @@ def expand_queries(queries: torch.Tensor, neighbours: torch.Tensor, weights: Wei
             not below 0, to the power `alpha`.
 
     Returns:
-        (Q, D), l2-normalised.
+        (Q, D), l2-normalised; a query of zeros stays one, as it is like nothing.
     """
     count = neighbours.shape[1]
     if weights == "similarity":
@@ -26,7 +28,7 @@ def expand_queries(queries: torch.Tensor, neighbours: torch.Tensor, weights: Wei
         own = (torch.arange(count, 0, -1, device=queries.device) / (count + 1)).to(queries).expand(len(queries), count)
     else:
         own = queries.new_ones(len(queries), count)
-    mixed = queries + torch.einsum("qn,qnd->qd", own, neighbours)
+    mixed = queries + torch.einsum("qn,qnd->qd", own, neighbours) * queries.any(dim=1, keepdim=True)
     lengths: torch.Tensor = mixed.norm(dim=1, keepdim=True).clamp(min=torch.finfo(mixed.dtype).tiny)
     return mixed / lengths
 
@@ -44,8 +46,9 @@ def augment_database(vectors: torch.Tensor, neighbours: int, weights: Weights = 
     if count < 1:
         return vectors.clone()
     augmented = torch.empty_like(vectors)
-    for first in range(0, len(vectors), ROWS_AT_ONCE):
-        own = vectors[first : first + ROWS_AT_ONCE]
+    at_once = max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // len(vectors), VALUES_AT_ONCE // (count * vectors.shape[1])))
+    for first in range(0, len(vectors), at_once):
+        own = vectors[first : first + at_once]
         scores = own @ vectors.T
         rows = torch.arange(len(own), device=own.device)
         scores[rows, first + rows] = -torch.inf

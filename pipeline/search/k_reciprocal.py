@@ -17,9 +17,9 @@ def k_reciprocal_scores(query: torch.Tensor, vectors: torch.Tensor, nearest: int
     """
     nodes = torch.cat([query[None], vectors])
     distances = (2 - 2 * nodes @ nodes.T).clamp(min=0)
-    distances.fill_diagonal_(0)
     distances = distances / distances.amax(dim=1, keepdim=True).clamp(min=torch.finfo(distances.dtype).tiny)
-    order = distances.sort(dim=1, stable=True).indices
+    order = distances.fill_diagonal_(-1).sort(dim=1, stable=True).indices  # every node first among its own, also where it has copies
+    distances.fill_diagonal_(0)
     hoods = _neighbourhoods(order, nearest)
     weights = torch.where(hoods, torch.exp(-distances), torch.zeros_like(distances))
     weights = weights / weights.sum(dim=1, keepdim=True)

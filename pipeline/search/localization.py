@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 BOXES_AT_ONCE = 4096
+SCORES_AT_ONCE = 2**24
 Pool = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -35,30 +36,44 @@ def localize(
     height, width = feature_map.shape[1:]
     pool = approximate_maximum(feature_map, exponent)
     candidates = candidate_boxes(height, width, step, feature_map.device)
-    shapes = (candidates[:, 3] - candidates[:, 1]) / (candidates[:, 2] - candidates[:, 0])
+    boxes, cosines = [], []
+    for part in torch.arange(len(queries)).split(max(1, SCORES_AT_ONCE // len(candidates))):
+        start = _best(pool, queries[part], aspects[part], candidates, aspect)
+        found = _refined(pool, queries[part], *start, (height, width), refinement, iterations)
+        boxes.append(found[0])
+        cosines.append(found[1])
+    return torch.cat(boxes), torch.cat(cosines)
+
+
+def _best(pool: Pool, queries: torch.Tensor, aspects: torch.Tensor, boxes: torch.Tensor, aspect: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best of the boxes (n, 4) whose aspect is near enough, for each query, and its cosine."""
+    shapes = (boxes[:, 3] - boxes[:, 1]) / (boxes[:, 2] - boxes[:, 0])
     strangeness = (shapes[None] / aspects[:, None].to(shapes)).log().abs()
     limit = torch.maximum(strangeness.amin(dim=1, keepdim=True), torch.tensor(aspect).log().to(strangeness)) + 1e-6
     allowed = strangeness <= limit
     used = allowed.any(dim=0).nonzero()[:, 0]
-    scores = torch.cat([queries @ pool(candidates[part]).T for part in used.split(BOXES_AT_ONCE)], dim=1)
+    scores = torch.cat([queries @ pool(boxes[part]).T for part in used.split(BOXES_AT_ONCE)], dim=1)
     best = scores.masked_fill(~allowed[:, used], -torch.inf).max(dim=1)
-    return _refined(pool, queries, candidates[used[best.indices]], best.values, (height, width), refinement, iterations)
+    return boxes[used[best.indices]], best.values
 
 
 def approximate_maximum(feature_map: torch.Tensor, exponent: float) -> Pool:
     """A function from boxes (n, 4) to the l2-normalised generalised means of the map (K, H, W) inside them, (n, K).
 
-    Each channel is divided by its maximum, and sums are kept in float64, so that high powers lose nothing.
+    Each channel is divided by its maximum and summed in float64. What is smaller than the sums' rounding counts as zero: activations below
+    about 5 % of the channel's maximum with an exponent of 10, 15 % with 15.
     """
     channels = feature_map.shape[0]
     peaks = feature_map.amax(dim=(1, 2))
     scaled = (feature_map / peaks.clamp(min=torch.finfo(feature_map.dtype).tiny)[:, None, None]).clamp(min=0)
     table = scaled.new_zeros(feature_map.shape[1] + 1, feature_map.shape[2] + 1, channels, dtype=torch.float64)
     table[1:, 1:] = scaled.double().pow(exponent).cumsum(dim=1).cumsum(dim=2).permute(1, 2, 0)
+    rounding = table[-1, -1] * feature_map[0].numel() * torch.finfo(torch.float64).eps
 
     def pool(boxes: torch.Tensor) -> torch.Tensor:
         y0, x0, y1, x1 = boxes.unbind(dim=1)
-        sums = (table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]).clamp_(min=0)
+        sums = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
+        sums = torch.where(sums > rounding, sums, torch.zeros_like(sums))
         pooled = sums.to(feature_map).pow(1 / exponent) * peaks  # the mean's division by the area goes with the normalisation
         lengths: torch.Tensor = pooled.norm(dim=1, keepdim=True).clamp(min=torch.finfo(pooled.dtype).tiny)
         return pooled / lengths

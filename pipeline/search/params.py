@@ -36,6 +36,16 @@ class ShortlistParameters(Section):
     """What every way of re-ranking has; images beside the shortlist keep their order, behind it."""
 
     shortlist: int = Field(1000, ge=1, le=20000, description="images that are re-ranked, the best of the first step")
+
+    @property
+    def averaged(self) -> int:
+        """Re-ranked images that the query is averaged with; 0 where that is not done."""
+        return 0
+
+
+class ExpandedParameters(ShortlistParameters):
+    """Those with query expansion over the shortlist."""
+
     expansion: int = Field(
         0, ge=0, le=1000, description="first re-ranked images (boxes) that are averaged with the query and compared with the shortlist"
     )
@@ -46,11 +56,15 @@ class ShortlistParameters(Section):
             raise ValueError(f"expansion {self.expansion} is more than the {self.shortlist} images of the shortlist")
         return self
 
+    @property
+    def averaged(self) -> int:
+        return self.expansion
 
-class LocalizationParameters(ShortlistParameters):
+
+class LocalizationParameters(ExpandedParameters):
     """Boxes by approximate max-pooling, compared by their descriptors (Tolias et al., 2016, §4; paper 2, §4)."""
 
-    exponent: float = Field(10.0, ge=1, le=30, description="of the generalised mean that stands for the maximum")
+    exponent: float = Field(10.0, ge=1, le=15, description="of the generalised mean that stands for the maximum")
     step: int = Field(3, ge=1, le=64, description="cells between the corners of candidate boxes")
     aspect: float = Field(1.1, ge=1, description="largest ratio of a candidate's aspect to the query's")
     refinement: int = Field(3, ge=0, le=64, description="cells by which each side is moved to refine")
@@ -68,17 +82,25 @@ class SpatialVerificationParameters(ShortlistParameters):
     inliers: int = Field(6, ge=3, description="fewer verify nothing, and the image keeps its order behind the verified ones")
 
 
-class KReciprocalParameters(ShortlistParameters):
+class KReciprocalParameters(ExpandedParameters):
     """Jaccard distance of k-reciprocal neighbours (Zhong et al., 2017)."""
 
+    shortlist: int = Field(1000, ge=1, le=5000, description="images that are re-ranked; all pairs of them are compared")
     nearest: int = Field(20, ge=1, le=1000, description="k1")
     local: int = Field(6, ge=1, le=1000, description="k2, neighbours over which neighbourhoods are averaged")
     balance: float = Field(0.3, ge=0, le=1, description="share of the descriptors' own distance")
 
+    @model_validator(mode="after")
+    def _nested(self) -> Self:
+        if self.local > self.nearest:
+            raise ValueError(f"local {self.local} is more than nearest {self.nearest}")
+        return self
 
-class DiffusionParameters(ShortlistParameters):
+
+class DiffusionParameters(ExpandedParameters):
     """Diffusion on the mutual neighbour graph of the shortlist (Iscen et al., 2017)."""
 
+    shortlist: int = Field(1000, ge=1, le=5000, description="images that are re-ranked; all pairs of them are compared")
     nearest: int = Field(50, ge=1, le=1000, description="neighbours of an image in the graph")
     query_nearest: int = Field(10, ge=1, le=1000, description="neighbours of the query, from which it starts")
     damping: float = Field(0.99, gt=0, lt=1, description="share that goes on at every step (α of the paper)")
@@ -125,6 +147,8 @@ class SearchParameters(Section):
     def _consistent(self) -> Self:
         if self.shortlist is not None and self.top_k > self.shortlist:
             raise ValueError(f"top_k {self.top_k} is more than the {self.shortlist} images of the shortlist")
+        if self.refined and self.distance == "l1":
+            raise ValueError(f"distance l1 does not go with {self.refined[0]}, which compares by products; use dot or l2")
         return self
 
     @property
@@ -154,7 +178,8 @@ def refuse_form(parameters: SearchParameters, patch_levels: int, codes: bool, or
     if (codes or patch_levels) and parameters.refined:
         raise ParameterError(
             f"{origin}: search.{parameters.refined[0]}: {'codes' if codes else 'patches'} are compared once; "
-            "only real-valued descriptors of whole images are augmented, expanded and re-ranked; switch it off"
+            "only real-valued descriptors of whole images are augmented, expanded and re-ranked; "
+            f"set it to {'none' if parameters.refined[0] == 'rerank.method' else 0}"
         )
     if not patch_levels and parameters.shortlist is not None:
         raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with other methods")

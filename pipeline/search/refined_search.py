@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from pipeline.search.expansion import augment_database, expand_queries
 from pipeline.search.params import ShortlistParameters
 from pipeline.search.reranking.content import Content
 from pipeline.search.reranking.registry import build_reranker
-from pipeline.search.reranking.shortlists import Rescored, Shortlists, merge
+from pipeline.search.reranking.shortlists import Reranker, Rescored, Shortlists, merge
 from pipeline.search.searches import QUERIES_AT_ONCE, DescriptorSearch, Rows
 
 VALUES_AT_ONCE = 2**26
@@ -35,10 +35,15 @@ class RefinedSearch(DescriptorSearch):
     @property
     def queries_at_once(self) -> int:
         chosen = self.parameters.rerank.chosen
-        if chosen is None:
-            return QUERIES_AT_ONCE
+        gathered = min(max(chosen.shortlist if chosen else 1, self.parameters.expansion.results), self.images)
         dimensions = next((rows.shape[1] for _, rows in self.read(self.own, "queries-")), 1)
-        return max(1, min(QUERIES_AT_ONCE, VALUES_AT_ONCE // (min(chosen.shortlist, self.images) * dimensions)))
+        return max(1, min(QUERIES_AT_ONCE, VALUES_AT_ONCE // (gathered * dimensions)))
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The way of re-ranking, made once for all queries."""
+        chosen = self.parameters.rerank.chosen
+        return build_reranker(chosen, self.content) if chosen else None
 
     def blocks(self, name: str) -> Iterator[tuple[list[str], Rows]]:
         """Of a set of SETS, augmented where that is asked for; then the set is held in memory."""
@@ -47,14 +52,23 @@ class RefinedSearch(DescriptorSearch):
             yield from super().blocks(name)
             return
         if name not in self._augmented:
-            ids, rows = zip(*super().blocks(name), strict=True)
-            vectors = torch.from_numpy(np.concatenate(rows)).to(self.device)
-            augmented = augment_database(vectors, own.neighbours, own.weights, own.alpha).cpu().numpy()
             self._augmented.clear()
-            self._augmented[name] = [image_id for block in ids for image_id in block], augmented
+            names, rows = self._held(super().blocks(name))
+            vectors = torch.from_numpy(rows).to(self.device)
+            self._augmented[name] = names, augment_database(vectors, own.neighbours, own.weights, own.alpha).cpu().numpy()
         names, kept = self._augmented[name]
         for first in range(0, len(names), BLOCK):
             yield names[first : first + BLOCK], kept[first : first + BLOCK]
+
+    def _held(self, blocks: Iterator[tuple[list[str], Rows]]) -> tuple[list[str], Rows]:
+        """All image ids and rows of a set."""
+        names: list[str] = []
+        held: Rows = np.empty((0, 0), np.float32)
+        for ids, rows in blocks:
+            held = np.empty((self.images, rows.shape[1]), np.float32) if not names else held
+            held[len(names) : len(names) + len(ids)] = rows
+            names += ids
+        return names, held[: len(names)]
 
     def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
         score, blocks = scoring(self.parameters.distance_of(patches=False)), partial(self.blocks, name)
@@ -62,13 +76,13 @@ class RefinedSearch(DescriptorSearch):
         chosen, k = self.parameters.rerank.chosen, self.parameters.top_k
         first = top_results(own, blocks, max(k, chosen.shortlist) if chosen else k, score)
         counts = count_labelled(own, blocks, labelled, score)
-        if chosen is None:
+        if chosen is None or self.reranker is None:
             return first, counts
         length = min(chosen.shortlist, first.size)
         heads = [ids[:length] for ids in first.image_ids]
         scores = np.array([values[:length] for values in first.scores], np.float32)
         shortlists = Shortlists(query_ids, own, heads, scores, lambda: vectors_of(blocks, heads, own))
-        rescored = build_reranker(chosen, self.content).rescore(shortlists)
+        rescored = self.reranker.rescore(shortlists)
         return merge(first, counts, length, compared_again(chosen, shortlists, rescored), k)
 
     def _expanded(self, queries: torch.Tensor, blocks: Blocks) -> torch.Tensor:
@@ -82,7 +96,7 @@ class RefinedSearch(DescriptorSearch):
 
 def compared_again(parameters: ShortlistParameters, shortlists: Shortlists, rescored: Rescored) -> Rescored:
     """Paper 2's query expansion: the mean of the query and the first re-ranked descriptors (of boxes), compared with the shortlist alone."""
-    count = min(parameters.expansion, rescored.scores.shape[1])
+    count = min(parameters.averaged, rescored.scores.shape[1])
     if not count:
         return rescored
     vectors = shortlists.load_vectors() if rescored.vectors is None else rescored.vectors

@@ -38,7 +38,7 @@ class RegionStudyParameters(Section):
     queries: int = Field(100, ge=0, le=100_000, description="with a box, evenly spread")
     held_out: int = Field(100, ge=1, le=100_000, description="images, evenly spread, whose local features the clusters' components are learned on")
     clusters: ClusterParameters = Field(ClusterParameters(feature_counts=(5, 15)), description="about as many regions as R-MAC has")
-    spatial_scale: float = Field(0.1, gt=0, description="of the spatial term that the same clusters are made with for comparison")
+    spatial_scale: float = Field(0.1, ge=0.005, description="of the spatial term that the same clusters are made with for comparison")
     pictures: int = Field(3, ge=0, le=100, description="queries among them that the report shows")
     shown: int = Field(10, ge=1, le=20, description="clusters of these pictures")
     thumbnail: int = Field(160, ge=16, le=1024, description="pixels of their longer side")

@@ -26,7 +26,7 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.held_out import held_out_ids
 from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.parameters import load_section
+from pipeline.contracts.parameters import load_section, validate
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import write_json
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> Produced:
             local = _learned(options.held_out, parameters, device)
             if local is not None:
                 network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
-                study = compare(wholes, FeatureExtractor(network, ExtractParameters(storage="float32"), device), local, parameters)
+                study = compare(wholes, FeatureExtractor(network, local[1], device), local[0], parameters)
     write_json(output, study)
     told = ", ".join(f"{way} {100 * values['mean']:.0f} %" for way, values in study.get("ways", {}).items())
     log.info("%s: mean precision of the regions of %d queries with a box: %s.", output, study["queries"], told or "nothing to compare")
@@ -89,26 +89,28 @@ def whole_queries(dataset: str, resize: ResizeParameters, count: int) -> Iterato
                 yield Whole(photograph.image_id, decode(stored.bytes), (x0, y0, x1, y1))
 
 
-def _learned(held_out: str, parameters: RegionStudyParameters, device: torch.device) -> PCA | None:
-    """The components of the held-out set's local features; None where its features are of patches, or there are none."""
+def _learned(held_out: str, parameters: RegionStudyParameters, device: torch.device) -> tuple[PCA, ExtractParameters] | None:
+    """The components of the held-out set's local features, and how these were extracted; None where they are of patches, or there are none."""
     features = Path("data/features") / held_out
     ids, _ = held_out_ids(read_catalogue(Path("data/images") / held_out / "catalogue.parquet"))
-    if not ids or load_manifest(features, KIND).facts["extract"]["patch_levels"]:
+    extract = validate(ExtractParameters, load_manifest(features, KIND).facts["extract"], "extract", str(features))
+    if not ids or extract.patch_levels:
         return None
     chosen = set(evenly(sorted(ids), parameters.held_out))
-    return learn_local(lambda: (maps for _, maps in stream_maps(features, chosen, device)), parameters.clusters.local_dimensions)
+    return learn_local(lambda: (maps for _, maps in stream_maps(features, chosen, device)), parameters.clusters.local_dimensions), extract
 
 
 def compare(wholes: list[Whole], extractor: FeatureExtractor, local: PCA, parameters: RegionStudyParameters) -> dict[str, Any]:
     """Shares of regions by way of making them: those whose precision reaches each threshold, and the mean precision."""
     precisions: dict[str, list[torch.Tensor]] = {}
     pictures = []
+    stride = extractor.network.stride / extractor.parameters.scales[0]
     shown = set(evenly([whole.image_id for whole in wholes], parameters.pictures))
     with Progress("region precision", len(wholes), "queries") as progress:
         for whole in wholes:
             height, width = whole.pixels.shape[:2]
             maps = extractor.maps(LoadedBatch(PlannedBatch(Path(), ("",), width, height), whole.pixels[None].copy()))[0]
-            inside = shares_inside(whole.box, width, height, maps.shape[2], maps.shape[3])
+            inside = shares_inside(whole.box, width, height, stride, maps.shape[2], maps.shape[3])
             precisions.setdefault("squares", []).append(square_precisions(inside))
             for way, clusters in _ways(maps, whole, local, parameters):
                 precisions.setdefault(way, []).append(cluster_precisions(inside, clusters))
@@ -123,14 +125,17 @@ def compare(wholes: list[Whole], extractor: FeatureExtractor, local: PCA, parame
     return {"queries": len(wholes), "thresholds": list(THRESHOLDS), "ways": ways, "pictures": pictures}
 
 
-def shares_inside(box: Box, image_width: int, image_height: int, height: int, width: int) -> torch.Tensor:
-    """(H, W): the share of each cell's area that lies inside a box in pixels."""
-    x0, y0, x1, y1 = box
-    rows, columns = torch.arange(height) * image_height / height, torch.arange(width) * image_width / width
-    tall, wide = image_height / height, image_width / width
-    inside_rows = ((rows + tall).clamp(max=y1) - rows.clamp(min=y0)).clamp(min=0) / tall
-    inside_columns = ((columns + wide).clamp(max=x1) - columns.clamp(min=x0)).clamp(min=0) / wide
-    return inside_rows[:, None] * inside_columns[None]
+def shares_inside(box: Box, image_width: int, image_height: int, stride: float, height: int, width: int) -> torch.Tensor:
+    """(H, W): the share of each cell's area that lies inside a box in pixels; cells are `stride` pixels wide, as far as the image goes."""
+    rows = _shares(box[1], box[3], image_height, stride, height)
+    columns = _shares(box[0], box[2], image_width, stride, width)
+    return rows[:, None] * columns[None]
+
+
+def _shares(low: float, high: float, side: int, stride: float, count: int) -> torch.Tensor:
+    starts = torch.arange(count) * stride
+    ends = (starts + stride).clamp(max=side)
+    return (ends.clamp(max=high) - starts.clamp(min=low)).clamp(min=0) / (ends - starts).clamp(min=1e-6)
 
 
 def square_precisions(inside: torch.Tensor) -> torch.Tensor:

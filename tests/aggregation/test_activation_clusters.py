@@ -1,4 +1,4 @@
-"""The describer of activation clusters, step by step against plain NumPy, with its colours, crops and degenerate maps."""
+"""The describer of activation clusters: its steps in order, given the clusters; its colours, crops and degenerate maps."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -89,6 +89,15 @@ def test_a_batch_gives_what_each_image_gives() -> None:
     together = describer.describe(MapBatch([own], shown, [16.0]))
     alone = torch.cat([describer.describe(MapBatch([own[index : index + 1]], shown[index : index + 1], [16.0])) for index in range(4)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
+
+
+def test_an_image_on_its_own_gives_what_it_gives_among_others() -> None:
+    describer = learned(feature_counts=[5, 20])
+    own, shown = maps(1, 6, (24, 32)), pictures(6, 24 * 16, 32 * 16)
+    own[2], own[4] = own[2].cumsum(dim=2), 0.5
+    together = describer.describe(MapBatch([own], shown, [16.0]))
+    alone = torch.cat([describer.describe(MapBatch([own[index : index + 1]], shown[index : index + 1], [16.0])) for index in range(6)])
+    assert float((together * alone).sum(dim=1).min()) > 0.9999
 
 
 def test_the_spatial_term_changes_the_clusters() -> None:

@@ -5,7 +5,10 @@ import pytest
 import torch
 from sklearn.cluster import SpectralClustering
 
+from bench.clusters import scenes
+from pipeline.aggregation import spectral
 from pipeline.aggregation.clusters import cluster_max, cut_values, feature_similarity, gaussian_similarity, normalized_cut, spatial_similarity
+from pipeline.aggregation.describers.activation_clusters import STARTS
 from pipeline.aggregation.spectral import leading_eigenvectors
 
 
@@ -66,13 +69,21 @@ def test_eigenvectors_are_those_of_the_normalised_matrix(nodes: int, count: int,
     torch.testing.assert_close(rayleigh.float(), values, rtol=0, atol=1e-4)
 
 
-def test_a_spectrum_that_does_not_part_is_decomposed_in_full() -> None:
-    noise = torch.rand(400, 400, generator=torch.Generator().manual_seed(0)).pow(40)
-    similarity = (noise + noise.T + 2 * torch.eye(400))[None]
-    values, _ = leading_eigenvectors(similarity, 5, 0.0)
-    roots = similarity[0].double().sum(dim=1).rsqrt()
-    exact = torch.linalg.eigvalsh(roots[:, None] * similarity[0] * roots[None]).flip(0)[:5]
-    torch.testing.assert_close(values[0].double(), exact, rtol=0, atol=5e-3)
+def test_a_spectrum_that_does_not_part_is_decomposed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = torch.eye(700) + torch.eye(700).roll(1, 0) + torch.eye(700).roll(-1, 0)
+    decomposed: list[int] = []
+    dense = spectral._dense
+
+    def counted(normalised: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        decomposed.append(len(normalised))
+        return dense(normalised, count)
+
+    monkeypatch.setattr(spectral, "_dense", counted)
+    values, vectors = leading_eigenvectors(torch.stack([ring, blocks([300, 400])[0]]), 20, 0.0)
+    assert decomposed == [1]
+    exact = torch.linalg.eigvalsh(ring.double() / 3).flip(0)[:20]
+    torch.testing.assert_close(values[0].double(), exact, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ring @ vectors[0] / 3, vectors[0] * values[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [[3, 5], [40, 7, 23, 30], [50] * 20, [300, 2, 100, 98]])
@@ -95,12 +106,35 @@ def test_cuts_are_not_worse_than_scikit_learns(count: int, scale: float) -> None
         assert cuts[0] <= 1.01 * cuts[1] + 1e-4, (nodes, cuts)
 
 
+@pytest.mark.parametrize("count", [5, 20])
+def test_regularised_cuts_as_the_describer_makes_them_are_on_average_not_worse(count: int) -> None:
+    cuts = []
+    for features in scenes(4, 18, 24, 4, 0):
+        similarity = feature_similarity(features, None, 0.05)
+        (own,) = normalized_cut(similarity, [count], 0.5, STARTS)
+        model = SpectralClustering(count, affinity="precomputed", assign_labels="discretize", random_state=0)
+        theirs = torch.from_numpy(model.fit_predict(similarity.double().numpy()).astype(np.int64))
+        cuts.append([float(cut_values(similarity[None], labels[None], count, 0.5)) for labels in (own, theirs)])
+    mean = np.mean(cuts, axis=0)
+    assert mean[0] <= 1.01 * mean[1], cuts
+
+
 def test_cut_value_is_the_share_of_similarity_that_leaves_each_cluster() -> None:
     similarity = torch.tensor([[1.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 1.0]])
     labels = torch.tensor([[0, 0, 1]])
     expected = 0.3 / 3.3 + 0.3 / 1.3
     assert float(cut_values(similarity[None], labels, 2)) == pytest.approx(expected, rel=1e-5)
     assert float(cut_values(similarity[None], labels, 3)) == pytest.approx(expected + 1, rel=1e-5)
+
+
+def test_a_regularised_cut_is_that_of_the_regularised_matrix() -> None:
+    similarity = feature_similarity(random(9, 3), None, 0.5)
+    labels = (torch.arange(9) % 3)[None]
+    inside, volume = np.zeros(3), np.zeros(3)
+    for i in range(9):
+        volume[i % 3] += float(similarity[i].sum()) + 2 * 0.5
+        inside[i % 3] += sum(float(similarity[i, j]) for j in range(9) if j % 3 == i % 3) + 0.5
+    assert float(cut_values(similarity[None], labels, 3, 0.5)) == pytest.approx(float((1 - inside / volume).sum()), rel=1e-5)
 
 
 def test_a_batch_gives_what_each_image_gives() -> None:
@@ -140,13 +174,17 @@ class TestDegenerate:
         for nodes in (1, 2, 7, 19):
             five, twenty = normalized_cut(feature_similarity(random(nodes, 4), None, 0.05), [5, 20], regularisation)
             assert five.shape == twenty.shape == (nodes,)
-            assert int(five.max()) < 5
-            assert int(twenty.max()) < 20
+            assert len(five.unique()) == min(nodes, 5)
+            assert len(twenty.unique()) == nodes
 
     def test_isolated_nodes(self, regularisation: float) -> None:
         points = torch.cat([clouds(300, 3, 0), 1000 * random(4, 4)])
-        for labels in normalized_cut(feature_similarity(points, None, 0.05), [5, 20], regularisation):
-            assert labels.shape == (304,)
+        few, many = normalized_cut(feature_similarity(points, None, 0.05), [5, 20], regularisation)
+        assert len(few.unique()) == 5
+        assert len(many.unique()) > 5
+        if not regularisation:
+            assert few[300:].unique().numel() == 4, "each odd node by itself"
+            assert few[:300].unique().numel() == 1
 
 
 def test_regularisation_keeps_odd_nodes_from_taking_the_clusters() -> None:

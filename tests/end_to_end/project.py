@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
     "extract.shard_mib": 1,
     "patch_study.patches": 3,
     "patch_study.side": 64,
-    "region_study.queries": 3,
+    "region_study.queries": 0,
     "aggregate.rmac.regional_dimensions": 16,
     "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},
 }

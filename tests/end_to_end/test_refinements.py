@@ -1,12 +1,23 @@
 """Activation clusters with re-ranking through all stages, with real DVC: boxes, distractors without stored maps, what reruns, learned whitening."""
 
 import itertools
+from math import ceil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from pipeline.aggregation.boxes import cut_out
+from pipeline.aggregation.describers.registry import load_describer
+from pipeline.aggregation.map_stream import stream_maps
+from pipeline.contracts.descriptors import read_folder
 from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.tables import read_json, read_table
+from pipeline.imaging.params import ResizeParameters
+from pipeline.studies.region_precision import THRESHOLDS, whole_queries
+from pipeline.studies.region_precision import main as region_precision
 from pipeline.whole import check_parameters
 from tests.end_to_end.project import Project, original_id
 
@@ -27,6 +38,8 @@ def refined(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "aggregate.method": "clusters",
         "aggregate.clusters": project.params["aggregate"]["clusters"] | clusters,
         "search.top_k": 20,
+        "region_study.queries": 3,
+        "region_study.pictures": 1,
         "search.rerank.method": "localization",
         "search.rerank.localization.step": 1,
         "search.rerank.localization.expansion": 2,
@@ -66,6 +79,56 @@ def test_every_image_of_the_shortlist_has_a_box(refined: Project) -> None:
     assert "re-ranked by localization" in page
 
 
+def test_scores_are_those_of_the_boxes_with_the_mean_of_the_query_and_the_best_two(refined: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(refined.folder)
+    describer, _ = load_describer(Path("data/models/gallery"), torch.device("cpu"))
+    stored = read_folder(Path("data/descriptors/gallery"), "queries-")
+    queries = {image_id: row for ids, rows in stored for image_id, row in zip(ids, rows, strict=True)}
+    found = ranking(refined, "database")
+    images = {image_id for own in found.values() for image_id in own}
+    stream = stream_maps(Path("data/features/gallery"), images, torch.device("cpu"), Path("data/images/gallery"))
+    maps = {image_id: (batch, index) for ids, batch in stream for index, image_id in enumerate(ids)}
+    parts = 0
+    for query, own in found.items():
+        vectors = []
+        for image_id, hit in own.items():
+            batch, index = maps[image_id]
+            across, down = (side / batch.strides[0] for side in batch.image_size)
+            cells = round(hit["y0"] * down), round(hit["x0"] * across), ceil(hit["y1"] * down - 1e-3), ceil(hit["x1"] * across - 1e-3)
+            parts += (cells[2] - cells[0], cells[3] - cells[1]) != batch.scales[0].shape[2:]
+            vectors.append(describer.describe(cut_out(batch, index, cells))[0].numpy())
+        table = np.stack(vectors)
+        best = np.argsort(-(table @ queries[query]))[:2]
+        mean = queries[query] + table[best].sum(axis=0)
+        np.testing.assert_allclose([hit["score"] for hit in own.values()], table @ (mean / np.linalg.norm(mean)), atol=1e-3)
+    assert parts > 10
+
+
+def test_regions_are_those_of_whole_photographs_whatever_is_cropped(refined: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = read_json(refined.folder / "reports/regions/gallery.json")
+    assert study["queries"] == 3
+    assert set(study["ways"]) == {"squares", "clusters", "clusters with a spatial term", "clusters of colours"}
+    for way in study["ways"].values():
+        assert len(way["reached"]) == len(THRESHOLDS)
+        assert way["reached"][0] == 1
+        assert way["reached"] == sorted(way["reached"], reverse=True)
+        assert 0 < way["mean"] < 1
+    (picture,) = study["pictures"]
+    assert np.array(picture["clusters"]).shape == np.array(picture["norms"]).shape == np.array(picture["spatial_clusters"]).shape
+    monkeypatch.chdir(refined.folder)
+    wholes = list(whole_queries("gallery", ResizeParameters(pixels=256, query_crop="image"), 2))
+    assert [whole.pixels.shape for whole in wholes] == [(192, 256, 3)] * 2
+    assert all(0 <= whole.box[0] < whole.box[2] <= 256 for whole in wholes)
+
+
+def test_a_data_set_without_boxes_has_no_regions_to_compare(refined: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(refined.folder)
+    region_precision(["boxless", "--dataset", "copies", "--held-out", "gallery"])
+    study = refined.folder / "reports/regions/boxless.json"
+    assert read_json(study) == {"queries": 0}
+    study.unlink()
+
+
 def test_distractors_are_localized_as_if_their_maps_were_stored(refined: Project) -> None:
     for own in ranking(refined, "with_distractors").values():
         copies = {original_id(image_id): hit for image_id, hit in own.items() if image_id != original_id(image_id)}
@@ -91,6 +154,9 @@ def test_only_the_way_of_reranking_in_use_reruns_the_search(refined: Project) ->
     about = read_json(refined.folder / "reports/provenance/gallery.json")["search"]["rerank"]
     assert set(about) == {"method", "spatial_verification"}
     agree(refined)
+    verified = [hit for own in ranking(refined, "with_distractors").values() for hit in own.values() if hit["x0"] is not None]
+    assert verified
+    assert min(hit["score"] for hit in verified) >= 6
     for own in ranking(refined, "with_distractors").values():
         for image_id, hit in own.items():
             assert int(hit["score"]) == int(own[original_id(image_id)]["score"])

@@ -74,12 +74,32 @@ def test_k_reciprocal_distances_are_those_of_the_loops(seed: int) -> None:
     np.testing.assert_allclose(-k_reciprocal_scores(query, vectors, 8, 3, 0.3).numpy(), expected, atol=1e-4)
 
 
+def test_copies_beyond_the_neighbourhood_score_alike() -> None:
+    for seed in range(10):
+        vectors = unit(100, 16, seed=seed)
+        vectors[20:50] = vectors[20]
+        for query in (vectors[20], unit(16, seed=seed + 50)):
+            found = k_reciprocal_scores(query, vectors, 10, 4)
+            assert torch.isfinite(found).all()
+            assert torch.isfinite(diffusion_scores(query, vectors, 10, 5)).all()
+
+
+def test_what_is_zero_stays_zero() -> None:
+    vectors = unit(12, 4)
+    vectors[3:6] = 0
+    found = augment_database(vectors, 4, "uniform")
+    assert not found[3:6].any()
+    torch.testing.assert_close(found.norm(dim=1)[[0, 1, 2, 6]], torch.ones(4))
+    assert not expand_queries(torch.zeros(1, 4), vectors[None, :3]).any()
+
+
 def test_mutual_graph_keeps_what_both_sides_choose() -> None:
     vectors = unit(20, 5)
-    graph = mutual_graph(vectors, 4, 2.0)
-    assert torch.equal(graph, graph.T)
-    assert not graph.diagonal().any()
-    assert int((graph > 0).sum(dim=1).max()) <= 4
+    cosines = (vectors @ vectors.T).double().numpy()
+    near = [set([int(other) for other in np.argsort(-cosines[node]) if other != node][:4]) for node in range(20)]
+    expected = np.array([[max(cosines[i, j], 0) ** 2 if j in near[i] and i in near[j] else 0 for j in range(20)] for i in range(20)])
+    assert (expected > 0).sum() > 20
+    np.testing.assert_allclose(mutual_graph(vectors, 4, 2.0).numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -88,8 +108,15 @@ def test_diffusion_solves_the_papers_system(seed: int) -> None:
     exact = plain_diffusion(query.double().numpy(), vectors.double().numpy(), 6, 3, 0.9, 3.0)
     found = diffusion_scores(query, vectors, 6, 3, 0.9, 3.0, iterations=200).double().numpy()
     reached = exact > 1e-5 * exact.max()
-    np.testing.assert_allclose(found[reached], 1 + exact[reached] / exact.max(), atol=1e-4)
-    assert (found[exact <= 0] <= 1).all()
+    np.testing.assert_allclose(found[reached], 2 + np.log10(exact[reached] / exact.max()) / 6, atol=1e-4)
+
+
+def test_what_diffusion_does_not_reach_keeps_its_order_behind() -> None:
+    here = torch.nn.functional.normalize(torch.tensor([[1.0, 0.1, 0], [1, 0.2, 0], [1, 0.3, 0]]), dim=1)
+    there = torch.nn.functional.normalize(torch.tensor([[0.5, 0, 1.0], [0.4, 0, 1], [0.6, 0, 1]]), dim=1)
+    found = diffusion_scores(torch.tensor([1.0, 0, 0]), torch.cat([there, here]), 2, 2, iterations=100)
+    assert (found[3:] > 1).all()
+    torch.testing.assert_close(found[:3].float(), there[:, 0])
 
 
 def test_diffusion_follows_a_manifold_that_cosines_leave() -> None:

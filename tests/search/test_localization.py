@@ -57,11 +57,25 @@ def test_with_every_box_tried_it_is_exhaustive_search() -> None:
         scene = sparse(generator, 5, 6, 0.3)
         query = unit(sparse(generator, 3, 3, 0.3).amax(dim=(1, 2)))
         best, place = plain_localization(scene.double().numpy(), query.double().numpy(), 1.0, 1.1)
-        found, cosine = localize(scene, query[None], torch.ones(1), exponent=30, step=1, refinement=0)
-        assert float(cosine) == pytest.approx(best, abs=0.01)
+        found, cosine = localize(scene, query[None], torch.ones(1), exponent=15, step=1, refinement=0)
+        assert float(cosine) == pytest.approx(best, abs=0.02)
         y0, x0, y1, x1 = found[0].tolist()
         true = unit(scene[:, y0:y1, x0:x1].amax(dim=(1, 2))) @ query
-        assert float(true) >= best - 0.01, (place, found)
+        assert float(true) >= best - 0.02, (place, found)
+
+
+def test_defaults_come_near_the_best_box_of_all() -> None:
+    near = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        scene, query = sparse(generator, 9, 11, 0.03), sparse(generator, 4, 6, 0.1)
+        scene[:, 3:7, 2:8] = query
+        pooled = unit(query.amax(dim=(1, 2)))
+        best, _ = plain_localization(scene.double().numpy(), pooled.double().numpy(), 1.5, 1.1)
+        (found,), _ = localize(scene, pooled[None], torch.tensor([1.5]), step=1)
+        y0, x0, y1, x1 = found.tolist()
+        near += float(unit(scene[:, y0:y1, x0:x1].amax(dim=(1, 2))) @ pooled) >= best - 0.02
+    assert near >= 19
 
 
 def test_refinement_never_lowers_the_cosine_and_stays_inside() -> None:
@@ -97,6 +111,17 @@ def test_approximate_maxima_lose_nothing_of_weak_channels() -> None:
     scene[1, 1, 1], scene[1, 4, 4] = 1e-3, 5e-4
     pooled = approximate_maximum(scene, 10)(torch.tensor([[3, 3, 6, 6]]))
     assert float(pooled[0, 1] / pooled[0, 0]) == pytest.approx(5e-7 / 9 ** (1 / 10), rel=0.01)
+
+
+def test_what_a_box_does_not_hold_stays_zero() -> None:
+    scene = sparse(torch.Generator().manual_seed(4), 24, 32, 0.02)
+    boxes = candidate_boxes(24, 32, 4)
+    for exponent in (1, 10, 15):
+        pooled = approximate_maximum(scene, exponent)(boxes)
+        true = torch.stack([scene[:, y0:y1, x0:x1].amax(dim=(1, 2)) for y0, x0, y1, x1 in boxes.tolist()])
+        assert not pooled[true == 0].any()
+    cosines = (pooled * true).sum(dim=1) / true.norm(dim=1).clamp(min=1e-9)
+    assert float(cosines[true.any(dim=1)].min()) > 0.97
 
 
 def test_candidates_are_all_boxes_of_the_grid() -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.acquisition.gallery_pictures import HELD_OUT_PHOTOGRAPHS, pictures
 from pipeline.contracts.catalogue import GroundTruth
-from pipeline.contracts.errors import ParameterError
+from pipeline.contracts.errors import ParameterError, SanityError
 from pipeline.search.exact import Counts, Results, count_labelled, top_results
 from pipeline.search.expansion import augment_database, expand_queries
 from pipeline.search.params import SearchParameters, SpatialVerificationParameters, refuse_form
@@ -20,6 +20,7 @@ from pipeline.search.refined_search import RefinedSearch, compared_again
 from pipeline.search.reranking.content import Content
 from pipeline.search.reranking.shortlists import Rescored, Shortlists, merge
 from pipeline.search.reranking.spatial_verification import key_points, verify
+from tests.search.reference_reranking import Floats, plain_diffusion, plain_k_reciprocal
 from tests.search.test_patch_matching import blocks_of, folder_of, patches
 
 IDS = [f"database{place}" for place in range(20)] + [f"distractors{place}" for place in range(10)]
@@ -74,7 +75,8 @@ def test_augmentation_and_expansion_in_their_order(tmp_path: Path, name: str) ->
 @pytest.mark.parametrize("expansion", [0, 3])
 @pytest.mark.parametrize("shortlist", [5, 15, 1000])
 def test_reranked_heads_stand_before_the_rest(tmp_path: Path, method: str, expansion: int, shortlist: int) -> None:
-    search, asked, vectors = refined(tmp_path, rerank={"method": method, method: {"shortlist": shortlist, "expansion": expansion}})
+    own = {"nearest": 8, "local": 3} if method == "k_reciprocal" else {"nearest": 5, "query_nearest": 3, "damping": 0.9, "iterations": 200}
+    search, asked, vectors = refined(tmp_path, rerank={"method": method, method: own | {"shortlist": shortlist, "expansion": expansion}})
     labelled = [IDS, IDS[::2], [], ["distractors2"]]
     results, counts = search.search(asked, vectors[:4], "with_distractors", labelled)
     order = (torch.from_numpy(vectors[:4]) @ torch.from_numpy(vectors[4:]).T).argsort(dim=1, descending=True)
@@ -85,10 +87,29 @@ def test_reranked_heads_stand_before_the_rest(tmp_path: Path, method: str, expan
             assert set(results.image_ids[query][:head]) == set(first[:head])
             assert results.image_ids[query][head:] == first[head:12]
         assert len(set(results.image_ids[query])) == 12
+        head = vectors[4:][order[query, :shortlist]].astype(np.float64)
+        again = expected_scores(method, vectors[query].astype(np.float64), head, expansion)
+        best = np.argsort(-again, kind="stable")[: min(shortlist, 12)]
+        assert results.image_ids[query][: len(best)] == [first[place] for place in best]
+        np.testing.assert_allclose(results.scores[query][: len(best)], again[best], atol=1e-4)
     agree(results, counts)
     for query in (0,):
         places = {image_id: int(above) for (own, image_id), above in zip(counts.pairs, counts.above, strict=True) if own == query}
         assert sorted(places.values()) == list(range(30))
+
+
+def expected_scores(method: str, query: Floats, head: Floats, expansion: int) -> Floats:
+    """Of a shortlist (S, D), in the loops of the papers."""
+    if method == "k_reciprocal":
+        scores = -plain_k_reciprocal(query, head, 8, 3, 0.3)
+    else:
+        shares = plain_diffusion(query, head, 5, 3, 0.9, 3.0)
+        shares = shares / shares.max()
+        scores = np.where(shares > 1e-6, 2 + np.log10(np.maximum(shares, 1e-6)) / 6, head @ query)
+    if not expansion:
+        return scores
+    mean = query + head[np.argsort(-scores, kind="stable")[:expansion]].sum(axis=0)
+    return np.asarray(head @ (mean / np.linalg.norm(mean)), np.float64)
 
 
 def test_counts_see_ties_inside_the_head_and_behind_it() -> None:
@@ -101,6 +122,13 @@ def test_counts_see_ties_inside_the_head_and_behind_it() -> None:
     found = {image_id: (int(above), int(equal)) for (_, image_id), above, equal in zip(merged.pairs, merged.above, merged.equal, strict=True)}
     assert found == {"a": (2, 2), "b": (0, 1), "c": (2, 2), "d": (1, 1), "e": (4, 1), "f": (5, 1)}
     agree(results, merged)
+
+
+def test_scores_that_are_not_finite_are_refused() -> None:
+    first = Results([["a", "b"]], [[0.5, 0.4]], 2)
+    counts = Counts([], np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
+    with pytest.raises(SanityError, match="not finite"):
+        merge(first, counts, 2, Rescored(np.array([[0.1, np.nan]], np.float32)), 2)
 
 
 def test_expansion_of_the_shortlist_means_the_first_boxes() -> None:
@@ -166,6 +194,10 @@ def test_key_points_stay_inside_the_box() -> None:
         ({"rerank": {"diffusion": {"damping": 1.0}}}, "damping"),
         ({"rerank": {"diffusion": {"shortlist": 5, "expansion": 6}}}, "expansion 6 is more than the 5"),
         ({"expansion": {"results": -1}}, "results"),
+        ({"rerank": {"k_reciprocal": {"local": 30}}}, "local 30 is more than nearest 20"),
+        ({"rerank": {"spatial_verification": {"expansion": 2}}}, "expansion"),
+        ({"rerank": {"localization": {"aspect": float("inf")}}}, "aspect"),
+        ({"distance": "l1", "rerank": {"method": "diffusion"}}, "l1 does not go with rerank.method"),
     ],
 )
 def test_impossible_refinements_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -180,7 +212,7 @@ def test_codes_and_patches_are_not_refined(patch_levels: int, codes: bool) -> No
         ({"expansion": {"results": 2}}, "expansion.results"),
         ({"augmentation": {"neighbours": 2}}, "augmentation.neighbours"),
     ):
-        with pytest.raises(ParameterError, match=f"search.{path}.*switch it off"):
+        with pytest.raises(ParameterError, match=f"search.{path}.*set it to (none|0)$"):
             refuse_form(SearchParameters.model_validate(changes), patch_levels, codes)
 
 

@@ -6,13 +6,14 @@ import torch
 
 from pipeline.aggregation.clusters import cluster_max, feature_similarity, normalized_cut, spatial_similarity
 from pipeline.aggregation.describers.regional import RegionalDescriber
+from pipeline.aggregation.describers.whitened import naming
 from pipeline.aggregation.map_stream import MapStream
 from pipeline.aggregation.moments import Moments
 from pipeline.aggregation.params import ClusterParameters, ClustersParameters
 from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.whitening import PCA
 
-SIMILARITIES_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
+SIMILARITIES_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
 """Entries of the similarity matrices of the images that are clustered together; one image at least."""
 STARTS = 1
 """Of the discretisation, as published in code."""
@@ -35,7 +36,8 @@ class ActivationClusters(RegionalDescriber):
 
     def fit_before(self, maps: MapStream) -> None:
         if self.parameters.feature_counts:
-            self.models["local"] = learn_local(maps, self.parameters.local_dimensions)
+            with naming(f"aggregate.{self.method}.local_dimensions"):
+                self.models["local"] = learn_local(maps, self.parameters.local_dimensions)
         super().fit_before(maps)
 
     def regional(self, maps: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:

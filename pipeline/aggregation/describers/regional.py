@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.aggregation.describers.whitened import WhitenedDescriber, learn_whitening
+from pipeline.aggregation.describers.whitened import WhitenedDescriber, learn_whitening, naming
 from pipeline.aggregation.map_stream import MapStream
 from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import RegionalParameters
@@ -33,9 +33,10 @@ class RegionalDescriber(WhitenedDescriber):
         if parameters.regional_whitening != "none":
             found = (l2(self.regional(*scale)).flatten(0, 1) for batch in maps() for scale in batch.with_pictures())
             vectors = (rows[rows.any(dim=1)] for rows in found)
-            self.models["regional"] = learn_whitening(
-                parameters.regional_whitening, parameters.regional_dimensions, parameters.regional_shrinkage, vectors
-            )
+            with naming(f"aggregate.{self.method}.regional_dimensions"):
+                self.models["regional"] = learn_whitening(
+                    parameters.regional_whitening, parameters.regional_dimensions, parameters.regional_shrinkage, vectors
+                )
 
     def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
         vectors = l2(self.regional(maps, pictures))

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from pipeline.aggregation.moments import Moments
 from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import WhitenedParameters
 from pipeline.aggregation.whitening import PCA, WHITENINGS, LearnedWhitening
+from pipeline.contracts.errors import ModelError
 
 
 class WhitenedDescriber(WholeImageDescriber):
@@ -31,17 +33,28 @@ class WhitenedDescriber(WholeImageDescriber):
         self.fit_before(maps)
         vectors, instances = zip(*((self.pooled(batch), batch.instances) for batch in maps()), strict=True)
         whitening = LearnedWhitening(self.parameters.dimensions, self.parameters.shrinkage)
-        self.models["final"] = whitening.fit(torch.cat(vectors), list(itertools.chain.from_iterable(instances)))
+        with naming(f"aggregate.{self.method}.dimensions"):
+            self.models["final"] = whitening.fit(torch.cat(vectors), list(itertools.chain.from_iterable(instances)))
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         if self.parameters.whitening != "none":
-            self.models["final"] = learn_whitening(self.parameters.whitening, self.parameters.dimensions, self.parameters.shrinkage, vectors)
+            with naming(f"aggregate.{self.method}.dimensions"):
+                self.models["final"] = learn_whitening(self.parameters.whitening, self.parameters.dimensions, self.parameters.shrinkage, vectors)
 
     def finish(self, vectors: torch.Tensor) -> torch.Tensor:
         return l2(self.models["final"].transform(vectors)) if "final" in self.models else vectors
 
     def dimensions(self, channels: int) -> int:
         return len(self.models["final"].components_) if "final" in self.models else channels
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Say which parameter a model was learned for, where it cannot be."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{place}: {error}") from None
 
 
 def learn_whitening(kind: str, dim: int | None, shrinkage: float, batches: Iterator[torch.Tensor]) -> PCA:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,14 @@ class Content:
         if missing:
             yield from self._distractor_maps(missing, with_pictures)
 
-    def _distractor_maps(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
+    @cached_property
+    def _extractor(self) -> FeatureExtractor:
         choice = validate(NetworkChoice, self.features["network"], "network", "data/features")
         parameters = validate(ExtractParameters, self.features["extract"], "extract", "data/features")
         network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
-        extractor = FeatureExtractor(network, parameters, self.device)
+        return FeatureExtractor(network, parameters, self.device)
+
+    def _distractor_maps(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
         batches = plan_batches(Path("data/images") / self.distractors, dict.fromkeys(wanted, "distractor"))
         for loaded in load_batches(batches, settings().threads):
-            yield list(loaded.plan.image_ids), fresh_maps(loaded, extractor, with_pictures)
+            yield list(loaded.plan.image_ids), fresh_maps(loaded, self._extractor, with_pictures)

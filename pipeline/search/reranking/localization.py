@@ -1,6 +1,7 @@
 """Re-ranking by the descriptor of the box that looks most like the query (paper 2, §4: "R"; Tolias et al., 2016, §5)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.search.reranking.content import Content
 from pipeline.search.reranking.shortlists import Boxes, Reranker, Rescored, Shortlists
 
 PARTS_AT_ONCE = 256
+VALUES_AT_ONCE = 2**25
 Pair = tuple[int, int]
 """A query and a place in its shortlist."""
 Found = tuple[int, Cells, list[Pair]]
@@ -40,8 +42,10 @@ class BoxReranker(Reranker):
         with torch.inference_mode(), Progress("localization", len(wanted), "images") as progress:
             for ids, batch in self.content.maps(set(wanted), self.describer.needs_pictures):
                 found = list(self._boxes(batch, [wanted[image_id] for image_id in ids], maxima, aspects))
-                for first in range(0, len(found), PARTS_AT_ONCE):
-                    self._describe(batch, found[first : first + PARTS_AT_ONCE], vectors, boxes)
+                seen = replace(batch, pictures=[picture.decoded() for picture in batch.pictures])
+                at_once = max(1, min(PARTS_AT_ONCE, VALUES_AT_ONCE // batch.scales[0][0].numel()))
+                for first in range(0, len(found), at_once):
+                    self._describe(seen, found[first : first + at_once], vectors, boxes)
                 progress.advance(len(ids))
         scores = torch.einsum("qsd,qd->qs", vectors, shortlists.queries)
         return Rescored(scores.cpu().numpy(), boxes, vectors)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.contracts.errors import SanityError
 from pipeline.search.exact import Counts, Results
 
 Floats = npt.NDArray[np.float32]
@@ -73,7 +74,12 @@ def merge(first: Results, counts: Counts, shortlist: int, rescored: Rescored, k:
     Args:
         first: of the first step, at least as long as the shortlist.
         counts: of the first step.
+
+    Raises:
+        SanityError: a new score is not finite.
     """
+    if not np.isfinite(rescored.scores).all():
+        raise SanityError("a re-ranked score is not finite; look at the descriptors, and at search.rerank")
     image_ids, scores, boxes = [], [], []
     new: list[dict[str, np.float32]] = []
     lowered: list[float] = []
