@@ -4,6 +4,7 @@ import argparse
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,8 +23,6 @@ from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import read_ids, write_table
 from pipeline.search.exact import Counts, Results
 from pipeline.search.params import SearchParameters, refuse_form
-from pipeline.search.refined_search import RefinedSearch
-from pipeline.search.reranking.content import Content
 from pipeline.search.searches import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
 
 log = logging.getLogger(__name__)
@@ -78,12 +77,22 @@ def _search_of(
     codes_searched = bool(manifests["codes"].parts)
     refuse_form(parameters, patch_levels, codes_searched)
     if parameters.refined:
-        content = Content(options.benchmark, options.dataset, options.distractors, described["features"], device)
-        return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content)
+        return _refined_search(options, folders, described["features"], images, parameters, device)
     if codes_searched:
         return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
     kind = PatchSearch if patch_levels else DescriptorSearch
     return kind(folders["descriptors"], folders["distractors"], images, parameters, device)
+
+
+def _refined_search(
+    options: argparse.Namespace, folders: dict[str, Path], features: dict[str, Any], images: int, parameters: SearchParameters, device: torch.device
+) -> Search:
+    """Networks and describers are imported here, so that a plain search does without."""
+    from pipeline.search.refined_search import RefinedSearch
+    from pipeline.search.reranking.content import Content
+
+    content = Content(options.benchmark, options.dataset, options.distractors, features, device)
+    return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content)
 
 
 def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[str, Manifest]) -> None:

@@ -11,6 +11,8 @@ from pipeline.aggregation.clusters import cluster_max, cut_values, feature_simil
 from pipeline.aggregation.describers.activation_clusters import STARTS
 from pipeline.aggregation.spectral import leading_eigenvectors
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -137,8 +139,9 @@ def test_a_regularised_cut_is_that_of_the_regularised_matrix() -> None:
     assert float(cut_values(similarity[None], labels, 3, 0.5)) == pytest.approx(float((1 - inside / volume).sum()), rel=1e-5)
 
 
-def test_a_batch_gives_what_each_image_gives() -> None:
-    features = torch.stack([clouds(200, 6, seed) for seed in range(3)] + [torch.ones(200, 4)])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_gives_what_each_image_gives(device: str) -> None:
+    features = torch.stack([clouds(200, 6, seed) for seed in range(3)] + [torch.ones(200, 4)]).to(device)
     similarity = feature_similarity(features, None, 0.1)
     together = normalized_cut(similarity, [4, 9], 0.5)
     for image in range(4):

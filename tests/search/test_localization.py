@@ -8,6 +8,7 @@ from pipeline.search.localization import approximate_maximum, candidate_boxes, l
 from tests.search.reference_reranking import plain_localization
 
 CHANNELS = 128
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 
 
 def unit(vector: torch.Tensor) -> torch.Tensor:
@@ -94,11 +95,12 @@ def test_refinement_never_lowers_the_cosine_and_stays_inside() -> None:
     assert int(boxes[:, 3].max()) <= 23
 
 
-def test_several_queries_at_once_are_each_alone() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_several_queries_at_once_are_each_alone(device: str) -> None:
     generator = torch.Generator().manual_seed(2)
-    scene = sparse(generator, 12, 15, 0.1)
-    queries = torch.stack([unit(sparse(generator, 4, 4, 0.2).amax(dim=(1, 2))) for _ in range(5)])
-    aspects = torch.tensor([0.5, 0.8, 1.0, 1.3, 2.0])
+    scene = sparse(generator, 12, 15, 0.1).to(device)
+    queries = torch.stack([unit(sparse(generator, 4, 4, 0.2).amax(dim=(1, 2))) for _ in range(5)]).to(device)
+    aspects = torch.tensor([0.5, 0.8, 1.0, 1.3, 2.0]).to(device)
     boxes, _ = localize(scene, queries, aspects)
     for index in range(5):
         alone, _ = localize(scene, queries[index : index + 1], aspects[index : index + 1])
