@@ -71,7 +71,7 @@ def _check_search(method: str, hashing: str, patch_levels: int, file: Path | Non
     """What patches and codes are not searched by."""
     origin = str(file or PARAMS_FILE)
     search = load_section(SearchParameters, "search", file)
-    refuse_search_form(search, patch_levels, hashing != "none", origin)
+    refuse_search_form(search, patch_levels, hashing if hashing != "none" else None, origin)
     if method == "patches" and hashing != "none":
         raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
 

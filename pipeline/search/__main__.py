@@ -74,7 +74,7 @@ def _search_of(
     described = manifests["descriptors"].facts
     images = int(described["database"]) + int(manifests["distractors"].facts["distractors"])
     patch_levels = int(described["features"]["extract"]["patch_levels"])
-    codes_searched = bool(manifests["codes"].parts)
+    codes_searched = manifests["codes"].facts["method"] if manifests["codes"].parts else None
     refuse_form(parameters, patch_levels, codes_searched)
     if parameters.refined:
         return _refined_search(options, folders, described["features"], images, parameters, device)

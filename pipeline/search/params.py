@@ -166,15 +166,19 @@ class SearchParameters(Section):
         return self.distance or ("l2" if patches else "dot")
 
 
-def refuse_form(parameters: SearchParameters, patch_levels: int, codes: bool, origin: str = str(PARAMS_FILE)) -> None:
-    """Refuse what descriptors cannot be searched by; `patch_levels` is 0 where they are of whole images.
+def refuse_form(parameters: SearchParameters, patch_levels: int, codes: str | None, origin: str = str(PARAMS_FILE)) -> None:
+    """Refuse what descriptors cannot be searched by.
+
+    Args:
+        patch_levels: 0 where they are of whole images.
+        codes: the method that made codes of them; None where there are none.
 
     Raises:
         ParameterError: refinements or a distance that codes or patches do not bear, a shortlist of whole images, or more levels of the queries
             than there are.
     """
     if codes and parameters.distance is not None:
-        raise ParameterError(f"{origin}: search.distance: codes are compared by the Hamming distance; set it to null")
+        raise ParameterError(f"{origin}: search.distance: codes are compared by the Hamming distance; set it to null with hash.method {codes}")
     if (codes or patch_levels) and parameters.refined:
         raise ParameterError(
             f"{origin}: search.{parameters.refined[0]}: {'codes' if codes else 'patches'} are compared once; "

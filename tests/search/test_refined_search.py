@@ -205,8 +205,8 @@ def test_impossible_refinements_are_refused(changes: dict[str, Any], said: str) 
         SearchParameters.model_validate(changes)
 
 
-@pytest.mark.parametrize(("patch_levels", "codes"), [(3, False), (0, True)])
-def test_codes_and_patches_are_not_refined(patch_levels: int, codes: bool) -> None:
+@pytest.mark.parametrize(("patch_levels", "codes"), [(3, None), (0, "itq")])
+def test_codes_and_patches_are_not_refined(patch_levels: int, codes: str | None) -> None:
     for changes, path in (
         ({"rerank": {"method": "diffusion"}}, "rerank.method"),
         ({"expansion": {"results": 2}}, "expansion.results"),
