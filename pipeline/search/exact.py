@@ -64,12 +64,18 @@ def merge_results(
     return all_scores.gather(1, best), all_places.gather(1, best)
 
 
-def vectors_of(blocks: Blocks, image_ids: Sequence[Sequence[str]], like: torch.Tensor) -> torch.Tensor:
-    """The vectors (Q, S, D) of Q lists of S images of the database, of the type and on the device of `like`."""
+def places_of(image_ids: Sequence[Sequence[str]]) -> dict[str, list[tuple[int, int]]]:
+    """(list, place in it) by image, of several lists of images."""
     places: dict[str, list[tuple[int, int]]] = {}
     for query, ids in enumerate(image_ids):
         for place, image_id in enumerate(ids):
             places.setdefault(image_id, []).append((query, place))
+    return places
+
+
+def vectors_of(blocks: Blocks, image_ids: Sequence[Sequence[str]], like: torch.Tensor) -> torch.Tensor:
+    """The vectors (Q, S, D) of Q lists of S images of the database, of the type and on the device of `like`."""
+    places = places_of(image_ids)
     found = like.new_zeros(len(image_ids), max(map(len, image_ids), default=0), like.shape[-1])
     for ids, vectors in blocks():
         wanted = [(query, place, column) for column, image_id in enumerate(ids) if image_id in places for query, place in places[image_id]]

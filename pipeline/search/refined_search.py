@@ -40,10 +40,10 @@ class RefinedSearch(DescriptorSearch):
         return max(1, min(QUERIES_AT_ONCE, VALUES_AT_ONCE // (gathered * dimensions)))
 
     @cached_property
-    def reranker(self) -> Reranker | None:
-        """The way of re-ranking, made once for all queries."""
-        chosen = self.parameters.rerank.chosen
-        return build_reranker(chosen, self.content) if chosen else None
+    def reranker(self) -> Reranker:
+        """The way of re-ranking, made once for all queries; only where there is one."""
+        assert self.parameters.rerank.chosen is not None
+        return build_reranker(self.parameters.rerank.chosen, self.content)
 
     def blocks(self, name: str) -> Iterator[tuple[list[str], Rows]]:
         """Of a set of SETS, augmented where that is asked for; then the set is held in memory."""
@@ -76,7 +76,7 @@ class RefinedSearch(DescriptorSearch):
         chosen, k = self.parameters.rerank.chosen, self.parameters.top_k
         first = top_results(own, blocks, max(k, chosen.shortlist) if chosen else k, score)
         counts = count_labelled(own, blocks, labelled, score)
-        if chosen is None or self.reranker is None:
+        if chosen is None:
             return first, counts
         length = min(chosen.shortlist, first.size)
         heads = [ids[:length] for ids in first.image_ids]

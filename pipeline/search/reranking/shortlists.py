@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contracts.errors import SanityError
-from pipeline.search.exact import Counts, Results
+from pipeline.search.exact import Counts, Results, places_of
 
 Floats = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float32]
@@ -37,11 +37,7 @@ class Shortlists:
 
     def wanted(self) -> dict[str, list[tuple[int, int]]]:
         """(query, place in its shortlist) by image."""
-        places: dict[str, list[tuple[int, int]]] = {}
-        for query, ids in enumerate(self.image_ids):
-            for place, image_id in enumerate(ids):
-                places.setdefault(image_id, []).append((query, place))
-        return places
+        return places_of(self.image_ids)
 
 
 @dataclass(frozen=True)
