@@ -9,6 +9,7 @@ from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import PARAMS_FILE, UNSEEN, Section, load_section, read_section, validate
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.extraction.params import ExtractParameters, NetworkChoice
+from pipeline.finetuning.params import refuse_circles, step_from
 from pipeline.hashing.params import HASH_METHODS, load_hash
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, network_from
@@ -28,7 +29,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateParameters,
     "report": ReportParameters,
 }
-NAMED = ("datasets", "networks", "benchmarks", "aggregate", "hash")
+NAMED = ("datasets", "networks", "finetune", "benchmarks", "aggregate", "hash")
 
 
 def check_parameters(file: Path | None = None) -> None:
@@ -50,6 +51,7 @@ def check_parameters(file: Path | None = None) -> None:
     for name, section in networks.items():
         network_from(section, f"networks.{name}", origin)
     _refuse_unseen_names(file)
+    _check_steps(datasets, networks, file)
     _check_methods("aggregate", METHODS, file)
     _check_methods("hash", HASH_METHODS, file)
     extract = load_section(ExtractParameters, "extract", file)
@@ -62,9 +64,23 @@ def check_parameters(file: Path | None = None) -> None:
         for field in ("dataset", "held_out", "distractors"):
             _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
     choice = load_section(NetworkChoice, "network", file)
-    _known(choice.name, networks, f"{origin}: network.name", "networks")
-    if choice.layers and isinstance(network_from(networks[choice.name], f"networks.{choice.name}", origin), ConcatenatedSource):
+    _known(choice.name, networks | _mapping("finetune", file), f"{origin}: network.name", "networks` or `finetune")
+    if choice.layers and choice.name in networks and isinstance(network_from(networks[choice.name], f"networks.{choice.name}", origin), ConcatenatedSource):
         raise ParameterError(f"{origin}: network.layers: {choice.name} has members, each of which names its own layers; set it to []")
+
+
+def _check_steps(datasets: dict[str, object], networks: dict[str, object], file: Path | None) -> None:
+    """Every step of training, and that what it starts from and trains on is there."""
+    origin = str(file or PARAMS_FILE)
+    steps = {name: step_from(section, f"finetune.{name}", origin) for name, section in _mapping("finetune", file).items()}
+    for name, step in steps.items():
+        if name in networks:
+            raise ParameterError(f"{origin}: finetune.{name}: there is a network of that name, and both would be data/networks/{name}; choose another")
+        _known(step.dataset, datasets, f"{origin}: finetune.{name}.dataset", "datasets")
+        _known(step.start, networks | steps, f"{origin}: finetune.{name}.start", "networks` or `finetune")
+        if step.start in networks and isinstance(network_from(networks[step.start], f"networks.{step.start}", origin), ConcatenatedSource):
+            raise ParameterError(f"{origin}: finetune.{name}.start: {step.start} has members; start from one network")
+    refuse_circles(steps, origin)
 
 
 def _check_search(method: str, hashing: str, patch_levels: int, file: Path | None) -> None:

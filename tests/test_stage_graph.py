@@ -19,6 +19,7 @@ ENTRIES = {
     "download": "pipeline.acquisition.__main__",
     "resize": "pipeline.imaging.__main__",
     "network": "pipeline.networks.__main__",
+    "finetune": "pipeline.finetuning.__main__",
     "extract": "pipeline.extraction.__main__",
     "learn": "pipeline.aggregation.learn",
     "aggregate": "pipeline.aggregation.aggregate",

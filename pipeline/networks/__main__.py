@@ -12,6 +12,8 @@ from pipeline.contracts.parameters import PARAMS_FILE, read_section
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import write_json
+from pipeline.networks.classifier import classes_of, published
+from pipeline.networks.heads import CLASSIFIER
 from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, network_from
 from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.weights import fetch_weights, read_weights
@@ -33,21 +35,26 @@ def main(arguments: list[str]) -> Produced:
     else:
         files = [WEIGHTS]
         card = _convert(name, source, store, WEIGHTS)
+        files += [CLASSIFIER] if card["classes"] else []
     write_json(store.path(CARD), card)
     output = Path("data/networks") / name
     store.publish(output, [*files, CARD], "network")
     log.info("%s: %d weights.", output, card["parameters"])
-    return Produced((output,), len(files), "networks")
+    return Produced((output,), len(card.get("members", [card])), "networks")
 
 
 def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str) -> dict[str, Any]:
-    """Write one network's tensors; returns its card."""
+    """Write one network's tensors, and the classifier's where the file holds it and there is one network; returns its card."""
     place = store.folder / Path(target).stem  # of its own: two members' files may have one name
     place.mkdir(exist_ok=True)
     file = fetch_weights(name, source, place)
-    tensors = own_keys(source.architecture, read_weights(file))
-    save_tensors(store.path(target), tensors)
     architecture = ARCHITECTURES[source.architecture]
+    content = read_weights(file)
+    tensors = own_keys(source.architecture, content)
+    save_tensors(store.path(target), tensors)
+    classifier = {} if isinstance(source, MemberSource) else published(architecture.classifier, content)
+    if classifier:
+        save_tensors(store.path(CLASSIFIER), classifier)
     preprocessing = source.preprocessing or architecture.preprocessing
     layers = source.layers if isinstance(source, MemberSource) else ()
     network = load_network(source.architecture, tensors, layers, preprocessing)
@@ -62,6 +69,7 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
         "stride": network.stride,
         "receptive_field": network.receptive_field,
         "channels": network.channels,
+        "classes": classes_of(architecture.classifier, classifier) if classifier else 0,
     }
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
+from pipeline.networks.classifier import ClassifierForm
+
 
 def _unchanged(network: nn.Module) -> nn.Module:
     return network
@@ -17,6 +19,8 @@ class Architecture:
 
     Attributes:
         build: makes the module; its keys are those of the published weights, less `prefix` and the classifier.
+        classifier: how it classifies from the maps of its last layer.
+        frozen: the last layer that fine-tuning leaves as it is (paper 4, §3.1.2).
         layers: names of the field to names in the module ('conv5_3' to '29'); a container's name means its last operation.
         default: the layer that is used when none is named.
         prefix: what the published keys start with.
@@ -29,6 +33,8 @@ class Architecture:
     build: Callable[[], nn.Module]
     layers: Mapping[str, str]
     default: str
+    classifier: ClassifierForm
+    frozen: str
     prefix: str = ""
     url: str | None = None
     package: Callable[[], Path] | None = None

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.architecture import Architecture
+from pipeline.networks.classifier import ClassifierForm, pooled_classifier
 
 
 class EfficientNetLite0(nn.Module):
@@ -65,6 +66,8 @@ EFFICIENTNET_LITE0 = Architecture(
     build=EfficientNetLite0,
     layers={f"block{number}": f"_blocks.{number}" for number in range(16)} | {"head": "_swish_1"},
     default="head",
+    classifier=ClassifierForm(7, "_fc", pooled_classifier("_fc", 1280)),
+    frozen="block12",
     package=_weights,
     preprocessing="tensorflow",
     finish=plain_convolutions,

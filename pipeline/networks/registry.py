@@ -54,12 +54,21 @@ def load_network(
     if name not in ARCHITECTURES:
         raise ModelError(f"architecture {name!r} is unknown; there are: {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[name]
-    tensors = load_tensors(weights) if isinstance(weights, Path) else weights
-    with torch.device("meta"):
-        module = architecture.build()
-    _load(module, tensors, name)
+    module = load_convolutions(name, load_tensors(weights) if isinstance(weights, Path) else weights)
     chosen = PREPROCESSINGS[preprocessing or architecture.preprocessing]
-    return Network(architecture.finish(module.eval()), architecture.layers, layers or (architecture.default,), chosen, pooled)
+    return Network(architecture.finish(module), architecture.layers, layers or (architecture.default,), chosen, pooled)
+
+
+def load_convolutions(name: str, tensors: dict[str, torch.Tensor]) -> nn.Module:
+    """An architecture's convolutions with their weights, in evaluation mode, not yet prepared for fast inference.
+
+    Raises:
+        ModelError: weights of another architecture.
+    """
+    with torch.device("meta"):
+        module = ARCHITECTURES[name].build()
+    _load(module, tensors, name)
+    return module.eval()
 
 
 def load_from_folder(folder: Path, layers: Sequence[str] | None = None, pooled: bool = False) -> Network | ConcatenatedNetwork:

@@ -7,8 +7,11 @@ import torchvision
 from torch import nn
 
 from pipeline.networks.architecture import Architecture
+from pipeline.networks.classifier import ClassifierForm, pooled_classifier
 
 LAYERS = {"conv1": "relu", "pool1": "maxpool"} | {f"layer{number}": f"layer{number}" for number in range(1, 5)}
+
+CLASSIFIER = ClassifierForm(7, "fc", pooled_classifier("fc", 2048))
 
 
 def _convolutional(make: Callable[..., nn.Module]) -> nn.Module:
@@ -17,7 +20,7 @@ def _convolutional(make: Callable[..., nn.Module]) -> nn.Module:
 
 
 def _architecture(make: Callable[..., nn.Module], file: str) -> Architecture:
-    return Architecture(lambda: _convolutional(make), LAYERS, "layer4", url=f"https://download.pytorch.org/models/{file}")
+    return Architecture(lambda: _convolutional(make), LAYERS, "layer4", CLASSIFIER, "layer3", url=f"https://download.pytorch.org/models/{file}")
 
 
 RESNET50 = _architecture(torchvision.models.resnet50, "resnet50-0676ba61.pth")

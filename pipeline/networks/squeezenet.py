@@ -1,8 +1,15 @@
 """SqueezeNet 1.1 (Iandola et al., 2016)."""
 
 import torchvision
+from torch import nn
 
 from pipeline.networks.architecture import Architecture
+from pipeline.networks.classifier import ClassifierForm, Parts, WindowMean
+
+
+def _classifier(classes: int) -> Parts:
+    return Parts({"0": nn.Dropout(), "1": nn.Conv2d(512, classes, 1), "2": nn.ReLU(), "mean": WindowMean(13)})
+
 
 SQUEEZENET1_1 = Architecture(
     build=lambda: torchvision.models.squeezenet1_1(weights=None).features,
@@ -21,6 +28,8 @@ SQUEEZENET1_1 = Architecture(
         "fire9": "12",
     },
     default="fire9",
+    classifier=ClassifierForm(13, "1", _classifier, "classifier."),
+    frozen="fire7",
     prefix="features.",
     url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
 )

@@ -3,6 +3,7 @@
 import torchvision
 
 from pipeline.networks.architecture import Architecture
+from pipeline.networks.classifier import ClassifierForm, two_hidden_layers
 
 
 def _layers(convolutions: tuple[int, ...]) -> dict[str, str]:
@@ -17,10 +18,13 @@ def _layers(convolutions: tuple[int, ...]) -> dict[str, str]:
     return names
 
 
+CLASSIFIER = ClassifierForm(7, "6", two_hidden_layers(512, 7, 4096, drop_first=False), "classifier.")
 VGG16 = Architecture(
     build=lambda: torchvision.models.vgg16(weights=None).features,
     layers=_layers((2, 2, 3, 3, 3)),
     default="pool5",
+    classifier=CLASSIFIER,
+    frozen="conv5_2",
     prefix="features.",
     url="https://download.pytorch.org/models/vgg16-397923af.pth",
 )
@@ -28,6 +32,8 @@ VGG19 = Architecture(
     build=lambda: torchvision.models.vgg19(weights=None).features,
     layers=_layers((2, 2, 4, 4, 4)),
     default="pool5",
+    classifier=CLASSIFIER,
+    frozen="conv5_3",
     prefix="features.",
     url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
 )

@@ -1,0 +1,125 @@
+"""Training of the region descriptor, or of the simplified siamese one, by triplets (paper 4, §3.2 and §3.4.2)."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from pipeline.contracts.errors import ModelError
+from pipeline.finetuning.augmentation import Pixels, changed, limit_aspect, sided
+from pipeline.finetuning.losses import triplet_losses, window_cross_entropy
+from pipeline.finetuning.mining import DescriptorSimilarities, easiest_hardest_triplets, hardest_triplets, semi_hard_triplets
+from pipeline.finetuning.params import RegionDescriptorParameters
+from pipeline.finetuning.photographs import Photographs
+from pipeline.finetuning.projection import principal_projection
+from pipeline.finetuning.step import BatchLoss, TrainingStep, View, Views
+from pipeline.finetuning.trainable_network import TrainableNetwork
+from pipeline.finetuning.training_set import TrainingSet
+from pipeline.networks.region_head import RegionForm, RegionHead, top_windows
+
+
+class RegionDescription(TrainingStep):
+    """Triplets of photographs with shared weights; the regions' classification regularises (equation 3.6)."""
+
+    unit: ClassVar[str] = "triplets"
+
+    def __init__(self, parameters: RegionDescriptorParameters, network: TrainableNetwork, data: TrainingSet, photographs: Photographs) -> None:
+        super().__init__(parameters, network, data, photographs)
+        self.parameters = parameters
+        if self._needs_classes and network.labels != data.classes:
+            raise ModelError(
+                f"{parameters.start} does not classify the {len(data.classes)} instances of {parameters.dataset} that are trained on; "
+                "start from a step of classification on the same data set, or set regions to null and classification to 0"
+            )
+        if not self._needs_classes:
+            network.classifier, network.labels = None, ()
+        channels = int(network.card["channels"])
+        network.head = RegionHead(RegionForm(network.window, parameters.regions, parameters.content), channels, parameters.dimensions)
+        network.head.to(network.device)
+
+    @property
+    def guessing(self) -> float | None:
+        return None
+
+    @property
+    def _needs_classes(self) -> bool:
+        return self.parameters.regions is not None or self.parameters.classification > 0
+
+    @property
+    def _head(self) -> RegionHead:
+        assert self.network.head is not None
+        return self.network.head
+
+    def prepare(self) -> None:
+        """Shift and fully connected layer by the principal components of the training photographs' regions, or at random."""
+        with torch.no_grad():
+            if self.parameters.initial == "random":
+                generator = torch.Generator().manual_seed(self.seed)
+                weight = torch.randn(self._head.weight.shape, generator=generator) / self._head.weight.shape[1] ** 0.5
+                self._head.weight.copy_(weight)
+                return
+            regions = torch.cat([self._regions(self.test_view(index)[None]) for index in range(self.data.trained)])
+            shift, weight = principal_projection(regions, self.parameters.dimensions, self.parameters.initial == "pca_whitening")
+            self._head.shift.copy_(shift)
+            self._head.weight.copy_(weight)
+
+    def plan(self, epoch: int, descriptors: torch.Tensor) -> torch.Tensor:
+        mining = self.parameters.mining
+        labels = self.labels[: self.data.trained]
+        similarity = DescriptorSimilarities(descriptors[: self.data.trained])
+        if mining.rule == "easiest_hardest":
+            triplets = easiest_hardest_triplets(similarity, labels, mining.positives, mining.negatives, mining.kept)
+        elif epoch <= mining.semi_hard_epochs:
+            triplets = semi_hard_triplets(similarity, labels, self.seed * 1_000_003 + epoch)
+        else:
+            triplets = hardest_triplets(similarity, labels)
+        return self.shuffled(triplets.cpu(), epoch)[: mining.at_most]
+
+    def views(self, items: torch.Tensor, key: tuple[int, ...]) -> list[View]:
+        return list(dict.fromkeys(view for triplet in items.tolist() for view in _views_of(triplet, key)))
+
+    def render(self, view: View) -> tuple[Pixels, ...]:
+        random = view.random()
+        image = limit_aspect(self.photographs.image(view.index), self.parameters.maximal_aspect, random)
+        return (np.asarray(changed(sided(image, self.parameters.side), self.parameters.augmentation, random)),)
+
+    def loss(self, items: torch.Tensor, key: tuple[int, ...], views: Views, batch: int) -> BatchLoss:
+        wanted = self.views(items, key)
+        described = [self._described(views[view][0][None], view.index) for view in wanted]
+        place = {view: position for position, view in enumerate(wanted)}
+        triplets = torch.tensor([[place[view] for view in _views_of(triplet, key)] for triplet in items.tolist()], device=self.labels.device)
+        descriptors = torch.cat([descriptor for descriptor, _ in described])
+        entropies = torch.cat([entropy for _, entropy in described])[triplets].mean(dim=1)
+        losses = triplet_losses(descriptors, triplets, self.parameters.margin)
+        value = losses.sum() + self.parameters.classification * entropies.sum() / batch
+        total = losses.detach() + self.parameters.classification * entropies.detach()
+        return BatchLoss(value, float(total.sum()), float((losses > 0).sum()))
+
+    def test_view(self, index: int) -> Pixels:
+        return np.asarray(sided(self.photographs.image(index), self.parameters.side))
+
+    def describe(self, pixels: Pixels) -> torch.Tensor:
+        maps = self.network.maps(pixels)
+        descriptors: torch.Tensor = self._head(maps, self.network.scores(maps) if self.parameters.regions is not None else None)
+        return descriptors
+
+    def _regions(self, pixels: Pixels) -> torch.Tensor:
+        maps = self.network.maps(pixels)
+        scores = self.network.scores(maps) if self.parameters.regions is not None else None
+        return self._head.regions(maps, scores).flatten(0, 1)
+
+    def _described(self, pixels: Pixels, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Descriptor (1, D) and cross-entropy (1,) of one view; the regions are chosen, and classified, without dropout."""
+        maps = self.network.maps(pixels)
+        if not self._needs_classes:
+            return self._head(maps, None), maps.new_zeros(1)
+        scores, regions = self.network.scores(maps), self.parameters.regions
+        label = self.labels[index : index + 1]
+        places = top_windows(scores, regions) if regions is not None else None
+        return self._head(maps, scores if regions is not None else None), window_cross_entropy(scores, label, places)
+
+
+def _views_of(triplet: list[int], key: tuple[int, ...]) -> tuple[View, View, View]:
+    """A photograph that is its own positive is seen twice."""
+    anchor, positive, negative = triplet
+    return View(anchor, 0, key), View(positive, int(anchor == positive), key), View(negative, 0, key)

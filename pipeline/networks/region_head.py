@@ -1,0 +1,108 @@
+"""The descriptor of an image from its regions of highest class activation: l2, shift and fully connected, sum, l2 (paper 4, §3.4.2)."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pipeline.contracts.errors import ModelError
+from pipeline.networks.classifier import WholeWindow
+
+Content = Literal["mean", "max", "flattened"]
+
+
+@dataclass(frozen=True)
+class RegionForm:
+    """Which regions a descriptor is made of.
+
+    Attributes:
+        window: cells on a side of a region, those of the classifier.
+        regions: k, the windows of highest maximal class activation; None for the whole map as one region (§3.2.2).
+        content: of a region: the mean or the maximum of each channel, or all of its cells (as published, 50 times the weights).
+    """
+
+    window: int
+    regions: int | None
+    content: Content
+
+    def length(self, channels: int) -> int:
+        """Of a region's vector."""
+        return channels * (self.window**2 if self.content == "flattened" else 1)
+
+
+class RegionHead(nn.Module):
+    """Maps and class scores to descriptors.
+
+    Args:
+        channels: K of the maps.
+        dimensions: D of the descriptors.
+    """
+
+    def __init__(self, form: RegionForm, channels: int, dimensions: int) -> None:
+        super().__init__()
+        self.form, self.channels = form, channels
+        self.shift = nn.Parameter(torch.zeros(form.length(channels)))
+        self.weight = nn.Parameter(torch.zeros(dimensions, form.length(channels)))
+
+    def forward(self, maps: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
+        """Maps (B, K, H, W) and class scores (B, C, H', W') of their windows to (B, D), l2-normalised; scores are not needed for the whole map."""
+        projected = F.linear(self.regions(maps, scores) + self.shift, self.weight)
+        return F.normalize(projected.sum(dim=1), dim=1)
+
+    def regions(self, maps: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
+        """(B, k, length): the l2-normalised vector of each region."""
+        if self.form.regions is None or scores is None:
+            return F.normalize(whole_map(maps, self.form).unsqueeze(1), dim=2)
+        places = top_windows(scores, self.form.regions)
+        return F.normalize(window_vectors(maps, places, scores.shape[-1], self.form), dim=2)
+
+    def card(self) -> dict[str, Any]:
+        """What `from_tensors` needs besides the tensors."""
+        return {"kind": "region head", "channels": self.channels, "form": asdict(self.form)}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {"shift": self.shift.detach(), "weight": self.weight.detach()}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
+        """What `tensors` and `card` gave.
+
+        Raises:
+            ModelError: tensors of another form.
+        """
+        form = RegionForm(**card["form"])
+        with torch.device("meta"):
+            head = cls(form, card["channels"], len(tensors["weight"]))
+        if tensors["weight"].shape != head.weight.shape or tensors["shift"].shape != head.shift.shape:
+            raise ModelError(f"the region head's weights are {tuple(tensors['weight'].shape)}, its card says {tuple(head.weight.shape)}")
+        head.load_state_dict(dict(tensors), assign=True)
+        return head.requires_grad_(False)
+
+
+def top_windows(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """(B, k) places, row by row, of the highest maximal class activations of (B, C, H', W'); fewer where there are not as many windows."""
+    maximal = scores.detach().amax(dim=1).flatten(1)
+    return maximal.topk(min(count, maximal.shape[1]), dim=1).indices
+
+
+def window_vectors(maps: torch.Tensor, places: torch.Tensor, columns: int, form: RegionForm) -> torch.Tensor:
+    """(B, k, length): the content of the windows at (B, k) places of a grid with this many columns."""
+    if form.content == "flattened":
+        maps = WholeWindow(form.window)(maps)
+    cells = min(form.window, maps.shape[-2]), min(form.window, maps.shape[-1])
+    if form.content != "flattened":
+        pool = F.avg_pool2d if form.content == "mean" else F.max_pool2d
+        pooled = pool(maps, cells, stride=1).flatten(2)
+        return pooled.gather(2, places.unsqueeze(1).expand(-1, maps.shape[1], -1)).mT
+    windows = maps.unfold(2, cells[0], 1).unfold(3, cells[1], 1)
+    images = torch.arange(len(maps), device=maps.device).unsqueeze(1)
+    return windows[images, :, places // columns, places % columns].flatten(2)
+
+
+def whole_map(maps: torch.Tensor, form: RegionForm) -> torch.Tensor:
+    """(B, length): the content of the whole map as one region; what is flattened is brought to the window first."""
+    if form.content == "flattened":
+        return F.adaptive_avg_pool2d(maps, form.window).flatten(1)
+    return maps.mean(dim=(2, 3)) if form.content == "mean" else maps.amax(dim=(2, 3))
