@@ -65,7 +65,11 @@ def check_parameters(file: Path | None = None) -> None:
             _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
     choice = load_section(NetworkChoice, "network", file)
     _known(choice.name, networks | _mapping("finetune", file), f"{origin}: network.name", "networks` or `finetune")
-    if choice.layers and choice.name in networks and isinstance(network_from(networks[choice.name], f"networks.{choice.name}", origin), ConcatenatedSource):
+    if (
+        choice.layers
+        and choice.name in networks
+        and isinstance(network_from(networks[choice.name], f"networks.{choice.name}", origin), ConcatenatedSource)
+    ):
         raise ParameterError(f"{origin}: network.layers: {choice.name} has members, each of which names its own layers; set it to []")
 
 
@@ -75,7 +79,9 @@ def _check_steps(datasets: dict[str, object], networks: dict[str, object], file:
     steps = {name: step_from(section, f"finetune.{name}", origin) for name, section in _mapping("finetune", file).items()}
     for name, step in steps.items():
         if name in networks:
-            raise ParameterError(f"{origin}: finetune.{name}: there is a network of that name, and both would be data/networks/{name}; choose another")
+            raise ParameterError(
+                f"{origin}: finetune.{name}: there is a network of that name, and both would be data/networks/{name}; choose another"
+            )
         _known(step.dataset, datasets, f"{origin}: finetune.{name}.dataset", "datasets")
         _known(step.start, networks | steps, f"{origin}: finetune.{name}.start", "networks` or `finetune")
         if step.start in networks and isinstance(network_from(networks[step.start], f"networks.{step.start}", origin), ConcatenatedSource):

@@ -52,7 +52,12 @@ def main(arguments: list[str]) -> Produced:
         fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(options, models)]
         store = ScratchStore(f"aggregate-{options.benchmark}", fingerprint(*fingerprints))
         names, facts = _describe_all(options, describer, rows, ids, patch_levels, store, device)
-    facts |= {"method": method, "parameters": parameters.model_dump(mode="json"), "learned_on": card["learned_on"]}
+    facts |= {
+        "method": method,
+        "parameters": parameters.model_dump(mode="json"),
+        "learned_on": card["learned_on"],
+        "network_trained_on": card["network_trained_on"],
+    }
     pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
     facts["held_out_set"] = {"dataset": options.held_out, "role": role, "images": len(ids), "duplicates": len(pairs)}
     facts["duplicates"] = _warn_duplicates(pairs) if card["learned_on"] else 0

@@ -17,11 +17,13 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.errors import ModelError
 from pipeline.contracts.feature_shards import KIND
 from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.held_out import held_out_ids, refuse_leakage
+from pipeline.contracts.held_out import held_out_ids, refuse_leakage, refuse_trained_network
 from pipeline.contracts.manifest import CARD, load_manifest
 from pipeline.contracts.models import TENSORS, save_model
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.tables import read_json
+from pipeline.networks.registry import CARD as NETWORK_CARD
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,11 @@ def main(arguments: list[str]) -> Produced:
     manifest = load_manifest(features, KIND)
     images = Path("data/images") / options.held_out if describer.needs_pictures else None
     refuse_form(method, parameters, manifest.facts["extract"]["patch_levels"])
+    choice = manifest.facts["network"]
+    network = Path("data/networks") / choice["name"]
+    trained_on = refuse_trained_network(options.benchmark, options.dataset, read_json(network / NETWORK_CARD), options.allow_self_learning == "true")
+    weights = load_manifest(network, "network")
+    describer.adopt(network, choice)
     learned_on: dict[str, object] | None = None
     if describer.learns:
         refuse_leakage(options.benchmark, options.dataset, options.held_out, role, options.allow_self_learning == "true")
@@ -50,8 +57,8 @@ def main(arguments: list[str]) -> Produced:
         with hold(choose_device()) as device:
             describer.fit(lambda: _maps(features, instances, device, images))
         learned_on = {"dataset": options.held_out, "role": role, "images": len(ids), "fingerprint": manifest.fingerprint}
-    store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint))
-    save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on})
+    store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint))
+    save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on, "network_trained_on": trained_on})
     output = Path("data/models") / options.benchmark
     store.publish(output, [TENSORS, CARD], "model", method=method)
     log.info("%s: %s, learned on %s.", output, method, f"{len(ids)} images of {options.held_out}" if learned_on else "nothing")

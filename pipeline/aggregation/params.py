@@ -149,6 +149,26 @@ class MaskStudyParameters(Section):
     near_orthogonal: float = Field(0.15, ge=0, le=1, description="two features are nearly orthogonal when |cosine| is at most this")
 
 
+class ClassScoresParameters(WhitenedParameters):
+    """Of the active network's classifier, over all windows of the map."""
+
+
+class RegionDescriptorParameters(WhitenedParameters):
+    """Of a network that a step region_descriptor of `finetune` trained."""
+
+    regions: int | None = Field(None, ge=1, description="windows of highest class activation; null: as many as in training")
+
+
+class BagOfWordsParameters(WhitenedParameters):
+    """SIFT bag of words; maps are extracted, but not looked at."""
+
+    words: int = Field(1000, ge=2, le=1000000, description="of the vocabulary, by k-means on held-out photographs")
+    key_points: int = Field(1000, ge=1, le=100000, description="strongest SIFT key points of a photograph")
+    root: bool = Field(True, description="square roots of l1-normalised SIFT (RootSIFT)")
+    sample: int = Field(200000, ge=2, description="held-out SIFT descriptors that the vocabulary is learned on, at most")
+    seed: int = Field(0, ge=0)
+
+
 METHODS: dict[str, type[Section]] = {
     "mac": MacParameters,
     "spoc": SpocParameters,
@@ -158,6 +178,9 @@ METHODS: dict[str, type[Section]] = {
     "clusters": ClustersParameters,
     "selective": SelectiveParameters,
     "patches": PatchesParameters,
+    "class_scores": ClassScoresParameters,
+    "region_descriptor": RegionDescriptorParameters,
+    "bag_of_words": BagOfWordsParameters,
 }
 
 

@@ -43,6 +43,27 @@ def refuse_leakage_to_distractors(benchmark: str, distractors: str, role: str, l
         )
 
 
+def refuse_trained_network(benchmark: str, dataset: str, card: dict[str, Any], allowed: bool) -> list[dict[str, Any]]:
+    """Refuse a network that was fine-tuned on the very images that it is applied to.
+
+    Args:
+        card: of the active network.
+
+    Returns:
+        The data sets that it was fine-tuned on: dataset, role, and the number of images and instances.
+
+    Raises:
+        LeakageError: unless the benchmark allows it.
+    """
+    steps = card.get("trained_on", [])
+    if any((step["dataset"], step["role"]) == (dataset, "database") for step in steps) and not allowed:
+        raise LeakageError(
+            f"benchmarks.{benchmark}: the network is fine-tuned on the database images of {dataset} and applied to them, as instance search does; "
+            f"set benchmarks.{benchmark}.allow_self_learning: true, or name another network"
+        )
+    return [{"dataset": step["dataset"], "role": step["role"], "images": step["images"], "instances": len(step["instances"])} for step in steps]
+
+
 def duplicated(held_out: Iterable[CatalogueRow], dataset: Iterable[CatalogueRow]) -> list[tuple[str, str]]:
     """(held-out id, benchmark id) of byte-identical images, where the two are different rows."""
     seen = {row.sha256: row.image_id for row in held_out if row.readable}

@@ -28,7 +28,7 @@ class Classification(TrainingStep):
 
     def render(self, view: View) -> tuple[Pixels, ...]:
         image = squared(self.photographs.image(view.index), self.parameters.side)
-        return (np.asarray(changed(image, self.parameters.augmentation, view.random())),)
+        return (np.array(changed(image, self.parameters.augmentation, view.random())),)
 
     def loss(self, items: torch.Tensor, key: tuple[int, ...], views: Views, batch: int) -> BatchLoss:
         pixels = np.stack([views[view][0] for view in self.views(items, key)])
@@ -39,7 +39,7 @@ class Classification(TrainingStep):
         return BatchLoss(losses.sum() / batch, float(losses.detach().sum()), float(wrong.sum()))
 
     def test_view(self, index: int) -> Pixels:
-        return np.asarray(squared(self.photographs.image(index), self.parameters.side))
+        return np.array(squared(self.photographs.image(index), self.parameters.side))
 
     def describe(self, pixels: Pixels) -> torch.Tensor:
         return F.normalize(self.network.maps(pixels).mean(dim=(2, 3)), dim=1)

@@ -24,7 +24,7 @@ class FullyConvolutional(TrainingStep):
     def render(self, view: View) -> tuple[Pixels, ...]:
         random = view.random()
         image = limit_aspect(self.photographs.image(view.index), self.parameters.maximal_aspect, random)
-        return tuple(np.asarray(changed(sided(image, side), self.parameters.augmentation, view.random())) for side in self.parameters.sides)
+        return tuple(np.array(changed(sided(image, side), self.parameters.augmentation, view.random())) for side in self.parameters.sides)
 
     def loss(self, items: torch.Tensor, key: tuple[int, ...], views: Views, batch: int) -> BatchLoss:
         (view,), label = self.views(items, key), self.labels[items[:, 0]]
@@ -37,7 +37,7 @@ class FullyConvolutional(TrainingStep):
         return BatchLoss(loss / batch, float(loss.detach()), wrong / len(losses))
 
     def test_view(self, index: int) -> Pixels:
-        return np.asarray(sided(self.photographs.image(index), max(self.parameters.sides)))
+        return np.array(sided(self.photographs.image(index), max(self.parameters.sides)))
 
     def describe(self, pixels: Pixels) -> torch.Tensor:
         return F.normalize(self.network.maps(pixels).mean(dim=(2, 3)), dim=1)

@@ -81,7 +81,7 @@ class RegionDescription(TrainingStep):
     def render(self, view: View) -> tuple[Pixels, ...]:
         random = view.random()
         image = limit_aspect(self.photographs.image(view.index), self.parameters.maximal_aspect, random)
-        return (np.asarray(changed(sided(image, self.parameters.side), self.parameters.augmentation, random)),)
+        return (np.array(changed(sided(image, self.parameters.side), self.parameters.augmentation, random)),)
 
     def loss(self, items: torch.Tensor, key: tuple[int, ...], views: Views, batch: int) -> BatchLoss:
         wanted = self.views(items, key)
@@ -96,7 +96,7 @@ class RegionDescription(TrainingStep):
         return BatchLoss(value, float(total.sum()), float((losses > 0).sum()))
 
     def test_view(self, index: int) -> Pixels:
-        return np.asarray(sided(self.photographs.image(index), self.parameters.side))
+        return np.array(sided(self.photographs.image(index), self.parameters.side))
 
     def describe(self, pixels: Pixels) -> torch.Tensor:
         maps = self.network.maps(pixels)

@@ -17,7 +17,7 @@ from pipeline.finetuning.augmentation import Pixels
 from pipeline.finetuning.checkpoints import Checkpoints, Progressed
 from pipeline.finetuning.params import StepParameters
 from pipeline.finetuning.step import TrainingStep, View
-from pipeline.finetuning.validation import refuse_collapse, refuse_divergence, validate_descriptors
+from pipeline.finetuning.validation import LEAST_SPREAD, refuse_collapse, refuse_divergence, refuse_standstill, validate_descriptors
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(progressed.epoch - 1 + progressed.batches / batches)
         self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
         for part in items.split(self.parameters.micro_batch):
             rendered = {view: views[view].result() for view in self.step.views(part, key)}
             loss = self.step.loss(part, key, rendered, len(items))
@@ -138,8 +139,11 @@ class Training:
                 refuse_divergence(self.where, progressed.epoch, loss.total, None, self.parameters.learning_rate)
             if loss.value.requires_grad:
                 self.scaler.scale(loss.value).backward()
-            progressed.loss += loss.total
+            total += loss.total
             progressed.active += loss.active
+        progressed.loss += total
+        moved = any(value.grad is not None and bool(value.grad.any()) for value in self._named.values())
+        refuse_standstill(self.where, progressed.epoch, moved, total / len(items), self.step.guessing, self.parameters.learning_rate)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         progressed.batches += 1
@@ -176,7 +180,9 @@ class Training:
         """Descriptors of all photographs as the network stands; adds a row to the curve."""
         descriptors = self.described()
         validated = validate_descriptors(descriptors, self.step.labels, self.step.data.trained)
-        refuse_collapse(self.where, epoch, descriptors, validated.spread, self.parameters.learning_rate)
+        first = progressed.curve[0]["spread"] if progressed.curve else None
+        least = LEAST_SPREAD * first if first is not None else 0.0
+        refuse_collapse(self.where, epoch, descriptors, validated.spread, least, self.parameters.learning_rate)
         active = None if loss is None else progressed.active / max(len(progressed.items), 1)
         row = {"epoch": epoch, "loss": loss, "active": active, "map": validated.mean_ap, "p_at_1": validated.precision_at_1}
         row = {key: None if value is None or not math.isfinite(value) else value for key, value in (row | {"spread": validated.spread}).items()}

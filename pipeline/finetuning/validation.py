@@ -8,8 +8,8 @@ import torch
 from pipeline.contracts.errors import SanityError
 
 ROWS_AT_ONCE = 512
-LEAST_SPREAD = 1e-2
-"""Below it the descriptors of all images point the same way."""
+LEAST_SPREAD = 0.02
+"""Of the spread before training; below it the descriptors of all images point the same way."""
 WORST_LOSS = 2.0
 """Times that of guessing, ln C; a classifier that ends an epoch beyond it is diverging."""
 
@@ -54,8 +54,11 @@ def plain_average_precision(relevant: torch.Tensor) -> torch.Tensor:
     return (precision.double() * relevant).sum(dim=1) / relevant.sum(dim=1)
 
 
-def refuse_collapse(where: str, epoch: int, descriptors: torch.Tensor, spread: float, learning_rate: float) -> None:
+def refuse_collapse(where: str, epoch: int, descriptors: torch.Tensor, spread: float, least: float, learning_rate: float) -> None:
     """Stop training whose descriptors tell nothing apart any more.
+
+    Args:
+        least: spread that they need.
 
     Raises:
         SanityError: they are not finite, zero, or all alike.
@@ -64,8 +67,8 @@ def refuse_collapse(where: str, epoch: int, descriptors: torch.Tensor, spread: f
         reason = "descriptors are not finite"
     elif not descriptors.any(dim=1).all():
         reason = f"{int((~descriptors.any(dim=1)).sum())} of {len(descriptors)} descriptors are zero"
-    elif spread < LEAST_SPREAD:
-        reason = f"all descriptors are alike (spread {spread:.4f}, below {LEAST_SPREAD})"
+    elif spread < least:
+        reason = f"all descriptors are alike (spread {spread:.4f}, below {least:.4f})"
     else:
         return
     raise _collapsed(where, epoch, reason, learning_rate)
@@ -84,6 +87,19 @@ def refuse_divergence(where: str, epoch: int, loss: float, guessing: float | Non
         raise _collapsed(where, epoch, "the loss is not finite", learning_rate)
     if guessing is not None and loss > WORST_LOSS * guessing:
         raise _collapsed(where, epoch, f"the loss of {loss:.2f} is much worse than that of guessing, {guessing:.2f}", learning_rate)
+
+
+def refuse_standstill(where: str, epoch: int, moved: bool, loss: float, guessing: float | None, learning_rate: float) -> None:
+    """Stop training that no gradient comes from though there is much to learn: its units are dead.
+
+    Args:
+        moved: whether any gradient of the batch was not zero.
+
+    Raises:
+        SanityError: they are.
+    """
+    if not moved and guessing is not None and loss > guessing / 2:
+        raise _collapsed(where, epoch, f"no gradient reaches the weights at a loss of {loss:.2f}", learning_rate)
 
 
 def _collapsed(where: str, epoch: int, reason: str, learning_rate: float) -> SanityError:

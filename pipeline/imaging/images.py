@@ -58,18 +58,21 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def target_size(width: int, height: int, rule: str, size: int, enlarge: bool) -> tuple[int, int]:
-    """(width, height) after resizing by a rule, the ratio kept.
+    """(width, height) after resizing by a rule, the ratio kept but by `square`.
 
     Args:
-        rule: `longest_side`, `shortest_side` (of `size` pixels), `area` (size² pixels) or `none`.
+        rule: `longest_side`, `shortest_side` (of `size` pixels), `area` (size² pixels), `square` (size × size pixels) or `none`.
     """
+    if rule == "square":
+        return size, size
     factor = resize_factor(width, height, rule, size, enlarge)
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def resize_factor(width: int, height: int, rule: str, size: int, enlarge: bool) -> float:
-    """Resized against original side."""
-    measures = {"longest_side": max(width, height), "shortest_side": min(width, height), "area": math.sqrt(width * height), "none": size}
+    """Resized against original side; by `square` the root of the ratio of the areas."""
+    mean = math.sqrt(width * height)
+    measures = {"longest_side": max(width, height), "shortest_side": min(width, height), "area": mean, "square": mean, "none": size}
     factor = size / measures[rule]
     return factor if enlarge else min(factor, 1.0)
 

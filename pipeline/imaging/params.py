@@ -1,12 +1,12 @@
 """The section `resize` of params.yaml."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.contracts.parameters import Section
 
-ResizeRule = Literal["longest_side", "shortest_side", "area", "none"]
+ResizeRule = Literal["longest_side", "shortest_side", "area", "square", "none"]
 ResizeFilter = Literal["pillow_bilinear", "pillow_bicubic", "pillow_lanczos", "pillow_box"]
 QueryCrop = Literal["image", "image_own_size", "activations", "none"]
 
@@ -14,7 +14,7 @@ QueryCrop = Literal["image", "image_own_size", "activations", "none"]
 class ResizeParameters(Section):
     """How images are brought to the size that the network sees."""
 
-    rule: ResizeRule = Field("longest_side", description="what `pixels` is the measure of; for `area`, the side of a square")
+    rule: ResizeRule = Field("longest_side", description="what `pixels` is the measure of; for `area` and `square` a side; `square` drops the ratio")
     pixels: int = Field(1024, ge=16, le=16384)
     enlarge: bool = Field(False, description="whether smaller images are enlarged")
     filter: ResizeFilter = Field("pillow_bicubic", description="library and filter; all are antialiased")
@@ -25,6 +25,12 @@ class ResizeParameters(Section):
     query_context: float = Field(
         0.0, ge=0, description="pixels of the resized image, or of the resized crop with image_own_size, by which the box is widened on every side"
     )
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        if self.rule == "square" and self.query_context:
+            raise ValueError("query_context has no measure in squares; set it to 0 with rule square")
+        return self
 
     def effective(self) -> dict[str, Any]:
         """What decides the stored images: a quality that is not used is left out."""

@@ -47,20 +47,21 @@ def _stored(photograph: Photograph, image: Image.Image, parameters: ResizeParame
 
     `image` scales the crop by the full image's ratio, as paper 3 does; `image_own_size` brings the crop itself to the target size.
     """
-    rule = (parameters.rule, parameters.pixels, parameters.enlarge)
+    rule, square = (parameters.rule, parameters.pixels, parameters.enlarge), parameters.rule == "square"
     factor = resize_factor(image.width, image.height, *rule)
     size = target_size(image.width, image.height, *rule)
     box = _wanted_box(photograph, parameters, image, factor)
     kept: Box | None = None
     if box is not None and parameters.query_crop == "image":
         image = crop_box(image, box)
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        size = size if square else (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     elif box is not None and parameters.query_crop == "image_own_size":
         image = crop_box(image, box)
         factor = resize_factor(image.width, image.height, *rule)
         size = target_size(image.width, image.height, *rule)
     elif box is not None:
-        kept = (box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor)
+        across, down = (size[0] / image.width, size[1] / image.height) if square else (factor, factor)
+        kept = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
     if min(size) < parameters.minimum_side:
         raise ImageError(f"{size[0]}×{size[1]} pixels after resizing, resize.minimum_side is {parameters.minimum_side}")
     resized = resize(image, *size, parameters.filter)

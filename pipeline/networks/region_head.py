@@ -40,6 +40,8 @@ class RegionHead(nn.Module):
         dimensions: D of the descriptors.
     """
 
+    kind = "region head"
+
     def __init__(self, form: RegionForm, channels: int, dimensions: int) -> None:
         super().__init__()
         self.form, self.channels = form, channels
@@ -60,7 +62,7 @@ class RegionHead(nn.Module):
 
     def card(self) -> dict[str, Any]:
         """What `from_tensors` needs besides the tensors."""
-        return {"kind": "region head", "channels": self.channels, "form": asdict(self.form)}
+        return {"kind": self.kind, "channels": self.channels, "form": asdict(self.form)}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return {"shift": self.shift.detach(), "weight": self.weight.detach()}

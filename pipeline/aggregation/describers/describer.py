@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -37,6 +38,18 @@ class Describer(ABC):
     @abstractmethod
     def dimensions(self, channels: int) -> int:
         """Length of the descriptors of maps with this many channels, once everything is learned."""
+
+    def adopt(self, folder: Path, choice: dict[str, Any]) -> None:
+        """Take over what it needs of the active network.
+
+        Args:
+            folder: data/networks/NETWORK.
+            choice: the section `network` that the maps were extracted with.
+
+        Raises:
+            ModelError: the network does not have it.
+        """
+        return
 
     def fit_before(self, maps: MapStream) -> None:
         """Learn what `pooled` needs."""

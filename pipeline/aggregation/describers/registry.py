@@ -6,9 +6,12 @@ from typing import Any
 import torch
 
 from pipeline.aggregation.describers.activation_clusters import ActivationClusters
+from pipeline.aggregation.describers.bag_of_words import BagOfWords
+from pipeline.aggregation.describers.class_scores import ClassScores
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.global_pooling import GlobalPooling
 from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
+from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
 from pipeline.aggregation.describers.regional_max import RegionalMax
 from pipeline.aggregation.describers.selective_features import SelectiveFeatures
 from pipeline.aggregation.params import METHODS
@@ -24,6 +27,9 @@ DESCRIBERS: dict[str, type[Describer]] = {
     "clusters": ActivationClusters,
     "selective": SelectiveFeatures,
     "patches": MultiResolutionPatches,
+    "class_scores": ClassScores,
+    "region_descriptor": RegionDescriptor,
+    "bag_of_words": BagOfWords,
 }
 
 

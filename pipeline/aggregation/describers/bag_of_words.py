@@ -1,0 +1,115 @@
+"""SIFT bag of visual words with tf-idf (Sivic and Zisserman, 2003): the baseline without a network of paper 4 (Table 4.2)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import cv2
+import faiss
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.aggregation.codebooks import kmeans
+from pipeline.aggregation.describers.whitened import WhitenedDescriber, naming
+from pipeline.aggregation.map_stream import MapStream
+from pipeline.aggregation.normalization import l2
+from pipeline.aggregation.params import BagOfWordsParameters
+from pipeline.aggregation.pictures import Picture
+from pipeline.contracts.errors import ModelError
+
+Descriptors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Attributes:
+    words: (W, 128) float32 centroids of SIFT descriptors.
+    idf: (W,) float32, inverse document frequency among the held-out photographs.
+    """
+
+    words: torch.Tensor
+    idf: torch.Tensor
+    kind: ClassVar[str] = "vocabulary"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {"words": self.words, "idf": self.idf}
+
+    def card(self) -> dict[str, Any]:
+        return {"kind": self.kind, "words": len(self.words)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
+        if len(tensors["words"]) != card["words"]:
+            raise ModelError(f"the vocabulary has {len(tensors['words'])} words, its card says {card['words']}; run the learn stage again")
+        return cls(tensors["words"], tensors["idf"])
+
+    def counts(self, descriptors: Descriptors) -> torch.Tensor:
+        """(W,) how often each word is the nearest of descriptors (n, 128)."""
+        if not len(descriptors):
+            return torch.zeros(len(self.words), device=self.words.device)
+        nearest = faiss.knn(descriptors, self.words.cpu().numpy(), 1)[1][:, 0]
+        return torch.from_numpy(np.bincount(nearest, minlength=len(self.words))).to(self.words)
+
+
+class BagOfWords(WhitenedDescriber):
+    """Term frequency times inverse document frequency, l2-normalised; the feature maps are not looked at."""
+
+    parameters: BagOfWordsParameters
+    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {Vocabulary.kind: Vocabulary}
+
+    @property
+    def learns(self) -> bool:
+        return True
+
+    @property
+    def needs_pictures(self) -> bool:
+        return True
+
+    def fit_before(self, maps: MapStream) -> None:
+        found = list(self._held_out(maps))
+        sample = _sample(found, self.parameters.sample, self.parameters.seed)
+        with naming(f"aggregate.{self.method}.words"):
+            if not len(sample):
+                raise ModelError("the held-out photographs have no key points")
+            words = kmeans(torch.from_numpy(sample), self.parameters.words, restarts=1, seed=self.parameters.seed)
+        occurring = torch.zeros(len(words))
+        blank = Vocabulary(words, torch.ones(len(words)))
+        for descriptors in found:
+            occurring += blank.counts(descriptors) > 0
+        self.models["vocabulary"] = Vocabulary(words, torch.log((len(found) + 1) / (occurring + 1)))
+
+    def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
+        vocabulary: Vocabulary = self.models["vocabulary"]
+        counts = [vocabulary.counts(self._descriptors(picture, maps)) for picture in pictures]
+        return l2(torch.stack(counts) * vocabulary.idf).to(maps.device)
+
+    def dimensions(self, channels: int) -> int:
+        return super().dimensions(self.parameters.words)
+
+    def _held_out(self, maps: MapStream) -> Iterator[Descriptors]:
+        for batch in maps():
+            scale, pictures = next(iter(batch.with_pictures()))
+            for picture in pictures:
+                yield self._descriptors(picture, scale)
+
+    def _descriptors(self, picture: Picture, maps: torch.Tensor) -> Descriptors:
+        """(n, 128) of the part of a photograph that its map shows."""
+        pixels = picture.pixels
+        x0, y0, x1, y1 = (round(corner) for corner in picture.shown(pixels, maps.shape[-2], maps.shape[-1]))
+        grey = cv2.cvtColor(np.ascontiguousarray(pixels[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]), cv2.COLOR_RGB2GRAY)
+        found: Any = cv2.SIFT.create(self.parameters.key_points).detectAndCompute(grey, None)[1]
+        if found is None:
+            return np.zeros((0, 128), np.float32)
+        values: Descriptors = found.astype(np.float32)
+        if self.parameters.root:
+            values = np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12))
+        return values
+
+
+def _sample(found: list[Descriptors], wanted: int, seed: int) -> Descriptors:
+    """At most so many of all the descriptors, drawn at random."""
+    every = np.concatenate(found) if found else np.zeros((0, 128), np.float32)
+    if len(every) <= wanted:
+        return every
+    return every[np.sort(np.random.default_rng(seed).permutation(len(every))[:wanted])]

@@ -1,0 +1,71 @@
+"""Parts of the active network that a describer takes over into its model: the classifier and the region head."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from pipeline.contracts.errors import ModelError
+from pipeline.contracts.tables import read_json
+from pipeline.networks.classifier import Classifier
+from pipeline.networks.heads import Heads, load_classifier, load_heads
+from pipeline.networks.region_head import RegionHead
+from pipeline.networks.registry import CARD
+
+
+@dataclass(frozen=True)
+class ClassifierPart:
+    """A network's classifier as a learned part of a describer."""
+
+    architecture: str
+    module: Classifier
+    kind: ClassVar[str] = "classifier"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.module.state_dict()
+
+    def card(self) -> dict[str, Any]:
+        return {"kind": self.kind, "architecture": self.architecture, "classes": self.module.classes}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
+        return cls(card["architecture"], load_classifier(card["architecture"], tensors))
+
+
+def classifier_of(method: str, folder: Path, choice: dict[str, Any]) -> ClassifierPart:
+    """The classifier of the network in a folder.
+
+    Args:
+        method: that needs it, for the message.
+        choice: the section `network` that the maps were extracted with.
+
+    Raises:
+        ModelError: the network came without, or the maps are not those that it reads.
+    """
+    heads = _heads(method, folder, choice)
+    if heads.classifier is None:
+        raise ModelError(f"aggregate.{method}: {folder} has no classifier; use weights that hold one, or a step of classification (finetune)")
+    return ClassifierPart(read_json(folder / CARD)["architecture"], heads.classifier)
+
+
+def region_head_of(method: str, folder: Path, choice: dict[str, Any]) -> RegionHead:
+    """The region head of the network in a folder.
+
+    Raises:
+        ModelError: none was trained, or the maps are not those that it reads.
+    """
+    heads = _heads(method, folder, choice)
+    if heads.descriptor is None:
+        raise ModelError(f"aggregate.{method}: {folder} has no region head; set network.name to a step region_descriptor of `finetune`")
+    return heads.descriptor
+
+
+def _heads(method: str, folder: Path, choice: dict[str, Any]) -> Heads:
+    heads = load_heads(folder)
+    default = read_json(folder / CARD)["default_layer"]
+    if list(choice["layers"]) not in ([], [default]) or choice["pooled"]:
+        raise ModelError(
+            f"network.layers: aggregate.{method} reads maps of the network's last layer; set it to [{default}], and network.pooled to false"
+        )
+    return heads
