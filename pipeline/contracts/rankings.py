@@ -29,5 +29,20 @@ COUNTS_SCHEMA = pa.schema(
 """One row per query and labelled image that is in the database: how many database images score strictly above it, and
 how many score the same, itself included. Labelled images that are missing from the database stand in the ground truth alone."""
 
+ANSWERS = "answers.parquet"
+ANSWERS_SCHEMA = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("image_id", pa.string()),
+        ("instance", pa.string()),
+        ("score", pa.float32()),
+        ("runner_up", pa.float32()),
+        ("confidence", pa.float32()),
+        ("known", pa.bool_()),
+    ]
+)
+"""The nearest instance of every query, by the image that shows it, with the score of the next other instance. `confidence` and `known` are null
+where no held-out photograph says what unknown objects score."""
+
 SETS = ("database", "with_distractors")
 """The two databases that every benchmark is searched in; the second only where there are distractors."""

@@ -10,9 +10,10 @@ from pipeline.contracts.catalogue import GroundTruth, read_catalogue, read_groun
 from pipeline.contracts.entry import run_stage
 from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.parameters import load_section
-from pipeline.contracts.rankings import SETS
+from pipeline.contracts.rankings import ANSWERS, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import read_table, replacing, write_json
+from pipeline.evaluation.answers import score_answers, shown_by_queries
 from pipeline.evaluation.curves import RECALLS, mean_curve
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, evaluate, score_query
@@ -31,7 +32,8 @@ def main(arguments: list[str]) -> Produced:
     rankings, images = Path("data/rankings") / options.benchmark, Path("data/images") / options.dataset
     facts = load_manifest(rankings, "rankings").facts
     truth = read_ground_truth(images / "ground_truth.parquet")
-    unreadable = sum(not row.readable for row in read_catalogue(images / "catalogue.parquet"))
+    catalogue = read_catalogue(images / "catalogue.parquet")
+    unreadable = sum(not row.readable for row in catalogue)
     metrics: dict[str, Any] = {
         "database_images": facts["database"],
         "distractors": facts["distractors"],
@@ -49,6 +51,8 @@ def main(arguments: list[str]) -> Produced:
         size = facts["database"] + (facts["distractors"] if name == "with_distractors" else 0)
         labels = _labels(rankings / f"counts-{name}.parquet", truth)
         metrics[name] = _score(name, labels, truth, size, parameters, rows, curves)
+    if answers := score_answers(rankings / ANSWERS, shown_by_queries(catalogue, truth)):
+        metrics["answers"] = answers
     reports = Path("reports")
     outputs = tuple(reports / f"{folder}/{options.benchmark}.{end}" for folder, end in OUTPUTS)
     _write_csv(outputs[2], ("setting", "recall", "precision"), curves)

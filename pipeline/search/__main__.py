@@ -17,10 +17,12 @@ from pipeline.contracts.errors import SanityError
 from pipeline.contracts.fingerprint import fingerprint
 from pipeline.contracts.manifest import Manifest, load_manifest
 from pipeline.contracts.parameters import load_section
-from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA, SETS
+from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, RANKING_SCHEMA, SETS
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.tables import read_ids, write_table
+from pipeline.search.answering import known_instances, search_unknown, write_answers
+from pipeline.search.answers import Answer, answers_of
 from pipeline.search.exact import Counts, Results
 from pipeline.search.params import SearchParameters, refuse_form
 from pipeline.search.searches import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
@@ -41,7 +43,9 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(f"search-{options.benchmark}", fingerprint(parameters.in_use(), *(manifest.fingerprint for manifest in manifests.values())))
     refuse_shared_ids(options.benchmark, folders, manifests)
     described = manifests["descriptors"].facts
-    names: list[str] = []
+    names, answers = [ANSWERS], list[Answer]()
+    photographs = Path("data/images") / options.dataset
+    instances = known_instances(photographs)
     with hold(choose_device()) as device:
         search = _search_of(options, folders, manifests, parameters, device)
         ids, rows = search.queries(truth)
@@ -52,7 +56,10 @@ def main(arguments: list[str]) -> Produced:
             )
         for name in SETS:
             if name == "database" or manifests["distractors"].facts["distractors"]:
-                names += _search(name, ids, rows, search, truth, store)
+                files, found = _search(name, ids, rows, search, truth, store, instances)
+                names += files
+                answers = found if name == "database" else answers
+        write_answers(store.path(ANSWERS), answers, search_unknown(search, photographs, instances))
     facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": described["dimensions"], "patches": described["patches"]}
     facts |= {"bits": 8 * rows.shape[1] if isinstance(search, CodeSearch) else None}
     facts |= {"database": described["database"], "distractors": manifests["distractors"].facts["distractors"]}
@@ -91,8 +98,9 @@ def _refined_search(
     from pipeline.search.refined_search import RefinedSearch
     from pipeline.search.reranking.content import Content
 
+    instances = known_instances(Path("data/images") / options.dataset)
     content = Content(options.benchmark, options.dataset, options.distractors, features, device)
-    return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content)
+    return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content, instances)
 
 
 def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[str, Manifest]) -> None:
@@ -109,7 +117,11 @@ def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[
                 )
 
 
-def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: GroundTruth, store: ScratchStore) -> list[str]:
+def _search(
+    name: str, ids: list[str], rows: Rows, search: Search, truth: GroundTruth, store: ScratchStore, instances: dict[str, str]
+) -> tuple[list[str], list[Answer]]:
+    """Write the results and the counts of a set; returns the files' names and the answers."""
+    answers: list[Answer] = []
     labels: dict[str, dict[str, str]] = {query: {} for query in ids}
     for query, image_id, relevance in truth.rows:
         if query in labels:
@@ -120,13 +132,14 @@ def _search(name: str, ids: list[str], rows: Rows, search: Search, truth: Ground
     for first in range(0, len(ids), at_once):
         chosen = ids[first : first + at_once]
         found, counted = search.search(chosen, rows[first : first + len(chosen)], name, [list(labels[query]) for query in chosen])
+        answers += answers_of(chosen, found, instances)
         _append_ranking(ranking, chosen, found)
         _append_counts(counts, chosen, labels, counted)
     log.info("%s: %.4f seconds per query.", name.replace("_", " "), (time.monotonic() - started) / max(len(ids), 1))
     files = f"ranking-{name}.parquet", f"counts-{name}.parquet"
     write_table(store.path(files[0]), "ranking", RANKING_SCHEMA, ranking)
     write_table(store.path(files[1]), "counts", COUNTS_SCHEMA, counts)
-    return list(files)
+    return list(files), answers
 
 
 def _append_ranking(columns: dict[str, list[object]], queries: list[str], results: Results) -> None:

@@ -33,6 +33,38 @@ def expand_queries(queries: torch.Tensor, neighbours: torch.Tensor, weights: Wei
     return mixed / lengths
 
 
+def average_instances(vectors: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """One vector per instance: l2 of the mean of its images' (paper 4, §5.4.4).
+
+    Args:
+        vectors: (N, D), l2-normalised.
+        labels: (N,) int64.
+
+    Returns:
+        (I, D), l2-normalised, and the labels (I,) that they belong to, ascending.
+    """
+    found, places = labels.unique(return_inverse=True)
+    total = vectors.new_zeros(len(found), vectors.shape[1]).index_add_(0, places, vectors)
+    lengths = total.norm(dim=1, keepdim=True)
+    return total / torch.where(lengths > 0, lengths, torch.ones_like(lengths)), found
+
+
+def augment_within_instances(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Every vector plus the others of its instance, the r-th nearest of n weighing (n + 1 − r) / (n + 1), l2-normalised.
+
+    Args:
+        vectors: (N, D), l2-normalised.
+        labels: (N,) int64.
+
+    Returns:
+        (N, D), l2-normalised.
+    """
+    augmented = vectors.clone()
+    for images in torch.split(labels.argsort(stable=True), labels.unique(return_counts=True)[1].tolist()):
+        augmented[images] = augment_database(vectors[images], len(images) - 1)
+    return augmented
+
+
 def augment_database(vectors: torch.Tensor, neighbours: int, weights: Weights = "rank", alpha: float = 3.0) -> torch.Tensor:
     """Database-side augmentation: every vector as a query that is expanded by its nearest others, itself left out by its index.
 

@@ -15,8 +15,21 @@ class AugmentationParameters(Section):
     """Database-side augmentation: every image's descriptor becomes a weighted mean of itself and its neighbours."""
 
     neighbours: int = Field(0, ge=0, le=1000, description="0: none; the descriptors are then held in memory, twice")
+    instances: Literal["none", "mean", "weighted"] = Field(
+        "none", description="in the place of neighbours: the mean of the instance's images, or a sum of them weighted by rank"
+    )
     weights: Weights = Field("rank", description="rank: (k + 1 − r) / (k + 1) for the r-th neighbour; similarity: cosine to the power alpha")
     alpha: float = Field(3.0, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.neighbours and self.instances != "none":
+            raise ValueError("neighbours and instances do not go together; set neighbours to 0 or instances to none")
+        return self
+
+    @property
+    def used(self) -> bool:
+        return bool(self.neighbours) or self.instances != "none"
 
 
 class ExpansionParameters(Section):
@@ -42,6 +55,11 @@ class ShortlistParameters(Section):
         """Re-ranked images that the query is averaged with; 0 where that is not done."""
         return 0
 
+    @property
+    def looks(self) -> bool:
+        """Whether photographs or maps are looked at again."""
+        return False
+
 
 class ExpandedParameters(ShortlistParameters):
     """Those with query expansion over the shortlist."""
@@ -64,6 +82,10 @@ class ExpandedParameters(ShortlistParameters):
 class LocalizationParameters(ExpandedParameters):
     """Boxes by approximate max-pooling, compared by their descriptors (Tolias et al., 2016, §4; paper 2, §4)."""
 
+    @property
+    def looks(self) -> bool:
+        return True
+
     exponent: float = Field(10.0, ge=1, le=15, description="of the generalised mean that stands for the maximum")
     step: int = Field(3, ge=1, le=64, description="cells between the corners of candidate boxes")
     aspect: float = Field(1.1, ge=1, description="largest ratio of a candidate's aspect to the query's")
@@ -73,6 +95,10 @@ class LocalizationParameters(ExpandedParameters):
 
 class SpatialVerificationParameters(ShortlistParameters):
     """Counts key points that one transformation brings from the query to the image (SIFT and RANSAC)."""
+
+    @property
+    def looks(self) -> bool:
+        return True
 
     shortlist: int = Field(100, ge=1, le=20000, description="images that are verified, the best of the first step")
     key_points: int = Field(1000, ge=4, le=100000, description="strongest SIFT key points of an image")
@@ -139,6 +165,7 @@ class SearchParameters(Section):
     candidates: Literal["whole_image", "sum"] = Field("sum", description="what the shortlist is made by: the first patch, or the sum of all")
     index: Literal["flat", "inverted"] = Field("flat", description="faiss index that makes the shortlist: exact, or inverted lists")
     probes: int = Field(16, ge=1, description="inverted lists that are looked at")
+    accept_unknown: float = Field(0.05, gt=0, lt=1, description="share of photographs of unknown objects that may be taken for known ones")
     augmentation: AugmentationParameters = AugmentationParameters()
     expansion: ExpansionParameters = ExpansionParameters()
     rerank: RerankParameters = RerankParameters()
@@ -154,8 +181,12 @@ class SearchParameters(Section):
     @property
     def refined(self) -> list[str]:
         """Paths of what is done beyond comparing every descriptor once."""
-        own = {"augmentation.neighbours": self.augmentation.neighbours, "expansion.results": self.expansion.results}
-        return [path for path, count in own.items() if count] + (["rerank.method"] if self.rerank.chosen else [])
+        own = {
+            "augmentation.neighbours": self.augmentation.neighbours,
+            "augmentation.instances": self.augmentation.instances != "none",
+            "expansion.results": self.expansion.results,
+        }
+        return [path for path, used in own.items() if used] + (["rerank.method"] if self.rerank.chosen else [])
 
     def in_use(self) -> dict[str, Any]:
         """What decides numbers, without the ways of re-ranking that are not in use."""
@@ -183,7 +214,7 @@ def refuse_form(parameters: SearchParameters, patch_levels: int, codes: str | No
         raise ParameterError(
             f"{origin}: search.{parameters.refined[0]}: {'codes' if codes else 'patches'} are compared once; "
             "only real-valued descriptors of whole images are augmented, expanded and re-ranked; "
-            f"set it to {'none' if parameters.refined[0] == 'rerank.method' else 0}"
+            f"set it to {'none' if parameters.refined[0] in ('rerank.method', 'augmentation.instances') else 0}"
         )
     if not patch_levels and parameters.shortlist is not None:
         raise ParameterError(f"{origin}: search.shortlist: only patches are searched in two steps; set it to null with other methods")

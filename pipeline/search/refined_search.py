@@ -1,6 +1,6 @@
 """Search that goes on after comparing every descriptor: augmented database, expanded queries, re-ranked shortlists."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -9,7 +9,7 @@ import torch
 
 from pipeline.search.distances import scoring
 from pipeline.search.exact import Blocks, Counts, Results, count_labelled, top_results, vectors_of
-from pipeline.search.expansion import augment_database, expand_queries
+from pipeline.search.expansion import augment_database, augment_within_instances, average_instances, expand_queries
 from pipeline.search.params import ShortlistParameters
 from pipeline.search.reranking.content import Content
 from pipeline.search.reranking.registry import build_reranker
@@ -27,9 +27,11 @@ class RefinedSearch(DescriptorSearch):
 
     Attributes:
         content: where re-ranking finds photographs and maps.
+        instances: what database images show, by id, for averaging.
     """
 
     content: Content
+    instances: Mapping[str, str]
     _augmented: dict[str, tuple[list[str], Rows]] = field(default_factory=dict)
 
     @property
@@ -48,17 +50,30 @@ class RefinedSearch(DescriptorSearch):
     def blocks(self, name: str) -> Iterator[tuple[list[str], Rows]]:
         """Of a set of SETS, augmented where that is asked for; then the set is held in memory."""
         own = self.parameters.augmentation
-        if not own.neighbours:
+        if not own.used:
             yield from super().blocks(name)
             return
         if name not in self._augmented:
             self._augmented.clear()
             names, rows = self._held(super().blocks(name))
             vectors = torch.from_numpy(rows).to(self.device)
-            self._augmented[name] = names, augment_database(vectors, own.neighbours, own.weights, own.alpha).cpu().numpy()
+            self._augmented[name] = names, self._augment(names, vectors).cpu().numpy()
         names, kept = self._augmented[name]
         for first in range(0, len(names), BLOCK):
             yield names[first : first + BLOCK], kept[first : first + BLOCK]
+
+    def _augment(self, names: list[str], vectors: torch.Tensor) -> torch.Tensor:
+        """By neighbours, or by what an image shows; one that shows nothing known, as distractors do, stays as it is."""
+        own = self.parameters.augmentation
+        if own.neighbours:
+            return augment_database(vectors, own.neighbours, own.weights, own.alpha)
+        numbers = {instance: number for number, instance in enumerate(sorted(set(self.instances.values())))}
+        alone = len(numbers)
+        labels = torch.tensor([numbers.get(self.instances.get(name, ""), alone + place) for place, name in enumerate(names)], device=vectors.device)
+        if own.instances == "weighted":
+            return augment_within_instances(vectors, labels)
+        means, found = average_instances(vectors, labels)
+        return means[torch.searchsorted(found, labels)]
 
     def _held(self, blocks: Iterator[tuple[list[str], Rows]]) -> tuple[list[str], Rows]:
         """All image ids and rows of a set."""

@@ -23,6 +23,7 @@ from pipeline.search.reranking.spatial_verification import key_points, verify
 from tests.search.reference_reranking import Floats, plain_diffusion, plain_k_reciprocal
 from tests.search.test_patch_matching import blocks_of, folder_of, patches
 
+SHOWN = {f"database{place}": f"piece{place // 3}" for place in range(18)}
 IDS = [f"database{place}" for place in range(20)] + [f"distractors{place}" for place in range(10)]
 
 
@@ -32,7 +33,7 @@ def refined(folder: Path, **changes: Any) -> tuple[RefinedSearch, list[str], npt
     own = folder_of(folder / "own", {"database": references[:20], "queries": queries})
     others = folder_of(folder / "others", {"distractors": references[20:]})
     content = Content("b", "d", "none", {}, torch.device("cpu"))
-    search = RefinedSearch(own, others, 30, SearchParameters.model_validate({"top_k": 12} | changes), torch.device("cpu"), content)
+    search = RefinedSearch(own, others, 30, SearchParameters.model_validate({"top_k": 12} | changes), torch.device("cpu"), content, SHOWN)
     asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
     assert rows is not None
     np.testing.assert_array_equal(rows, queries)
@@ -68,6 +69,22 @@ def test_augmentation_and_expansion_in_their_order(tmp_path: Path, name: str) ->
     for query in range(4):
         assert results.image_ids[query] == [IDS[place] for place in scores[query].topk(12).indices]
     assert len(counts.pairs) == 21
+    agree(results, counts)
+
+
+@pytest.mark.parametrize("form", ["mean", "weighted"])
+def test_images_of_an_instance_are_averaged_and_others_left_alone(tmp_path: Path, form: str) -> None:
+    search, asked, vectors = refined(tmp_path, augmentation={"instances": form}, top_k=30)
+    references = torch.from_numpy(vectors[4:])
+    expected = references.clone()
+    for first in range(0, 18, 3):
+        own = references[first : first + 3]
+        expected[first : first + 3] = augment_database(own, 2) if form == "weighted" else torch.nn.functional.normalize(own.mean(0), dim=0)
+    scores = torch.from_numpy(vectors[:4]) @ expected.T
+    results, counts = search.search(asked, vectors[:4], "with_distractors", [["database4"], ["database19"], [], ["distractors9"]])
+    found = [dict(zip(ids, values, strict=True)) for ids, values in zip(results.image_ids, results.scores, strict=True)]
+    for query in range(4):
+        np.testing.assert_allclose([found[query][name] for name in IDS], scores[query].numpy(), atol=1e-5)
     agree(results, counts)
 
 
