@@ -9,7 +9,7 @@ repro: setup
 	$(BIN)/retrieval repro
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
@@ -28,6 +28,7 @@ bench: setup
 	$(BIN)/python -m bench.online_time
 	$(BIN)/python -m bench.patches
 	$(BIN)/python -m bench.clusters
+	$(BIN)/python -m bench.instance_search
 
 setup: .venv/.installed
 

@@ -12,6 +12,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pipeline.contracts.errors import PipelineError
 from tasks.comparison import metrics_markdown
 from tasks.execution import BEGUN, Execution, StageFeed
+from tasks.progress_artifacts import StageProgress
 from tasks.publication import publish_run
 from tasks.stages import StageResult, StageState
 from tasks.summary import counts, failure
@@ -91,8 +92,10 @@ def run_stage(feed: StageFeed) -> State[None]:
     """Show a stage that runs, its lines in the task's log."""
     logger = get_run_logger()
     logger.info("Because of: %s", "; ".join(feed.planned.reasons))
+    progress = StageProgress(feed.planned.stage.name)
     for line in feed.lines():
         logger.info(line)
+        progress.follow(line)
     return as_state(feed.result)
 
 

@@ -16,7 +16,7 @@ from pipeline.networks.params import ConcatenatedSource, network_from
 from pipeline.reporting.params import ReportParameters, load_benchmarks
 from pipeline.search.params import SearchParameters
 from pipeline.search.params import refuse_form as refuse_search_form
-from pipeline.studies.params import PatchStudyParameters, RegionStudyParameters
+from pipeline.studies.params import ActivationStudyParameters, PatchStudyParameters, RegionStudyParameters
 
 SECTIONS: dict[str, type[Section]] = {
     "resize": ResizeParameters,
@@ -25,6 +25,7 @@ SECTIONS: dict[str, type[Section]] = {
     "mask_study": MaskStudyParameters,
     "patch_study": PatchStudyParameters,
     "region_study": RegionStudyParameters,
+    "activation_study": ActivationStudyParameters,
     "search": SearchParameters,
     "evaluate": EvaluateParameters,
     "report": ReportParameters,

@@ -28,9 +28,10 @@ def publish_run(root: Path, results: Sequence[StageResult], comparison: str) -> 
         store_artifact(create_link_artifact, key="report", link=link, link_text="reports/index.html", description="The report")
 
 
-def store_artifact(create: Callable[..., Any], **content: Any) -> None:
-    """A server that does not answer costs the artifact, not the run."""
+def store_artifact(create: Callable[..., Any], **content: Any) -> Any:
+    """Returns its id, or None: a server that does not answer costs the artifact, not the run."""
     try:
-        create(**content)
+        return create(**content)
     except Exception as error:  # every kind of transport and server error
-        log.warning("The artifact %s could not be stored: %s", content["key"], error)
+        log.warning("The artifact %s could not be stored: %s", content.get("key") or content["artifact_id"], error)
+        return None

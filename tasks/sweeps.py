@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.parameters import Section, read_section, validate
@@ -34,8 +34,15 @@ class Published(Section):
     where: dict[str, str]
     benchmark: str
     database: str = Field("database", description="and the setting of its protocol: database/medium")
-    map: float = Field(ge=0, le=4, description="mean average precision; for UKBench the mean number of good results among four")
+    map: float | None = Field(None, ge=0, le=4, description="mean average precision; for UKBench the mean number of good results among four")
+    precision_at_1: float | None = Field(None, ge=0, le=1)
     source: str
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.map is None and self.precision_at_1 is None:
+            raise ValueError("expected map or precision_at_1")
+        return self
 
 
 class Figure(Section):
@@ -152,6 +159,8 @@ def _value(value: Item | Sequence[Item]) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and "." not in repr(value):
+        return repr(value).replace("e", ".0e")  # without a point YAML reads a text
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -204,7 +213,8 @@ def _row(result: Measured, benchmark: str, database: str, values: dict[str, floa
         "database": f"{database}, good of 4" if of_four else database,
         "mAP": _number(values.get("ukbench_score", values.get("map"))),
         "P@1": _number(values.get("precision_at_1")),
-        "published": "; ".join(f"{each.map:g}" for each in printed),
+        "published": "; ".join(f"{each.map:g}" for each in printed if each.map is not None),
+        "published P@1": "; ".join(f"{each.precision_at_1:g}" for each in printed if each.precision_at_1 is not None),
         "source": "; ".join(each.source for each in printed),
         "experiment": result.experiment if values else "",
         "state": result.state if values or not printed else "not measured",

@@ -9,6 +9,8 @@ import pytest
 from pipeline.contracts.settings import settings
 from tests.loopback import LoopbackServer
 
+MEASURED = ("online_time.csv", "patch_matching.csv", "instance_search.csv")
+"""Tables of reports/ that benchmarks write, and the report shows."""
 PROJECT = Path(__file__).resolve().parent.parent
 
 

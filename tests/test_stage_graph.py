@@ -13,7 +13,7 @@ import grimp
 import pytest
 import yaml
 
-from tests.conftest import PROJECT
+from tests.conftest import MEASURED, PROJECT
 
 ENTRIES = {
     "download": "pipeline.acquisition.__main__",
@@ -27,24 +27,36 @@ ENTRIES = {
     "masks": "pipeline.aggregation.mask_study",
     "patch_similarity": "pipeline.studies.patch_similarity",
     "region_precision": "pipeline.studies.region_precision",
+    "class_activations": "pipeline.studies.class_activations",
     "hash": "pipeline.hashing.__main__",
     "search": "pipeline.search.__main__",
     "evaluate": "pipeline.evaluation.__main__",
     "report": "pipeline.reporting.__main__",
 }
+STEPS = {
+    "classified": {"step": "classification", "start": "efficientnet_lite0", "dataset": "gallery", "epochs": 3, "seed": 1},
+    "convolutional": {"step": "fully_convolutional", "start": "classified", "dataset": "gallery", "epochs": 3},
+    "described": {"step": "region_descriptor", "start": "convolutional", "dataset": "gallery", "margin": 0.1, "regions": 4},
+}
+"""A chain of training beside the benchmark, whose active network is another."""
 GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")
 AFTER_LEARN = {f"{stage}@gallery" for stage in GALLERY} | {"report"}
-AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "region_precision@gallery", "extract@gallery", "extract@none"}
+AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "region_precision@gallery", "class_activations@gallery", "extract@gallery", "extract@none"}
 AFTER_NETWORK = AFTER_EXTRACT | {"patch_similarity@gallery"}
-AFTER_RESIZE = AFTER_NETWORK | {"resize@gallery", "resize@none"}
+TRAINING = {f"finetune@{name}" for name in STEPS}
+AFTER_RESIZE = AFTER_NETWORK | TRAINING | {"resize@gallery", "resize@none"}
 AFTER_HASH = {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
 AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
 
 REACH: dict[str, set[str]] = {
     "datasets.none": AFTER_LEARN - {"learn@gallery", "aggregate@gallery"} | {"download@none", "resize@none", "extract@none"},
-    "datasets.gallery": AFTER_NETWORK - {"extract@none"} | {"download@gallery", "resize@gallery"},
-    "networks.efficientnet_lite0": AFTER_NETWORK | {"network@efficientnet_lite0"},
-    "benchmarks.gallery.dataset": AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "region_precision@gallery"},
+    "datasets.gallery": AFTER_NETWORK - {"extract@none"} | TRAINING | {"download@gallery", "resize@gallery"},
+    "networks.efficientnet_lite0": AFTER_NETWORK | TRAINING | {"network@efficientnet_lite0"},
+    "finetune.classified": TRAINING | {"report"},
+    "finetune.convolutional": {"finetune@convolutional", "finetune@described", "report"},
+    "finetune.described": {"finetune@described", "report"},
+    "benchmarks.gallery.dataset": AFTER_LEARN
+    | {"masks@gallery", "patch_similarity@gallery", "region_precision@gallery", "class_activations@gallery"},
     "benchmarks.gallery.held_out": AFTER_LEARN | {"region_precision@gallery"},
     "benchmarks.gallery.distractors": AFTER_HASH | {"aggregate_distractors@gallery"},
     "benchmarks.gallery.allow_self_learning": AFTER_LEARN,
@@ -59,6 +71,7 @@ REACH: dict[str, set[str]] = {
     "hash": set(),
     "mask_study": {"masks@gallery", "report"},
     "patch_study": {"patch_similarity@gallery", "report"},
+    "activation_study": {"class_activations@gallery", "report"},
     "region_study": {"region_precision@gallery", "report"},
     "search": AFTER_SEARCH,
     "search.rerank": set(),
@@ -118,6 +131,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 PARAMETERS: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+PARAMETERS["finetune"] = STEPS
 LEAVES = [path for path, _ in leaves(PARAMETERS)]
 
 
@@ -134,7 +148,11 @@ def changed(path: str) -> dict[str, Any]:
     elif isinstance(value, int | float):
         section[last] = value + 1
     elif isinstance(value, str):
-        section[last] = OTHER_TEXT.get(value, value + "x") if path.startswith(("benchmarks", "network.", "aggregate.method")) else value + "x"
+        section[last] = (
+            OTHER_TEXT.get(value, value + "x")
+            if path.startswith(("benchmarks", "network.", "aggregate.method")) or path.endswith((".start", ".dataset"))
+            else value + "x"
+        )
     else:
         section[last] = ["other"] if isinstance(value, list) else 1
     return content
@@ -150,11 +168,13 @@ def expected_reach(path: str) -> set[str]:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which every stage is up to date; its outputs are stand-ins, recorded by `dvc commit`."""
     folder = tmp_path_factory.mktemp("graph")
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(PROJECT / name, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMETERS, sort_keys=False), encoding="utf-8")
     shutil.copytree(PROJECT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
-    for name in ("online_time.csv", "patch_matching.csv"):
+    (folder / "reports/training").mkdir()
+    for name in MEASURED:
         shutil.copy(PROJECT / "reports" / name, folder / "reports")
     from dvc.repo import Repo
 
@@ -215,8 +235,12 @@ def test_a_changed_parameter_reruns_exactly_the_affected_stages(repository: Path
     [
         ("pipeline/evaluation/protocols.py", {"evaluate@gallery", "report"}),
         ("pipeline/search/reranking/shortlists.py", AFTER_SEARCH),
-        ("pipeline/aggregation/pooling.py", AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "region_precision@gallery"}),
+        (
+            "pipeline/aggregation/pooling.py",
+            AFTER_LEARN | {"masks@gallery", "patch_similarity@gallery", "region_precision@gallery", "class_activations@gallery"},
+        ),
         ("pipeline/reporting/page.html.j2", {"report"}),
+        ("pipeline/finetuning/mining.py", TRAINING | {"report"}),
         ("pipeline/extraction/inference.py", AFTER_NETWORK),
         ("pipeline/whole.py", set()),
     ],

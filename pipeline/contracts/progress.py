@@ -1,6 +1,7 @@
 """Progress of long work: a bar with rate and remaining time on a terminal, a line now and then in a log."""
 
 import logging
+import re
 import sys
 import time
 from types import TracebackType
@@ -8,6 +9,10 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 15.0
+LINE = re.compile(r"^(?P<what>.+): (?P<done>\d+) of (?P<total>\d+) [^,]+, [\d.]+/s, about ")
+"""A line in a log that says how far work has come, for those who watch a stage's lines."""
+EPOCH = re.compile(r"^finetune\.(?P<name>\S+): epoch (?P<epoch>\d+) of (?P<epochs>\d+): (?P<numbers>.+)\.$")
+"""The line that training ends an epoch with; its numbers are `name value, name value`."""
 
 
 class Progress:

@@ -8,6 +8,7 @@ from pipeline.contracts.entry import run_stage
 from pipeline.contracts.parameters import load_section
 from pipeline.contracts.run_record import Produced
 from pipeline.contracts.tables import read_json, replacing
+from pipeline.reporting.activation_studies import activation_page, training_curves
 from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> Produced:
         sweep_pages(REPORTS / "sweeps"),
         online_times(REPORTS / "online_time.csv"),
         read_rows(REPORTS / "patch_matching.csv", "`python -m bench.patches`"),
+        training_curves(REPORTS / "training"),
+        read_rows(REPORTS / "instance_search.csv", "`python -m bench.instance_search`"),
     )
     with replacing(output) as partial:
         partial.write_text(render(pages, *studies, images, parameters.thumbnail), encoding="utf-8")
@@ -51,8 +54,9 @@ def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameter
     curves = precision_recall(REPORTS / "plots" / f"{name}.csv")
     similarity = patch_similarity(REPORTS / "patch_similarity" / f"{name}.json")
     regions = region_page(REPORTS / "regions" / f"{name}.json")
+    activations = activation_page(REPORTS / "activations" / f"{name}.json")
     about = read_json(REPORTS / "provenance" / f"{name}.json")
-    return BenchmarkPage(name, metrics, about, curves, per_query(rows, name), shown, masks, similarity, regions)
+    return BenchmarkPage(name, metrics, about, curves, per_query(rows, name), shown, masks, similarity, regions, activations)
 
 
 def _thumbnails(benchmark: BenchmarkParameters, wanted: set[str], side: int) -> dict[str, str]:

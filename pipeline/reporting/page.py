@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.reporting.activation_studies import ActivationPage
 from pipeline.reporting.region_studies import RegionPage
 from pipeline.reporting.retrievals import Retrievals
 from pipeline.reporting.studies import LABELS, MaskPage, SweepPage
@@ -36,6 +37,7 @@ class BenchmarkPage:
     masks: MaskPage
     patch_similarity: list[str]
     regions: RegionPage
+    activations: ActivationPage
 
     @property
     def settings(self) -> list[Setting]:
@@ -62,6 +64,8 @@ class BenchmarkPage:
         search = self.about["search"]
         augmented, expanded, rerank = search["augmentation"]["neighbours"], search["expansion"]["results"], search["rerank"]
         told = [f"database augmented by {augmented} neighbours"] if augmented else []
+        averaged = search["augmentation"]["instances"]
+        told += {"mean": ["images averaged by instance"], "weighted": ["images augmented within their instance"]}.get(averaged, [])
         told += [f"queries expanded by {expanded} results"] if expanded else []
         if rerank["method"] != "none":
             own = rerank[rerank["method"]]
@@ -72,6 +76,12 @@ class BenchmarkPage:
     @property
     def network(self) -> str:
         return str(self.about["descriptors"]["features"]["network"]["name"])
+
+    @property
+    def trained_on(self) -> list[str]:
+        """What the network was fine-tuned on, step by step."""
+        steps = self.about["descriptors"]["network_trained_on"]
+        return [f"{step['images']} {step['role']} images of {step['instances']} instances of {step['dataset']}" for step in steps]
 
     @property
     def learned_on(self) -> str:
@@ -108,11 +118,12 @@ def render(
     sweeps: list[SweepPage],
     online_times: list[str],
     matching: list[dict[str, str]],
+    curves: dict[str, str],
+    costs: list[dict[str, str]],
     images: dict[str, str],
     side: int,
 ) -> str:
     """The page as HTML; text from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        benchmarks=benchmarks, sweeps=sweeps, online_times=online_times, matching=matching, images=images, side=side, mask_labels=LABELS
-    )
+    shown = {"benchmarks": benchmarks, "sweeps": sweeps, "online_times": online_times, "matching": matching, "curves": curves, "costs": costs}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**shown, images=images, side=side, mask_labels=LABELS)

@@ -8,12 +8,11 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
-from pipeline.reporting.thumbnails import jpeg_address
+from pipeline.reporting.thumbnails import enlarged, jpeg_address
 
 COLUMNS = {"norms": "l2 norm", "clusters": "clusters", "spatial_clusters": "with a spatial term"}
 FRAME = (9, 105, 218)
@@ -55,12 +54,7 @@ def _pictures(picture: dict[str, Any]) -> dict[str, str]:
         photograph = encoded.convert("RGB")
     pixels = {"norms": mpl.colormaps["viridis"](np.array(picture["norms"]))[..., :3]}
     pixels |= {name: mpl.colormaps["tab20"](np.array(picture[name]) % 20)[..., :3] for name in ("clusters", "spatial_clusters")}
-    drawn = {COLUMNS[name]: jpeg_address(_enlarged(values, photograph.size)) for name, values in pixels.items()}
+    drawn = {COLUMNS[name]: jpeg_address(enlarged(values, photograph.size)) for name, values in pixels.items()}
     x0, y0, x1, y1 = (round(share * side) for share, side in zip(picture["box"], photograph.size * 2, strict=True))
     ImageDraw.Draw(photograph).rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=FRAME, width=2)
     return {picture["image_id"]: jpeg_address(photograph)} | drawn
-
-
-def _enlarged(values: npt.NDArray[np.float64], size: tuple[int, int]) -> Image.Image:
-    """Colours (H, W, 3) from 0 to 1 at the photograph's size, cell by cell."""
-    return Image.fromarray((255 * values).round().astype(np.uint8)).resize(size, Image.Resampling.NEAREST)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.contracts.rankings import ANSWERS
 from pipeline.contracts.tables import read_table
 
 RELEVANT = frozenset({"good", "ok", "easy", "hard"})
@@ -28,11 +29,16 @@ class Hit:
 
 @dataclass(frozen=True)
 class ShownQuery:
-    """A query with its average precision and first results."""
+    """A query with its average precision and first results.
+
+    Attributes:
+        answer: the instance that it was taken for, and how sure that is; empty where nothing known is among the results.
+    """
 
     query_id: str
     ap: float
     hits: list[Hit]
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,12 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
         ranking.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
     boxes = {(query, hit.image_id): hit.box for query, hits in ranking.items() for hit in hits}
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
-    shown = [ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]][:results]) for row in scored if row["query_id"] in ranking]
+    answers = {row["query_id"]: _told(row) for row in read_table(rankings / ANSWERS, "answers").to_pylist()}
+    shown = [
+        ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]][:results], answers.get(row["query_id"], ""))
+        for row in scored
+        if row["query_id"] in ranking
+    ]
     lowest = shown[max(best, len(shown) - worst) :][::-1]
     relevant: dict[str, list[Hit]] = {}
     for row in counts:
@@ -83,6 +94,12 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     missed.sort(key=lambda query: (-query.hits[0].rank, query.query_id))
     wrong.sort(key=lambda query: (-query.hits[0].score, query.query_id))
     return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst])
+
+
+def _told(answer: dict[str, Any]) -> str:
+    if answer["known"] is None:
+        return str(answer["instance"])
+    return f"{answer['instance']}, confidence {answer['confidence']:.2f}" + ("" if answer["known"] else ", may be unknown")
 
 
 def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:

@@ -4,6 +4,8 @@ import base64
 import io
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from pipeline.contracts.image_shards import KIND, read_images
@@ -32,6 +34,11 @@ def _address(data: bytes, side: int) -> str:
         small = image.convert("RGB")
     small.thumbnail((side, side))
     return jpeg_address(small)
+
+
+def enlarged(values: npt.NDArray[np.float64], size: tuple[int, int]) -> Image.Image:
+    """Colours (H, W, 3) from 0 to 1 at a photograph's size, cell by cell."""
+    return Image.fromarray((255 * values).round().astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
 
 
 def jpeg_address(image: Image.Image) -> str:

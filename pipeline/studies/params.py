@@ -1,4 +1,4 @@
-"""The sections `patch_study` and `region_study` of params.yaml."""
+"""The sections `patch_study`, `region_study` and `activation_study` of params.yaml."""
 
 from typing import Self
 
@@ -30,6 +30,13 @@ class PatchStudyParameters(Section):
         if not self.shifts or not 0 <= min(self.shifts) <= max(self.shifts) < 1:
             raise ValueError("shifts must lie between 0 and 1, where the view no longer shows the square")
         return self
+
+
+class ActivationStudyParameters(Section):
+    """What the stage class_activations shows."""
+
+    pictures: int = Field(4, ge=0, le=1000, description="queries, evenly spread")
+    thumbnail: int = Field(160, ge=16, le=1024, description="pixels of their longer side")
 
 
 class RegionStudyParameters(Section):

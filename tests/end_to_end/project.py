@@ -12,7 +12,7 @@ import yaml
 from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.image_shards import read_images
 from pipeline.contracts.manifest import load_manifest
-from tests.conftest import PROJECT
+from tests.conftest import MEASURED, PROJECT
 
 SMALL: dict[str, Any] = {
     "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 1},
@@ -42,7 +42,9 @@ class Project:
         for name in ("pipeline", *(("flows", "tasks") if flows else ())):
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
-        for name in ("online_time.csv", "patch_matching.csv"):
+        (folder / "reports/training").mkdir()
+        (folder / "reports/training/.gitkeep").touch()
+        for name in MEASURED:
             shutil.copy(PROJECT / "reports" / name, folder / "reports")
         (folder / ".dvc").mkdir()
         shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
@@ -52,7 +54,8 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RETRIEVAL_", "VIRTUAL_ENV", "PYTHON"))}
+        foreign = ("RETRIEVAL_", "VIRTUAL_ENV", "PYTHON")
+        kept = {key: value for key, value in os.environ.items() if key == "RETRIEVAL_WORKERS" or not key.startswith(foreign)}
         return kept | {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
 
     @property

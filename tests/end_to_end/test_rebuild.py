@@ -140,7 +140,7 @@ def test_every_stage_reads_and_imports_only_what_it_declares(built: Project, tmp
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(IMPORTS, encoding="utf-8")
     stages = yaml.safe_load((project.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-    assert len(stages) == 17
+    assert len(stages) == 18
     for name, stage in stages.items():
         outputs = {out["path"]: project.folder / out["path"] for out in stage["outs"]}
         before = {path: digests(place) if place.is_dir() else place.read_bytes() for path, place in outputs.items()}

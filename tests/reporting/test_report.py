@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from pipeline.contracts.errors import ShardError
-from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
+from pipeline.contracts.rankings import ANSWERS, ANSWERS_SCHEMA, COUNTS_SCHEMA, RANKING_SCHEMA
 from pipeline.contracts.tables import write_json, write_table
 from pipeline.imaging.images import encode
+from pipeline.reporting.activation_studies import NOTHING, ActivationPage, activation_page, training_curves
 from pipeline.reporting.figures import precision_recall, svg
 from pipeline.reporting.page import BenchmarkPage, render, settings_of
 from pipeline.reporting.patch_studies import patch_similarity
@@ -34,13 +35,22 @@ def chosen(folder: Path, best: int = 1, worst: int = 1) -> Retrievals:
     write_table(folder / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*rows, strict=True), strict=True)))
     counts = [(query, image, kind, 0.5, RANKS[query].index(image), 1) for (query, image), kind in LABELS.items()]
     write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
+    answers = [("q1", "a", "<piece>", 0.9, 0.8, 0.75, True), ("q2", "b", "other", 0.2, None, 0.1, False)]
+    write_answers(folder, answers)
     return choose(folder, PER_QUERY, "database", best, worst, results=3)
+
+
+def write_answers(folder: Path, answers: list[tuple[object, ...]]) -> None:
+    columns = zip(*answers, strict=True) if answers else [()] * len(ANSWERS_SCHEMA.names)
+    write_table(folder / ANSWERS, "answers", ANSWERS_SCHEMA, dict(zip(ANSWERS_SCHEMA.names, columns, strict=True)))
 
 
 def test_best_and_worst_queries_with_their_verdicts(tmp_path: Path) -> None:
     shown = chosen(tmp_path)
     assert [query.query_id for query in shown.best] == ["q1"]
     assert [query.query_id for query in shown.worst] == ["q2"]
+    assert shown.best[0].answer == "<piece>, confidence 0.75"
+    assert shown.worst[0].answer == "other, confidence 0.10, may be unknown"
     assert [(hit.image_id, hit.verdict) for hit in shown.best[0].hits] == [("a", "relevant"), ("b", "junk"), ("c", "irrelevant")]
 
 
@@ -63,6 +73,7 @@ def test_four_images_per_query_rank_against_their_relevance(tmp_path: Path) -> N
     )
     counts = [("q", image, "good", 0.5, order.index(image), 1) for image in images[:6]]
     write_table(tmp_path / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
+    write_answers(tmp_path, [])
     shown = choose(tmp_path, [{"query_id": "q", "setting": "database", "ap": "0.5"}], "database", 1, 1, results=3)
     assert [hit.image_id for hit in shown.relevant_last[0].hits] == ["r5", "r4", "r3", "r2"]
     assert [hit.image_id for hit in shown.irrelevant_first[0].hits] == ["w0", "w1", "w2", "w3"]
@@ -81,22 +92,26 @@ def metrics() -> dict[str, Any]:
 
 def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     about = {
-        "descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None},
+        "descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None, "network_trained_on": []},
         "codes": {"method": "itq"},
         "search": {
             "shortlist": 7,
-            "augmentation": {"neighbours": 3},
+            "augmentation": {"neighbours": 3, "instances": "none"},
             "expansion": {"results": 0},
             "rerank": {"method": "localization", "localization": {"shortlist": 9, "expansion": 5}},
         },
     }
     kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
     regions = RegionPage(4, "<svg></svg>", [("a", {"a": "data:image/jpeg;base64,CC"})])
+    activations = ActivationPage("net", [("a", {"<piece>": "data:image/jpeg;base64,DD"})])
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
-    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions)
+    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions, activations)
     matching = [{"dimensions": "256", "work": "<patches>", "seconds": "0.7"}]
-    page = render([bench], [sweep], ["<svg></svg>"], matching, {"a": "data:image/jpeg;base64,AA"}, 50)
+    page = render([bench], [sweep], ["<svg></svg>"], matching, {"step": "<svg id='curve'></svg>"}, [{"system": "<net>"}], {"a": "data:image/jpeg;base64,AA"}, 50)
     assert "&lt;mac&gt;" in page
+    assert "&lt;piece&gt;" in page
+    assert "&lt;net&gt;" in page
+    assert "<svg id='curve'></svg>" in page
     assert "b&amp;b" in page
     assert "<mac>" not in page
     assert "database: the score is at chance level." in page
@@ -237,3 +252,28 @@ def test_a_table_that_is_missing_names_the_command_that_makes_it(tmp_path: Path)
 def test_times_of_matching_are_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("dimensions,work,seconds\n256,patch distances,0.7\n", encoding="utf-8")
     assert read_rows(tmp_path / "t.csv") == [{"dimensions": "256", "work": "patch distances", "seconds": "0.7"}]
+
+
+def test_class_activations_are_drawn_with_the_names_of_their_classes(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 20), (1, 2, 3)).save(buffer, "JPEG")
+    jpeg = base64.b64encode(buffer.getvalue()).decode("ascii")
+    labels = [[-1, 2, 2], [7, -1, 2]]
+    picture = {"image_id": "a", "instance": None, "jpeg": jpeg, "heat": [[0, 1, 2], [3, 1, 5]], "labels": labels, "names": {"2": "vase", "7": "wall"}}
+    write_json(path, {"network": "net", "reason": "", "pictures": [picture, picture | {"heat": [[1.0]], "labels": [[2]]}]})
+    page = activation_page(path)
+    assert page.network == "net"
+    assert list(page.pictures[0][1]) == ["a", "maximal activation, 0.0 to 5.0", "its class where above the mean: vase, wall"]
+    assert all(address.startswith("data:image/jpeg") for _, shown in page.pictures for address in shown.values())
+    drawn = Image.open(io.BytesIO(base64.b64decode(page.pictures[0][1]["its class where above the mean: vase, wall"].partition(",")[2])))
+    assert drawn.size == (40, 20)
+    assert abs(np.asarray(drawn, int)[4, 4] - round(255 * NOTHING[0])).max() < 8, "below the mean nothing is shown"
+
+
+def test_training_curves_leave_out_what_was_not_measured(tmp_path: Path) -> None:
+    (tmp_path / "step.csv").write_text("epoch,loss,active,map,p_at_1,spread\n0,,,,,0.5\n1,2.0,0.5,,,0.6\n")
+    curves = training_curves(tmp_path)
+    assert list(curves) == ["step"]
+    assert "loss" in curves["step"]
+    assert "mAP" not in curves["step"]
