@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.errors import ImageError
+from pipeline.contracts.errors import ImageError, ParameterError
+from pipeline.contracts.parameters import validate
 from pipeline.imaging.images import crop_box, decode, encode, extend_box, load_image, resize, target_size
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare
@@ -102,6 +103,7 @@ def test_broken_files_say_why(data: bytes, message: str) -> None:
         ("longest_side", 200, True, (200, 100)),
         ("shortest_side", 20, False, (40, 20)),
         ("area", 50, False, (71, 35)),
+        ("square", 50, False, (50, 50)),
         ("none", 50, True, (100, 50)),
     ],
 )
@@ -224,3 +226,14 @@ def test_what_cannot_be_used_becomes_a_row_that_says_why(photograph: Photograph,
     import re
 
     assert re.search(reason, row.status)
+
+
+def test_squares_give_up_the_aspect_ratio_also_of_crops_and_boxes() -> None:
+    with pytest.raises(ParameterError, match="query_context has no measure in squares"):
+        validate(ResizeParameters, {"rule": "square", "query_context": 3.0}, "resize")
+    for crop, box in (("image", None), ("image_own_size", None), ("activations", (16.0, 0.0, 32.0, 32.0)), ("none", None)):
+        photograph = Photograph("q", "q.png", encoded(0, 120, 60, "PNG"), "query", box=(30.0, 0.0, 60.0, 30.0))
+        _, stored = prepare(photograph, ResizeParameters(rule="square", pixels=64, query_crop=crop))  # type: ignore[arg-type]
+        assert stored is not None
+        assert (stored.width, stored.height) == (64, 64)
+        assert stored.box == box

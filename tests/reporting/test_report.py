@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -107,7 +108,9 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
     bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions, activations)
     matching = [{"dimensions": "256", "work": "<patches>", "seconds": "0.7"}]
-    page = render([bench], [sweep], ["<svg></svg>"], matching, {"step": "<svg id='curve'></svg>"}, [{"system": "<net>"}], {"a": "data:image/jpeg;base64,AA"}, 50)
+    page = render(
+        [bench], [sweep], ["<svg></svg>"], matching, {"step": "<svg id='curve'></svg>"}, [{"system": "<net>"}], {"a": "data:image/jpeg;base64,AA"}, 50
+    )
     assert "&lt;mac&gt;" in page
     assert "&lt;piece&gt;" in page
     assert "&lt;net&gt;" in page

@@ -53,6 +53,23 @@ def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_
     }
 
 
+def test_a_small_number_stays_a_number(tmp_path: Path) -> None:
+    axes = {"rate": {"low": {"a.b": 1e-5, "c": [2e-7, 0.5]}, "high": {"a.b": 1e20}}}
+    found = [cell.overrides for cell in cells(load_sweep(written(tmp_path, axes=axes, cells=[], published=[], figure=None)), {})]
+    assert found == [["a.b=1.0e+20"], ["a.b=1.0e-05", "c=[2.0e-07,0.5]"]]
+    assert all(isinstance(yaml.safe_load(item.partition("=")[2]), float) for own in found for item in own if not item.endswith("]"))
+
+
+def test_published_precision_stands_in_a_column_of_its_own(tmp_path: Path) -> None:
+    published = [{"where": {"pooling": "MAC"}, "benchmark": "gallery", "precision_at_1": 0.7, "source": "s"}]
+    sweep = load_sweep(written(tmp_path, published=published))
+    first = cells(sweep, read_section("", PROJECT / "params.yaml"))[0]
+    rows = table(sweep, [Measured(first, "e", "ran", {("gallery", "database"): {"map": 0.4, "precision_at_1": 0.6}})])
+    assert [(row["mAP"], row["published"], row["P@1"], row["published P@1"]) for row in rows] == [("0.4000", "", "0.6000", "0.7")]
+    with pytest.raises(ParameterError, match="expected map or precision_at_1"):
+        load_sweep(written(tmp_path, published=[{"where": {}, "benchmark": "b", "source": "s"}]))
+
+
 GRIDS = [path for path in sorted((PROJECT / "experiments").glob("*.yaml")) if not path.stem.endswith("_base")]
 
 

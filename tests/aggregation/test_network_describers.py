@@ -1,0 +1,140 @@
+"""Describers of a network's own heads, and of SIFT, against the published networks and plain counts."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch.nn import functional as F
+
+from pipeline.aggregation.describers.bag_of_words import BagOfWords
+from pipeline.aggregation.describers.class_scores import ClassScores
+from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
+from pipeline.aggregation.map_stream import MapBatch
+from pipeline.aggregation.params import BagOfWordsParameters, ClassScoresParameters, RegionDescriptorParameters
+from pipeline.aggregation.pictures import Picture
+from pipeline.contracts.errors import ModelError
+from pipeline.contracts.models import save_tensors
+from pipeline.contracts.tables import write_json
+from pipeline.networks.classifier import published
+from pipeline.networks.registry import ARCHITECTURES, own_keys
+from pipeline.studies.class_activations import activation_maps, usable_heads
+from tests.pictures import pixels
+
+CHOICE = {"name": "net", "layers": [], "pooled": False}
+WORDS = 12
+
+
+def network_folder(folder: Path, **card: Any) -> torch.nn.Module:
+    """data/networks/net of a random SqueezeNet of seven classes; returns torchvision's network."""
+    torch.manual_seed(0)
+    whole = torchvision.models.squeezenet1_1(weights=None, num_classes=7).eval()
+    torch.nn.init.normal_(whole.classifier[1].weight, std=0.1)
+    save_tensors(folder / "weights.safetensors", own_keys("squeezenet1_1", whole.state_dict()))
+    save_tensors(folder / "classifier.safetensors", published(ARCHITECTURES["squeezenet1_1"].classifier, whole.state_dict()))
+    write_json(folder / "network.json", {"architecture": "squeezenet1_1", "preprocessing": "torchvision", "default_layer": "fire9"} | card)
+    return whole
+
+
+def test_class_scores_are_those_of_the_published_network(tmp_path: Path) -> None:
+    whole = network_folder(tmp_path)
+    describer = ClassScores("class_scores", ClassScoresParameters())
+    describer.adopt(tmp_path, CHOICE)
+    images = torch.randn(3, 3, 224, 224)
+    with torch.inference_mode():
+        found = describer.describe(MapBatch([whole.features(images)]))
+        assert torch.allclose(found, F.normalize(whole(images), dim=1), atol=1e-5)
+    assert found.shape == (3, describer.dimensions(512)) == (3, 7)
+    assert not describer.learns
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (CHOICE | {"layers": ["fire5"]}, r"network.layers: aggregate.class_scores reads maps of the network's last layer; set it to \[fire9\]"),
+        (CHOICE | {"pooled": True}, r"and network.pooled to false"),
+    ],
+)
+def test_maps_of_other_layers_are_refused(tmp_path: Path, choice: dict[str, Any], message: str) -> None:
+    network_folder(tmp_path)
+    with pytest.raises(ModelError, match=message):
+        ClassScores("class_scores", ClassScoresParameters()).adopt(tmp_path, choice)
+
+
+def test_networks_without_heads_are_refused(tmp_path: Path) -> None:
+    network_folder(tmp_path)
+    with pytest.raises(ModelError, match=r"has no region head; set network.name to a step region_descriptor of `finetune`"):
+        RegionDescriptor("region_descriptor", RegionDescriptorParameters()).adopt(tmp_path, CHOICE)
+    (tmp_path / "classifier.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"has no classifier; use weights that hold one"):
+        ClassScores("class_scores", ClassScoresParameters()).adopt(tmp_path, CHOICE)
+    write_json(tmp_path / "network.json", {"members": [{}, {}]})
+    with pytest.raises(ModelError, match="several networks have no classifier in common"):
+        ClassScores("class_scores", ClassScoresParameters()).adopt(tmp_path, CHOICE)
+
+
+def test_activations_are_maxima_over_the_classes_above_their_mean(tmp_path: Path) -> None:
+    scores = torch.tensor([[[1.0, 5.0], [0.0, 2.0]], [[3.0, 1.0], [0.5, 9.0]]])
+    heat, labels = activation_maps(scores)
+    assert heat.tolist() == [[3.0, 5.0], [0.5, 9.0]]
+    assert labels.tolist() == [[-1, 0], [-1, 1]]
+    assert activation_maps(scores[:, :1, :1])[1].tolist() == [[1]]
+    network_folder(tmp_path, labels=["a", "b"])
+    extracted: dict[str, Any] = {"network": CHOICE, "extract": {"patch_levels": 0}}
+    heads, reason = usable_heads(tmp_path, extracted)
+    assert heads is not None
+    assert heads.labels == ("a", "b")
+    assert reason == ""
+    for change in ({"network": CHOICE | {"layers": ["fire5"]}}, {"extract": {"patch_levels": 2}}):
+        assert usable_heads(tmp_path, extracted | change) == (None, "the classifier reads maps of the last layer")
+    (tmp_path / "classifier.safetensors").unlink()
+    assert usable_heads(tmp_path, extracted) == (None, "the network came without a classifier")
+
+
+def pictures(count: int, first: int = 0) -> list[Picture]:
+    """Random blobs, sharp enough for key points."""
+    found = []
+    for seed in range(first, first + count):
+        noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
+        found.append(Picture(cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC)))
+    return found
+
+
+def batch(own: list[Picture]) -> MapBatch:
+    return MapBatch([torch.zeros(len(own), 2, 3, 4)], own, [40.0])
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_bag_of_words_counts_nearest_words(root: bool) -> None:
+    describer = BagOfWords("bag_of_words", BagOfWordsParameters(words=WORDS, root=root, key_points=60))
+    held_out = pictures(6)
+    describer.fit(lambda: iter([batch(held_out[:4]), batch(held_out[4:])]))
+    words, idf = (describer.models["vocabulary"].tensors()[name].numpy() for name in ("words", "idf"))
+
+    def counts(picture: Picture) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        _, found = cv2.SIFT.create(60).detectAndCompute(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY), None)
+        values = np.sqrt(found / found.sum(axis=1, keepdims=True)) if root else found
+        return np.bincount([int(np.square(words - value).sum(axis=1).argmin()) for value in values], minlength=WORDS)
+
+    occurring = sum((counts(picture) > 0).astype(int) for picture in held_out)
+    np.testing.assert_allclose(idf, np.log(7 / (occurring + 1)), rtol=1e-5)
+    assert idf.max() > 0
+    queries = pictures(3, 100)
+    expected = np.stack([counts(picture) * idf for picture in queries])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(describer.describe(batch(queries)).numpy(), expected, atol=1e-5)
+    assert describer.dimensions(2) == WORDS
+
+
+def test_photographs_without_key_points_give_zeros_and_nothing_to_learn() -> None:
+    describer = BagOfWords("bag_of_words", BagOfWordsParameters(words=WORDS))
+    blank = Picture(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ModelError, match=r"aggregate.bag_of_words.words: the held-out photographs have no key points"):
+        describer.fit(lambda: iter([batch([blank])]))
+    describer.fit(lambda: iter([batch(pictures(4))]))
+    assert not describer.describe(batch([blank])).any()
+    box = Picture(pixels(0), (0.0, 0.0, 10.0, 10.0))
+    assert describer.describe(batch([box])).shape == (1, WORDS)
