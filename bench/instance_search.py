@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -116,12 +115,13 @@ def testing(folder: Path, network: str, method: str) -> tuple[float, float, floa
     return statistics.median(taken), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, accelerator
 
 
-def measure(folder: Path) -> list[dict[str, Any]]:
-    rows = []
+def measure(folder: Path) -> list[dict[str, str]]:
+    rows, described = [], []
     for system in SYSTEMS:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             seconds, memory, accelerator = pool.submit(testing, folder, system.network, system.method).result()
         trained, training_memory, training_accelerator = training(folder, system)
+        described.append(seconds)
         rows.append(
             {
                 "system": system.name,
@@ -131,13 +131,10 @@ def measure(folder: Path) -> list[dict[str, Any]]:
                 "test per image, s": f"{seconds:.4f}",
                 "test, MiB": f"{memory:.0f}",
                 "test, GPU MiB": f"{accelerator:.0f}",
-                "test / class scores": seconds,
             }
         )
-    reference = next(float(row["test / class scores"]) for row in rows if row["system"] == "ImageNet class scores")
-    for row in rows:
-        row["test / class scores"] = f"{row['test / class scores'] / reference:.2f}"
-    return rows
+    reference = described[[system.name for system in SYSTEMS].index("ImageNet class scores")]
+    return [row | {"test / class scores": f"{seconds / reference:.2f}"} for row, seconds in zip(rows, described, strict=True)]
 
 
 def main() -> None:

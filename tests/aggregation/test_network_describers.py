@@ -28,7 +28,7 @@ CHOICE = {"name": "net", "layers": [], "pooled": False}
 WORDS = 12
 
 
-def network_folder(folder: Path, **card: Any) -> torch.nn.Module:
+def network_folder(folder: Path, **card: Any) -> Any:
     """data/networks/net of a random SqueezeNet of seven classes; returns torchvision's network."""
     torch.manual_seed(0)
     whole = torchvision.models.squeezenet1_1(weights=None, num_classes=7).eval()
@@ -99,7 +99,7 @@ def pictures(count: int, first: int = 0) -> list[Picture]:
     found = []
     for seed in range(first, first + count):
         noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
-        found.append(Picture(cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC)))
+        found.append(Picture(cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC).astype(np.uint8)))
     return found
 
 

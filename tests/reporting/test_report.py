@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def chosen(folder: Path, best: int = 1, worst: int = 1) -> Retrievals:
     return choose(folder, PER_QUERY, "database", best, worst, results=3)
 
 
-def write_answers(folder: Path, answers: list[tuple[object, ...]]) -> None:
+def write_answers(folder: Path, answers: Sequence[tuple[object, ...]]) -> None:
     columns = zip(*answers, strict=True) if answers else [()] * len(ANSWERS_SCHEMA.names)
     write_table(folder / ANSWERS, "answers", ANSWERS_SCHEMA, dict(zip(ANSWERS_SCHEMA.names, columns, strict=True)))
 
