@@ -38,6 +38,12 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+def would_run(project: Project, *targets: str) -> set[str]:
+    """Stages that `dvc repro` would run, as far as it can say beforehand."""
+    lines = project.dvc("repro", "--dry", *targets).splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
 def test_the_benchmark_is_answered_by_the_trained_network(searched: Project) -> None:
     metrics = read_json(searched.folder / "reports/metrics/gallery.json")
     assert metrics["dimensions"] == 4
@@ -74,13 +80,12 @@ def test_the_describer_in_use_and_the_margin_retrain_no_more_than_they_must(sear
     before = searched.params
     searched.change("aggregate.method", "spoc")
     searched.change("aggregate.spoc.whitening", "none")
-    after = searched.repro()
+    after = would_run(searched)
     assert not {stage for stage in after if stage.startswith(("finetune", "extract"))}
-    assert "aggregate@gallery" in after
+    assert "learn@gallery" in after
     searched.write_params(before)
     searched.change("finetune.described.margin", 0.3)
-    ran = {line.split("'")[1] for line in searched.dvc("repro", "--dry", "finetune@described").splitlines() if line.startswith("Running stage")}
-    assert ran == {"finetune@described"}
+    assert would_run(searched, "finetune@described") == {"finetune@described"}
     searched.write_params(before)
 
 

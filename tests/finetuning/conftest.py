@@ -24,6 +24,8 @@ from pipeline.networks.registry import ARCHITECTURES
 from tests.pictures import pixels
 
 INSTANCES, PHOTOGRAPHS = 6, 3
+LEARNING_RATE = 1e-3
+"""At which the small network learns."""
 PLAIN = {"rotation": 10.0, "scale": 0.1, "flip": 0.0}
 
 
@@ -41,7 +43,7 @@ class Workplace:
 
     def write(self, **steps: dict[str, Any]) -> None:
         """Steps of training as the section finetune; each trains on the small data set for two epochs unless it says otherwise."""
-        common = {"dataset": "museum", "epochs": 2, "validation_share": 0.34, "learning_rate": 1e-3, "augmentation": PLAIN}
+        common = {"dataset": "museum", "epochs": 2, "validation_share": 0.34, "learning_rate": LEARNING_RATE, "augmentation": PLAIN}
         params = yaml.safe_load((self.folder / "base.yaml").read_text())
         params["finetune"] = {name: common | step for name, step in steps.items()}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params))

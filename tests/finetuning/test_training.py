@@ -17,7 +17,7 @@ from pipeline.finetuning.training import Training
 from pipeline.imaging.__main__ import main as prepare
 from pipeline.whole import check_parameters
 from tests.conftest import PROJECT
-from tests.finetuning.conftest import Workplace
+from tests.finetuning.conftest import LEARNING_RATE, Workplace
 
 Adopt = Callable[[], None]
 STEPS: dict[str, dict[str, Any]] = {
@@ -75,8 +75,8 @@ def test_interrupted_training_ends_with_the_same_weights(
 @pytest.mark.parametrize("kind", STEPS)
 def test_collapse_is_seen_and_stopped(museum: Workplace, adopt: Adopt, kind: str) -> None:
     adopt()
-    with pytest.raises(SanityError, match=r"finetune.wild: training collapsed in epoch \d: .*; lower finetune.wild.learning_rate \(now 30\)"):
-        museum.train("wild", **STEPS[kind] | {"learning_rate": 30.0, "epochs": 8})
+    with pytest.raises(SanityError, match=r"finetune.wild: training collapsed in epoch \d: .*; lower finetune.wild.learning_rate \(now 0.1\)"):
+        museum.train("wild", **STEPS[kind] | {"learning_rate": 100 * LEARNING_RATE, "epochs": 8})
     assert not (museum.folder / "data/networks/wild").exists()
 
 
