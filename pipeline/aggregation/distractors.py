@@ -40,8 +40,9 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(f"distractors-{options.benchmark}", fingerprint(digest, code))
     chosen = select(read_catalogue(images / "catalogue.parquet"), "distractor")
     role = chosen[0].role if chosen else "distractor"
-    learned_on = read_json(models / CARD)["learned_on"]
-    refuse_leakage_to_distractors(options.benchmark, options.distractors, role, learned_on, options.allow_self_learning == "true")
+    card = read_json(models / CARD)
+    for learned_on in (card["learned_on"], *card["network_trained_on"]):
+        refuse_leakage_to_distractors(options.benchmark, options.distractors, role, learned_on, options.allow_self_learning == "true")
     wanted = {row.image_id: row.role for row in chosen}
     batches = plan_batches(images, wanted)
     patches = patch_count(method.levels) if isinstance(method, PatchesParameters) else 1

@@ -14,7 +14,7 @@ from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
 from pipeline.aggregation.regions import rmac_regions
 from pipeline.contracts.catalogue import CatalogueRow
 from pipeline.contracts.errors import LeakageError, SanityError
-from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage, refuse_leakage_to_distractors
+from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage, refuse_leakage_to_distractors, refuse_trained_network
 from pipeline.contracts.models import save_model
 
 SMALL = {
@@ -118,6 +118,17 @@ def test_learning_on_the_distractors_is_refused() -> None:
     refuse_leakage_to_distractors("paris", "flickr", "distractor", learned, allowed=True)
     refuse_leakage_to_distractors("paris", "flickr", "distractor", learned | {"role": "held_out"}, allowed=False)
     refuse_leakage_to_distractors("paris", "flickr", "distractor", None, allowed=False)
+
+
+def test_a_network_is_not_applied_to_what_it_was_trained_on() -> None:
+    step = {"dataset": "museum", "role": "database", "images": 6, "instances": ["a", "b"], "step": "classification"}
+    told = [{"dataset": "museum", "role": "database", "images": 6, "instances": 2}]
+    with pytest.raises(LeakageError, match=r"benchmarks.b: the network is fine-tuned on the database images of museum .*allow_self_learning: true"):
+        refuse_trained_network("b", "museum", {"trained_on": [step]}, allowed=False)
+    assert refuse_trained_network("b", "museum", {"trained_on": [step]}, allowed=True) == told
+    assert refuse_trained_network("b", "other", {"trained_on": [step]}, allowed=False) == told
+    assert refuse_trained_network("b", "museum", {"trained_on": [step | {"role": "held_out"}]}, allowed=False)[0]["role"] == "held_out"
+    assert refuse_trained_network("b", "museum", {}, allowed=False) == []
 
 
 def test_identical_files_in_both_sets_are_found() -> None:
