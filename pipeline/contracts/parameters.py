@@ -1,5 +1,6 @@
 """Sections of params.yaml, validated before any work: unknown keys, wrong types and impossible values are refused by path."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,6 +14,13 @@ PARAMS_FILE = Path("params.yaml")
 
 UNSEEN = ("size", "nfiles")
 """Names that DVC leaves out wherever it tells one run from another: it would restore the results of another value."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-05 as the number that DVC reads and writes (YAML 1.2), where YAML 1.1 has a text."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 class Section(BaseModel):
@@ -39,7 +47,7 @@ def read_section(path: str, file: Path | None = None) -> Any:
     """
     file = file or PARAMS_FILE
     try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+        value = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506
     except FileNotFoundError:
         raise ParameterError(f"{file}: not found; run the command in the project's folder") from None
     except yaml.YAMLError as error:

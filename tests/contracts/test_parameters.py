@@ -76,6 +76,12 @@ def test_a_missing_section_says_what_there_is(tmp_path: Path) -> None:
         read_section("a", file)
 
 
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("a: 1e-05\nb: 1.0e-05\nc: 2E3\nd: 1e\ne: [3, 4.5, 1e2]\n", encoding="utf-8")
+    assert read_section("", file) == {"a": 1e-5, "b": 1e-5, "c": 2000.0, "d": "1e", "e": [3, 4.5, 100.0]}
+
+
 def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRIEVAL_WORKERS", "3")
     assert settings().threads == 3

@@ -28,7 +28,7 @@ class PrefectStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RETRIEVAL_", "PREFECT_"))}
+        kept = {key: value for key, value in os.environ.items() if key == "RETRIEVAL_WORKERS" or not key.startswith(("RETRIEVAL_", "PREFECT_"))}
         own = {
             "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
