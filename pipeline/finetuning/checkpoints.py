@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Checkpoints:
         """Write everything that the end depends on."""
         groups = {"weights": weights, "momenta": momenta, "best": progressed.best_weights, "plan": {"items": progressed.items}}
         tensors = {f"{group}/{key}": value.detach().cpu().contiguous() for group, content in groups.items() for key, value in content.items()}
-        numbers = {key: value for key, value in asdict(progressed).items() if key not in ("items", "best_weights")}
+        numbers = {key: value for key, value in vars(progressed).items() if key not in ("items", "best_weights")}
         with replacing(self.path) as partial:
             save_file(tensors, partial, {STATE: json.dumps(numbers)})
         self._written = time.monotonic()

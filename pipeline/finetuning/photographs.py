@@ -1,7 +1,7 @@
 """Photographs of a data set by index, in any order, without holding them in memory."""
 
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,6 @@ class Photographs:
         self._places = np.load(folder / PLACES, allow_pickle=False)
         with (folder / PACKED).open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def __len__(self) -> int:
-        return len(self._places)
 
     def image(self, index: int) -> Image.Image:
         """RGB."""
@@ -59,11 +56,7 @@ def _write(images: Path, image_ids: Sequence[str], target: Path) -> np.ndarray[t
                 begin = file.tell()
                 file.write(image.bytes)
                 places[index[image.image_id]] = begin, file.tell()
-    missing = _first(image_id for image_id, (begin, _) in zip(image_ids, places, strict=True) if begin < 0)
+    missing = next((image_id for image_id, (begin, _) in zip(image_ids, places, strict=True) if begin < 0), None)
     if missing is not None:
         raise ShardError(f"{images}: {missing} is in no shard; run `dvc repro`")
     return places
-
-
-def _first(items: Iterable[str]) -> str | None:
-    return next(iter(items), None)

@@ -100,13 +100,16 @@ class RegionDescription(TrainingStep):
 
     def describe(self, pixels: Pixels) -> torch.Tensor:
         maps = self.network.maps(pixels)
-        descriptors: torch.Tensor = self._head(maps, self.network.scores(maps) if self.parameters.regions is not None else None)
+        descriptors: torch.Tensor = self._head(maps, self._choosing_scores(maps))
         return descriptors
 
     def _regions(self, pixels: Pixels) -> torch.Tensor:
         maps = self.network.maps(pixels)
-        scores = self.network.scores(maps) if self.parameters.regions is not None else None
-        return self._head.regions(maps, scores).flatten(0, 1)
+        return self._head.regions(maps, self._choosing_scores(maps)).flatten(0, 1)
+
+    def _choosing_scores(self, maps: torch.Tensor) -> torch.Tensor | None:
+        """Scores that regions are chosen by; None where the whole map is the region."""
+        return self.network.scores(maps) if self.parameters.regions is not None else None
 
     def _described(self, pixels: Pixels, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Descriptor (1, D) and cross-entropy (1,) of one view; the regions are chosen, and classified, without dropout."""

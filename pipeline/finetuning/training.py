@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -211,5 +210,4 @@ class Training:
 
 def summary(progressed: Progressed) -> dict[str, object]:
     """What the network's card says of its training."""
-    numbers = asdict(progressed)
-    return {"epochs": progressed.epoch - 1, "best_epoch": numbers["best_epoch"] or None, "last": numbers["curve"][-1]}
+    return {"epochs": progressed.epoch - 1, "best_epoch": progressed.best_epoch or None, "last": progressed.curve[-1]}

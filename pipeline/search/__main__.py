@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> Produced:
     photographs = Path("data/images") / options.dataset
     instances = known_instances(photographs)
     with hold(choose_device()) as device:
-        search = _search_of(options, folders, manifests, parameters, device)
+        search = _search_of(options, folders, manifests, parameters, device, instances)
         ids, rows = search.queries(truth)
         if rows is None:
             raise SanityError(
@@ -71,7 +71,12 @@ def main(arguments: list[str]) -> Produced:
 
 
 def _search_of(
-    options: argparse.Namespace, folders: dict[str, Path], manifests: dict[str, Manifest], parameters: SearchParameters, device: torch.device
+    options: argparse.Namespace,
+    folders: dict[str, Path],
+    manifests: dict[str, Manifest],
+    parameters: SearchParameters,
+    device: torch.device,
+    instances: dict[str, str],
 ) -> Search:
     """What the folders hold: codes where there are some, else patches or descriptors.
 
@@ -84,7 +89,7 @@ def _search_of(
     codes_searched = manifests["codes"].facts["method"] if manifests["codes"].parts else None
     refuse_form(parameters, patch_levels, codes_searched)
     if parameters.refined:
-        return _refined_search(options, folders, described["features"], images, parameters, device)
+        return _refined_search(options, folders, described["features"], images, parameters, device, instances)
     if codes_searched:
         return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
     kind = PatchSearch if patch_levels else DescriptorSearch
@@ -92,13 +97,18 @@ def _search_of(
 
 
 def _refined_search(
-    options: argparse.Namespace, folders: dict[str, Path], features: dict[str, Any], images: int, parameters: SearchParameters, device: torch.device
+    options: argparse.Namespace,
+    folders: dict[str, Path],
+    features: dict[str, Any],
+    images: int,
+    parameters: SearchParameters,
+    device: torch.device,
+    instances: dict[str, str],
 ) -> Search:
     """Networks and describers are imported here, so that a plain search does without."""
     from pipeline.search.refined_search import RefinedSearch
     from pipeline.search.reranking.content import Content
 
-    instances = known_instances(Path("data/images") / options.dataset)
     content = Content(options.benchmark, options.dataset, options.distractors, features, device)
     return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content, instances)
 
