@@ -3,13 +3,16 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: repro test lint bench setup extra lock
+.PHONY: repro test quick lint bench setup extra lock
 
 repro: setup
 	$(BIN)/retrieval repro
 
 test: setup
 	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+quick: setup
+	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,12 +27,12 @@ def repro(
 ) -> None:
     """Run every stage that something changed for, and show the metrics."""
     from flows.launching import run_rebuild
-    from pipeline.reporting.summary import print_summary
+    from pipeline.evaluation.summary import print_summary
     from pipeline.whole import check_parameters
 
     check_parameters()
     run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
-    print_summary(Path("reports"))
+    print_summary()
 
 
 @app.command()
@@ -66,9 +66,9 @@ def compare(
 @app.command()
 def metrics() -> None:
     """Show the metrics of the last run."""
-    from pipeline.reporting.summary import print_summary
+    from pipeline.evaluation.summary import print_summary
 
-    print_summary(Path("reports"))
+    print_summary()
 
 
 @app.command()
@@ -94,12 +94,23 @@ def sweep(
 @app.command()
 def check(files: Annotated[list[Path] | None, typer.Argument(help="params.yaml where none is named")] = None) -> None:
     """Check every section of params.yaml without running anything."""
-    from pipeline.contracts.parameters import PARAMS_FILE
+    from pipeline.stage.parameters import PARAMS_FILE
     from pipeline.whole import check_parameters
 
     for file in files or [PARAMS_FILE]:
         check_parameters(file)
         typer.echo(f"{file} is right.")
+
+
+@app.command()
+def explain(
+    path: Annotated[str, typer.Argument(help="a parameter or section: `resize.rule`, `aggregate`; all sections where none is named")] = "",
+) -> None:
+    """Say what a parameter of params.yaml means, its default, and what is allowed."""
+    from pipeline.explaining import explain as explained
+
+    for line in explained(path):
+        typer.echo(line)
 
 
 @app.command()

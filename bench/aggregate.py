@@ -32,27 +32,37 @@ def describer(embedding: str, length: int, how: str, mask: str = "none") -> "Sel
     import torch
 
     from pipeline.aggregation.describers.selective_features import SelectiveFeatures
+    from pipeline.aggregation.embeddings import WhitenedEmbedding
     from pipeline.aggregation.params import SelectiveParameters
     from pipeline.aggregation.post_processing import PostProcessing
-    from pipeline.aggregation.whitening import PCA
+    from pipeline.projections.codebooks import GaussianMixture
+    from pipeline.projections.floored_whitening import FlooredWhitening
+    from pipeline.projections.whitening import PCA, Rotation
 
     local, codebook, dropped = LENGTHS[embedding][length]
     values = {"mask": mask, "embedding": embedding, "local_dimensions": local, "codebook": codebook, "truncate": dropped, "aggregation": how}
     made = SelectiveFeatures("selective", SelectiveParameters.model_validate(values))
     generator = torch.Generator().manual_seed(0)
     size = made.parameters.embedded_dimensions
-    arrays = {"centroids": torch.randn(codebook, local, generator=generator)}
-    arrays |= {"weights": torch.full((codebook,), 1 / codebook), "means": arrays["centroids"], "variances": torch.ones(codebook, local)}
-    arrays |= {"whitening_mean": torch.zeros(size), "whitening": torch.randn(size, size, generator=generator) / size**0.5}
-    facts = {"codebook": codebook, "restarts": 1, "seed": 0, "features": 0, "floor": 1}
-    axes = {"mean": torch.zeros(CHANNELS), "components": torch.randn(local, CHANNELS, generator=generator), "eigenvalues": torch.ones(1)}
-    kind = made.kinds[type(made._new_embedding()).__name__]
-    made.models = {"local": PCA.from_tensors(axes, {"dim": local, "shrinkage": 0.0, "vectors": 0}), "embedding": kind.from_tensors(arrays, facts)}
-    rotation = {"mean": torch.zeros(size), "components": torch.randn(size, size, generator=generator), "eigenvalues": torch.ones(1)}
-    about: dict[str, object] = {"truncate": dropped, "power": 0.5, "dimensions": None, "order": "rotate_first"}
-    about["rotation"] = {"dim": size, "shrinkage": 0.0, "vectors": 0, "learned_axes": size}
-    made.models["final"] = PostProcessing.from_tensors(rotation, about)
+    centroids, weights = torch.randn(codebook, local, generator=generator), torch.full((codebook,), 1 / codebook)
+    learned: Any = made._new_embedding()
+    learned.codebook_ = GaussianMixture(weights, centroids, torch.ones(codebook, local)) if embedding == "fisher" else centroids
+    if isinstance(learned, WhitenedEmbedding):
+        learned.whitening_ = FlooredWhitening(1)
+        learned.whitening_.whitening_mean_ = torch.zeros(size)
+        learned.whitening_.whitening_ = torch.randn(size, size, generator=generator) / size**0.5
+    final = PostProcessing(dropped)
+    final.rotation_ = axes(Rotation(size), size, size, generator)
+    made.models = {"local": axes(PCA(local), local, CHANNELS, generator), "embedding": learned, "final": final}
     return made
+
+
+def axes(model: Any, kept: int, length: int, generator: "torch.Generator") -> Any:
+    """A model of principal components with random ones."""
+    import torch
+
+    model.mean_, model.components_ = torch.zeros(length), torch.randn(kept, length, generator=generator)
+    return model
 
 
 def maps(count: int = BATCH) -> "torch.Tensor":
@@ -84,7 +94,7 @@ def plain(embedding: str, length: int) -> Times:
     from tests.aggregation import reference
 
     made = describer(embedding, length, "sum")
-    arrays = {name: value.double().numpy() for name, value in made.models["embedding"].tensors().items()}
+    arrays = {name: value.double().numpy() for name, value in made.models["embedding"].state()[0].items()}
     local = made.models["local"].components_.double().numpy()
     final = made.models["final"].rotation_.components_.double().numpy()
     features = maps(1)[0, :, 0].double().numpy().T

@@ -28,7 +28,7 @@ def by_counting() -> float:
     import torch
 
     from pipeline.evaluation.protocols import PROTOCOLS, Label, score_query
-    from pipeline.search.exact import count_labelled
+    from pipeline.search.vector_scan import count_labelled
 
     queries, database, positives = data()
     ids = [f"i{index}" for index in range(IMAGES)]

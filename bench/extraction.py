@@ -16,17 +16,17 @@ from torch import nn
 from bench.pictures import store
 from bench.timing import paired, seconds
 from pipeline.contracts.device import prepare_processor
+from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.image_shards import KIND, read_images
-from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.params import ExtractParameters
 from pipeline.extraction.planning import plan_batches, plan_shards
 from pipeline.extraction.shards import write_shards
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.weights import read_weights
+from pipeline.stage.manifest import load_manifest
 
 COUNT, SIDE = 64, 640
 

@@ -26,8 +26,8 @@ def search(kind: str) -> tuple[float, ...]:
     """(seconds of the top 100, seconds of exact counts); the database is held in memory, as a search service would hold it."""
     import torch
 
-    from pipeline.search.exact import count_labelled, top_results
-    from pipeline.search.hamming import count_labelled_codes, nearest_codes
+    from pipeline.search.code_scan import count_labelled_codes, nearest_codes
+    from pipeline.search.vector_scan import count_labelled, top_results
 
     torch.set_num_threads(2)
     ids = [str(index) for index in range(IMAGES)]

@@ -1,6 +1,5 @@
 """Time and peak memory of training and of one photograph's description by system; writes reports/instance_search.csv (paper 4, tables 5.1, 5.2)."""
 
-import csv
 import os
 import statistics
 import subprocess
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.contracts.tables import read_json, replacing
+from pipeline.stage.tables import read_json
+from pipeline.stage.text_tables import write_csv
 
 OUTPUT = Path("reports/instance_search.csv")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -81,33 +81,33 @@ def testing(folder: Path, network: str, method: str) -> tuple[float, float, floa
 
     import torch
 
-    from pipeline.aggregation.describers.registry import DESCRIBERS
-    from pipeline.aggregation.fresh_maps import fresh_maps
+    from pipeline.aggregation.describers.registry import new_describer
     from pipeline.aggregation.params import METHODS
-    from pipeline.contracts.catalogue import read_catalogue
     from pipeline.contracts.device import choose_device, hold
+    from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
     from pipeline.extraction.inference import FeatureExtractor
     from pipeline.extraction.loading import load_batches
-    from pipeline.extraction.params import ExtractParameters
     from pipeline.extraction.planning import plan_batches
+    from pipeline.maps.fresh import fresh_maps
     from pipeline.networks.registry import load_from_folder
+    from pipeline.stage.catalogue import read_catalogue
 
     images, weights = folder / "data/images/gallery", folder / "data/networks" / network
     with hold(choose_device()) as device, torch.inference_mode():
         extractor = FeatureExtractor(load_from_folder(weights), ExtractParameters(), device)
         parameters = METHODS[method](**({"words": 200} if method == "bag_of_words" else {}))
-        describer = DESCRIBERS[method](method, parameters)
-        describer.adopt(weights, {"name": network, "layers": [], "pooled": False})
-        describer.restore(describer.tensors(), describer.card(), device)
+        describer = new_describer(method, parameters)
+        describer.adopt(weights, NetworkChoice(name=network))
+        describer.restore(*describer.state(), device)
         wanted = {row.image_id: row.role for row in read_catalogue(images / "catalogue.parquet") if row.role == "held_out"}
         loaded = list(load_batches(plan_batches(images, wanted), 1))
         photographs = [type(batch)(batch.plan, batch.pixels[:1]) for batch in loaded]
-        if describer.learns:
-            describer.fit(lambda: (fresh_maps(batch, extractor, describer.needs_pictures) for batch in loaded))
+        if describer.parameters.learns:
+            describer.fit(lambda: (fresh_maps(batch, extractor, describer.parameters.needs_pictures) for batch in loaded))
         taken = []
         for batch in photographs * 3:
             began = time.perf_counter()
-            describer.describe(fresh_maps(batch, extractor, describer.needs_pictures))
+            describer.describe(fresh_maps(batch, extractor, describer.parameters.needs_pictures))
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             taken.append(time.perf_counter() - began)
@@ -141,10 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         prepare(Path(place))
         rows = measure(Path(place))
-    with replacing(OUTPUT) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(OUTPUT, list(rows[0]), rows)
     for row in rows:
         print(" · ".join(f"{key} {value}" for key, value in row.items()))
 

@@ -10,11 +10,11 @@ import numpy as np
 import yaml
 
 from pipeline.acquisition.sources import truth_from_instances
-from pipeline.contracts.catalogue import CatalogueRow, write_catalogue, write_ground_truth
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
-from pipeline.contracts.manifest import Manifest, describe_parts
-from pipeline.contracts.tables import read_json
 from pipeline.imaging.images import encode
+from pipeline.stage.catalogue import CatalogueRow, write_catalogue, write_ground_truth
+from pipeline.stage.manifest import Manifest, describe_parts
+from pipeline.stage.tables import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, QUERIES, PER_INSTANCE, PER_SHARD = 128, 96, 50, 5, 128

@@ -1,6 +1,5 @@
 """Online time per image from feature map to descriptor (paper 3, fig. 7), split into its steps, against R-MAC; writes reports/online_time.csv."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from bench.timing import seconds
 from pipeline.aggregation.democratic import aggregate
 from pipeline.aggregation.describers.regional_max import RegionalMax
 from pipeline.aggregation.local_features import pack
-from pipeline.aggregation.map_stream import MapBatch
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import RmacParameters
-from pipeline.aggregation.whitening import PCAWhitening
-from pipeline.contracts.tables import replacing
+from pipeline.maps.stream import MapBatch
+from pipeline.projections.normalization import l2
+from pipeline.projections.whitening import PCAWhitening
+from pipeline.stage.text_tables import write_csv
 
 ROUNDS = 15
 OUTPUT = Path("reports/online_time.csv")
@@ -67,10 +66,8 @@ def main() -> None:
             split = ", ".join(f"{step} {taken:.2f}" for step, taken in times.items())
             total = sum(times.values())
             print(f"{system}, {length}: {total:.2f} ms ({split}), {kept} features, {total / rmac_time:.2f} times R-MAC", flush=True)
-    with replacing(OUTPUT) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("dimensions", "system", "step", "milliseconds"))
-        writer.writerows((length, system, step, f"{taken:.3f}") for length, system, step, taken in rows)
+    headings = ("dimensions", "system", "step", "milliseconds")
+    write_csv(OUTPUT, headings, (dict(zip(headings, (*row[:3], f"{row[3]:.3f}"), strict=True)) for row in rows))
     print(f"{OUTPUT} is written; run `retrieval repro` to renew the report")
 
 

@@ -1,4 +1,4 @@
-"""What the flow costs over plain `dvc repro`: fresh clones of the project, built in turn, and the time of a run with nothing to do.
+"""What the flow costs over plain `dvc repro`, in time and in processor time: fresh clones of the project, built in turn, and runs with nothing to do.
 
     python -m bench.orchestration [--repeats 3] [--server]
 
@@ -6,7 +6,9 @@ With --server the flow runs on a Prefect server that is up already, as on a GPU 
 """
 
 import argparse
+import ctypes
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -15,9 +17,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 PROJECT = Path(__file__).resolve().parent.parent
 PLAIN = [sys.executable, "-m", "dvc", "repro"]
@@ -29,6 +33,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--server", action="store_true")
     options = parser.parse_args()
+    _adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="orchestration-") as place:
         folder = Path(place)
         environment = os.environ | {"PREFECT_HOME": str(folder / "prefect"), "PREFECT_LOGGING_LEVEL": "WARNING", "DO_NOT_TRACK": "1"}
@@ -37,27 +42,57 @@ def main() -> None:
             _measure(folder, own, options.repeats)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a command took, and processor seconds of all its processes."""
+
+    seconds: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s ({self.processor:.1f} s of processor)"
+
+
 def _measure(folder: Path, environment: dict[str, str], repeats: int) -> None:
-    ratios = []
+    pairs: list[tuple[Cost, Cost]] = []
+    idle: list[tuple[Cost, Cost]] = []
     for index in range(repeats):
         order = [("plain", PLAIN), ("flow", FLOW)]
-        seconds = {}
+        costs = {}
         for name, command in order if index % 2 == 0 else reversed(order):
             clone = folder / f"{name}-{index}"
             subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)
-            seconds[name] = _time(command, clone, environment)
-        again = _time(FLOW, folder / f"flow-{index}", environment)
-        ratios.append(seconds["flow"] / seconds["plain"])
-        print(
-            f"plain {seconds['plain']:.1f} s, flow {seconds['flow']:.1f} s, ratio {ratios[-1]:.3f}; flow with nothing to do {again:.1f} s", flush=True
-        )
-    print(f"median ratio of {repeats} pairs: {statistics.median(ratios):.3f}")
+            costs[name] = _cost(command, clone, environment)
+        pairs.append((costs["plain"], costs["flow"]))
+        idle.append((_cost(PLAIN, folder / f"plain-{index}", environment), _cost(FLOW, folder / f"flow-{index}", environment)))
+        print(f"plain {costs['plain']}, flow {costs['flow']}; with nothing to do plain {idle[-1][0]}, flow {idle[-1][1]}", flush=True)
+    seconds = statistics.median(flow.seconds / plain.seconds for plain, flow in pairs)
+    processor = statistics.median(flow.processor / plain.processor for plain, flow in pairs)
+    more = statistics.median(flow.seconds - plain.seconds for plain, flow in idle)
+    print(f"median of {repeats} pairs, flow to plain: time {seconds:.3f}, processor time {processor:.3f}; with nothing to do {more:+.1f} s")
 
 
-def _time(command: list[str], folder: Path, environment: dict[str, str]) -> float:
-    began = time.monotonic()
+def _cost(command: list[str], folder: Path, environment: dict[str, str]) -> Cost:
+    """The command's cost, with that of processes that outlive it: this process becomes their parent and waits for them."""
+    kept = {child.pid for child in psutil.Process().children()}
+    began, before = time.monotonic(), _processor_seconds()
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - began
+    seconds = time.monotonic() - began
+    while orphans := {child.pid for child in psutil.Process().children()} - kept:
+        for orphan in orphans:
+            os.waitpid(orphan, 0)
+    return Cost(seconds, _processor_seconds() - before)
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _adopt_orphans() -> None:
+    """Make this process the parent of those whose own parent ends (Linux)."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
 @contextmanager

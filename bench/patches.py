@@ -1,6 +1,5 @@
 """Patch matching at the size of Oxford5k against the matrix product alone and a naive version; writes reports/patch_matching.csv (paper 1, §5.3)."""
 
-import csv
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -12,10 +11,10 @@ from torch.nn.functional import normalize
 from bench.memory import peak_since, reset_peak
 from bench.timing import paired, seconds
 from pipeline.contracts.device import prepare_processor
-from pipeline.contracts.tables import replacing
 from pipeline.search.params import SearchParameters
 from pipeline.search.patch_matching import patch_distances
 from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist
+from pipeline.stage.text_tables import write_csv
 
 OUTPUT = Path("reports/patch_matching.csv")
 QUERIES, QUERY_PATCHES = 55, 14
@@ -117,11 +116,9 @@ def main() -> None:
     prepare_processor()
     torch.set_grad_enabled(False)
     rows = [row for dimensions in (256, 512, 1024) for row in measure(dimensions)] + search_times()
-    with replacing(OUTPUT) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("dimensions", "references", "work", "seconds", "times the product", "MiB more than before"))
-        for length, references, work, taken, share, mib in rows:
-            writer.writerow((length, references, work, f"{taken:.2f}", f"{share:.2f}", "" if mib is None else f"{mib:.0f}"))
+    headings = ("dimensions", "references", "work", "seconds", "times the product", "MiB more than before")
+    shown = [(*row[:3], f"{row[3]:.2f}", f"{row[4]:.2f}", None if row[5] is None else f"{row[5]:.0f}") for row in rows]
+    write_csv(OUTPUT, headings, (dict(zip(headings, row, strict=True)) for row in shown))
     print(f"{OUTPUT} is written; run `retrieval repro` to renew the report")
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from pipeline.acquisition.params import dataset_from
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
-from pipeline.contracts.manifest import Manifest, describe_parts
 from pipeline.contracts.settings import settings
 from pipeline.imaging.images import encode, target_size
+from pipeline.stage.manifest import Manifest, describe_parts
 
 PER_SHARD = 64
 

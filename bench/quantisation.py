@@ -6,9 +6,9 @@ from typing import Any
 import faiss
 import torch
 
-from pipeline.aggregation.whitening import Rotation
 from pipeline.hashing.hasher import signs
 from pipeline.hashing.itq import optimal_rotation
+from pipeline.projections.whitening import Rotation
 
 COUNT, DIMENSIONS, BITS, QUERIES, NEIGHBOURS, FOUND = 5000, 256, 64, 500, 10, 100
 

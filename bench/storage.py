@@ -10,10 +10,10 @@ from bench.extraction import weights
 from bench.pictures import store
 from bench.timing import paired
 from pipeline.contracts.device import prepare_processor
+from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import read_features
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.params import ExtractParameters
 from pipeline.extraction.planning import plan_batches, plan_shards
 from pipeline.extraction.shards import shard_name, write_shards
 from pipeline.networks.registry import load_network

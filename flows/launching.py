@@ -1,11 +1,12 @@
 """Starting the flows from the command line: on the configured Prefect server, or on one that lives as long as the run."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 from tasks.execution import BEGUN, Execution
 from tasks.temporary_server import TemporaryServer
 from tasks.workspace import checkout_lock
@@ -22,9 +23,20 @@ def has_server() -> bool:
     """True where PREFECT_API_URL, Prefect's profile or its project file names a server."""
     if os.environ.get("PREFECT_API_URL"):
         return True
+    if not may_have_server():
+        return False
     from prefect.settings import get_current_settings
 
     return bool(get_current_settings().api.url)
+
+
+def may_have_server() -> bool:
+    """Whether a file in which Prefect looks for settings may name a server; Prefect itself, whose import takes seconds, is asked only then."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect"))
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")).expanduser()
+    files = [profiles, *(Path.cwd() / name for name in (".env", "prefect.toml", "pyproject.toml"))]
+    address = re.compile(r"api[_.]url|prefect\.api|^\s*\[?api\b", re.IGNORECASE | re.MULTILINE)
+    return any(address.search(file.read_text(encoding="utf-8")) for file in files if file.is_file())
 
 
 def run_rebuild(root: Path, targets: list[str], overrides: list[str], *, force: bool, keep_going: bool, wait: bool) -> None:

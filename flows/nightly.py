@@ -11,14 +11,14 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.rebuild import Rebuilt, rebuild_checkout
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
+from pipeline.stage.places import COMPARISON
 from tasks import workspace
 from tasks.comparison import Compared, compare, last_results
 from tasks.publication import publish_run
 from tasks.summary import counts, stage_markdown
 from tasks.worker_watch import end_with_worker
 
-PAGE = Path("reports/comparison.html")
 REMOTE_PAUSES = (5.0, 30.0)
 """Seconds before a remote is asked again."""
 
@@ -107,8 +107,8 @@ def run_step(action: Callable[[], str | None]) -> State[None]:
 
 @task(name="compare", task_run_name="compare", cache_policy=NO_CACHE, persist_result=False)
 def compare_results(root: Path, revision: str) -> Compared:
-    """The work tree's results against a commit's, with a page at reports/comparison.html."""
-    compared = compare(root, last_results(root) if revision == "last results" else revision, html=root / PAGE)
+    """The work tree's results against a commit's, with a page next to the report."""
+    compared = compare(root, last_results(root) if revision == "last results" else revision, html=root / COMPARISON)
     get_run_logger().info(compared.verdict)
     return compared
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 from tasks.comparison import metrics_markdown
 from tasks.execution import BEGUN, Execution, StageFeed
 from tasks.progress_artifacts import StageProgress

@@ -16,7 +16,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 from tasks.processes import run_checked
 
 POOL = "gpu-box"

@@ -1,7 +1,6 @@
-"""The flow sweep: a grid of overrides run as DVC experiments, and one table of measured beside published numbers."""
+"""The flow sweep: a grid of overrides run as DVC experiments, and one table of measured and published numbers."""
 
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -9,8 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from pipeline.contracts.errors import PipelineError
-from pipeline.contracts.parameters import read_section
+from pipeline.contracts.metrics import Metrics
+from pipeline.stage.errors import PipelineError
+from pipeline.stage.parameters import read_section
+from pipeline.stage.places import SWEEPS
 from tasks.experiments import check_overrides, find_experiment, metrics_of, remove_leftovers, run_experiment, uncommitted
 from tasks.processes import Processes
 from tasks.publication import store_artifact
@@ -18,8 +19,6 @@ from tasks.stages import last_reason, only_telling
 from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, evaluated, load_sweep, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
 from tasks.workspace import checkout_lock, git
-
-TABLES = Path("reports/sweeps")
 
 
 @flow(name="sweep", flow_run_name="sweep {file}", persist_result=False)
@@ -43,13 +42,13 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
     except PipelineError as error:
         return Failed(message=str(error))
     rows = table(grid, results)
-    text = write_tables(root / TABLES, path.stem, grid, _commit(root), rows)
+    text = write_tables(root / SWEEPS, path.stem, grid, _commit(root), rows)
     store_artifact(create_markdown_artifact, key="sweep", markdown=text, description=grid.title)
     store_artifact(create_table_artifact, key="sweep-table", table=rows, description=grid.title)
     failed = [result for result in results if result.state.startswith("failed")]
     if failed:
         return Failed(message="\n".join(f"{result.cell.title} {result.state}" for result in failed))
-    return Completed(message=f"{len(results)} cells; {TABLES / path.stem}.md")
+    return Completed(message=f"{len(results)} cells; {SWEEPS / path.stem}.md")
 
 
 def _commit(root: Path) -> str:
@@ -64,7 +63,7 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
             results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid.targets))
-            write_tables(root / TABLES, name, grid, _commit(root), table(grid, results))
+            write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results))
             if results[-1].state.startswith("failed") and not keep_going:
                 break
     finally:
@@ -86,7 +85,7 @@ def run_cell(processes: Processes, cell: Cell, experiment: str, targets: list[st
     return Measured(cell, experiment, state, numbers(_measured(processes.root, commit, targets)))
 
 
-def _measured(root: Path, commit: str, targets: list[str]) -> dict[str, dict[str, Any]]:
+def _measured(root: Path, commit: str, targets: list[str]) -> dict[str, Metrics]:
     """The metrics of the benchmarks that the targets evaluate; those of others are as they were committed, and no result of the cell."""
     found = metrics_of(root, commit)
     return {name: found[name] for name in evaluated(list(found), targets)}

@@ -1,128 +1,174 @@
-"""All of params.yaml at once: every section against its model, and every name against the section that defines it."""
+"""All of params.yaml at once: one model of the whole file, and every name held against the section that defines it."""
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from pipeline.acquisition.params import dataset_from
-from pipeline.aggregation.params import METHODS, MaskStudyParameters, load_method, refuse_form
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import PARAMS_FILE, UNSEEN, Section, load_section, read_section, validate
+from pydantic import Field, create_model, model_validator
+
+from pipeline.acquisition.registry import DATASETS
+from pipeline.acquisition.sources import DatasetParameters
+from pipeline.aggregation.params import METHODS, MethodParameters, refuse_unreadable_features
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.evaluation.params import EvaluateParameters
-from pipeline.extraction.params import ExtractParameters, NetworkChoice
-from pipeline.finetuning.params import refuse_circles, step_from
-from pipeline.hashing.params import HASH_METHODS, load_hash
+from pipeline.finetuning.params import STEPS, StepParameters, refuse_circles
+from pipeline.hashing.params import HASH_METHODS, NO_HASH
 from pipeline.imaging.params import ResizeParameters
-from pipeline.networks.params import ConcatenatedSource, network_from
-from pipeline.reporting.params import ReportParameters, load_benchmarks
-from pipeline.search.params import SearchParameters
-from pipeline.search.params import refuse_form as refuse_search_form
-from pipeline.studies.params import ActivationStudyParameters, PatchStudyParameters, RegionStudyParameters
+from pipeline.networks.params import ConcatenatedSource, NetworkSource
+from pipeline.reporting.params import BenchmarkParameters, ReportParameters
+from pipeline.search.params import SearchParameters, refuse_unsearchable
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import PARAMS_FILE, UNSEEN, Section, named_by, one_of, read_section, validate
+from pipeline.studies.params import STUDIES, ActivationStudyParameters, MaskStudyParameters, PatchStudyParameters, RegionStudyParameters
 
-SECTIONS: dict[str, type[Section]] = {
-    "resize": ResizeParameters,
-    "network": NetworkChoice,
-    "extract": ExtractParameters,
-    "mask_study": MaskStudyParameters,
-    "patch_study": PatchStudyParameters,
-    "region_study": RegionStudyParameters,
-    "activation_study": ActivationStudyParameters,
-    "search": SearchParameters,
-    "evaluate": EvaluateParameters,
-    "report": ReportParameters,
-}
-NAMED = ("datasets", "networks", "finetune", "benchmarks", "aggregate", "hash")
+
+class MethodsSection(Section):
+    """The method in use, and a section for each method; that of the method in use must be there."""
+
+    @model_validator(mode="after")
+    def _chosen(self) -> Self:
+        if self.parameters is None:
+            raise ValueError(f"{self.name} is the method, and its section is missing")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The method in use."""
+        return str(getattr(self, "method"))  # noqa: B009 -- the field is made by `methods`
+
+    @property
+    def parameters(self) -> Any:
+        """The section of the method in use."""
+        return getattr(self, self.name)
+
+
+def methods(title: str, kinds: dict[str, Any]) -> Any:
+    """The model of a section with a `method` and a section for each method."""
+    fields: dict[str, Any] = {name: (kind | None, None) for name, kind in kinds.items()}
+    choice = Field(description="in use; the sections of the others count for nothing")
+    fields["method"] = (Literal[tuple(kinds)], choice)
+    return create_model(title, __base__=MethodsSection, **fields)
+
+
+def _how_many(section: Any) -> str:
+    several = isinstance(section, ConcatenatedSource) or (isinstance(section, dict) and "members" in section)
+    return "several" if several else "one"
+
+
+if TYPE_CHECKING:
+    AnyDataset: TypeAlias = DatasetParameters
+    AnyStep: TypeAlias = StepParameters
+    AnyNetwork: TypeAlias = NetworkSource | ConcatenatedSource
+    AggregateSection: TypeAlias = MethodsSection
+    HashSection: TypeAlias = MethodsSection
+else:
+    AnyDataset = one_of({name: kind.Parameters for name, kind in DATASETS.items()}, named_by("source"))
+    AnyStep = one_of(STEPS, named_by("step"))
+    AnyNetwork = one_of({"one": NetworkSource, "several": ConcatenatedSource}, _how_many)
+    AggregateSection = methods("AggregateSection", METHODS)
+    HashSection = methods("HashSection", HASH_METHODS)
+
+
+class Parameters(Section):
+    """params.yaml."""
+
+    datasets: dict[str, AnyDataset] = Field(description="where images come from, by name; `retrieval datasets` lists the sources")
+    networks: dict[str, AnyNetwork] = Field(description="weights, by name; `retrieval networks` lists the architectures")
+    finetune: dict[str, AnyStep] = Field(description="steps of training, by name; what each makes is a network like the others")
+    benchmarks: dict[str, BenchmarkParameters] = Field(description="what is searched, what is learned on, what is mixed in, by name")
+    resize: ResizeParameters
+    network: NetworkChoice
+    extract: ExtractParameters
+    aggregate: AggregateSection = Field(description="how feature maps become descriptors")
+    hash: HashSection = Field(description="how descriptors become binary codes")
+    search: SearchParameters
+    evaluate: EvaluateParameters
+    mask_study: dict[str, MaskStudyParameters] = Field(description="benchmarks whose masks of local features are compared")
+    patch_study: dict[str, PatchStudyParameters] = Field(description="benchmarks whose patches are compared with changed views of themselves")
+    region_study: dict[str, RegionStudyParameters] = Field(description="benchmarks whose regions are held against the queries' boxes")
+    activation_study: dict[str, ActivationStudyParameters] = Field(description="benchmarks whose class activations are shown")
+    report: ReportParameters
+
+
+def load_parameters(file: Path | None = None) -> Parameters:
+    """The whole file, every section against its model and against the others.
+
+    Raises:
+        ParameterError: what does not fit, by its path.
+    """
+    origin = str(file or PARAMS_FILE)
+    whole = validate(Parameters, read_section("", file), "", origin)
+    _check_names(whole, origin)
+    _check_steps(whole, origin)
+    _check_forms(whole, origin)
+    _check_benchmarks(whole, origin)
+    return whole
 
 
 def check_parameters(file: Path | None = None) -> None:
     """Validate the whole file before any work.
 
     Raises:
-        ParameterError: the first thing that does not fit, by its path.
+        ParameterError: what does not fit, by its path.
     """
-    origin = str(file or PARAMS_FILE)
-    whole = _mapping("", file)
-    for key in whole:
-        if key not in (*SECTIONS, *NAMED):
-            raise ParameterError(f"{origin}: {key}: unknown section; allowed: {', '.join(sorted((*SECTIONS, *NAMED)))}")
-    for path, model in SECTIONS.items():
-        load_section(model, path, file)
-    datasets, networks = _mapping("datasets", file), _mapping("networks", file)
-    for name, section in datasets.items():
-        dataset_from(section, f"datasets.{name}", origin)
-    for name, section in networks.items():
-        network_from(section, f"networks.{name}", origin)
-    _refuse_unseen_names(file)
-    _check_steps(datasets, networks, file)
-    _check_methods("aggregate", METHODS, file)
-    _check_methods("hash", HASH_METHODS, file)
-    extract = load_section(ExtractParameters, "extract", file)
-    method, parameters = load_method(file)
-    refuse_form(method, parameters, extract.patch_levels)
-    if extract.patch_levels and load_section(ResizeParameters, "resize", file).query_crop == "activations":
-        raise ParameterError(f"{origin}: resize.query_crop: patches are cut from pixels; use image, image_own_size or none with extract.patch_levels")
-    _check_search(method, load_hash(file)[0], extract.patch_levels, file)
-    for name, benchmark in load_benchmarks(file).items():
-        for field in ("dataset", "held_out", "distractors"):
-            _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
-    choice = load_section(NetworkChoice, "network", file)
-    _known(choice.name, networks | _mapping("finetune", file), f"{origin}: network.name", "networks` or `finetune")
-    if (
-        choice.layers
-        and choice.name in networks
-        and isinstance(network_from(networks[choice.name], f"networks.{choice.name}", origin), ConcatenatedSource)
-    ):
+    load_parameters(file)
+
+
+def _check_names(whole: Parameters, origin: str) -> None:
+    """No name that DVC does not see; the active network is there and takes layers."""
+    for place in ("datasets", "networks", "finetune", "benchmarks", *STUDIES):
+        for name in getattr(whole, place):
+            if name in UNSEEN:
+                raise ParameterError(f"{origin}: {place}.{name}: DVC's run cache does not see this name; choose another")
+    choice = whole.network
+    _known(choice.name, whole.networks | whole.finetune, f"{origin}: network.name", "networks` or `finetune")
+    if choice.layers and isinstance(whole.networks.get(choice.name), ConcatenatedSource):
         raise ParameterError(f"{origin}: network.layers: {choice.name} has members, each of which names its own layers; set it to []")
 
 
-def _check_steps(datasets: dict[str, object], networks: dict[str, object], file: Path | None) -> None:
-    """Every step of training, and that what it starts from and trains on is there."""
-    origin = str(file or PARAMS_FILE)
-    steps = {name: step_from(section, f"finetune.{name}", origin) for name, section in _mapping("finetune", file).items()}
+def _check_steps(whole: Parameters, origin: str) -> None:
+    """What each step of training starts from and trains on is there."""
+    steps: dict[str, StepParameters] = whole.finetune
     for name, step in steps.items():
-        if name in networks:
+        if name in whole.networks:
             raise ParameterError(
                 f"{origin}: finetune.{name}: there is a network of that name, and both would be data/networks/{name}; choose another"
             )
-        _known(step.dataset, datasets, f"{origin}: finetune.{name}.dataset", "datasets")
-        _known(step.start, networks | steps, f"{origin}: finetune.{name}.start", "networks` or `finetune")
-        if step.start in networks and isinstance(network_from(networks[step.start], f"networks.{step.start}", origin), ConcatenatedSource):
+        _known(step.dataset, whole.datasets, f"{origin}: finetune.{name}.dataset", "datasets")
+        _known(step.start, whole.networks | steps, f"{origin}: finetune.{name}.start", "networks` or `finetune")
+        if isinstance(whole.networks.get(step.start), ConcatenatedSource):
             raise ParameterError(f"{origin}: finetune.{name}.start: {step.start} has members; start from one network")
     refuse_circles(steps, origin)
 
 
-def _check_search(method: str, hashing: str, patch_levels: int, file: Path | None) -> None:
-    """What patches and codes are not searched by."""
-    origin = str(file or PARAMS_FILE)
-    search = load_section(SearchParameters, "search", file)
-    refuse_search_form(search, patch_levels, hashing if hashing != "none" else None, origin)
-    if method == "patches" and hashing != "none":
+def _check_forms(whole: Parameters, origin: str) -> None:
+    """Maps or patches, descriptors or codes: what one section makes, the next one can read."""
+    method: MethodParameters = whole.aggregate.parameters
+    levels, hashing = whole.extract.patch_levels, whole.hash.name
+    refuse_unreadable_features(whole.aggregate.name, method, levels)
+    if levels and whole.resize.query_crop == "activations":
+        raise ParameterError(f"{origin}: resize.query_crop: patches are cut from pixels; use image, image_own_size or none with extract.patch_levels")
+    refuse_unsearchable(whole.search, levels, hashing if hashing != NO_HASH else None, origin)
+    if whole.aggregate.name == "patches" and hashing != NO_HASH:
         raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
 
 
-def _check_methods(place: str, known: Mapping[str, type[Section]], file: Path | None) -> None:
-    """Every section of a method, those not in use included."""
-    origin = str(file or PARAMS_FILE)
-    for method, section in _mapping(place, file).items():
-        if method != "method":
-            if method not in known:
-                raise ParameterError(f"{origin}: {place}.{method}: unknown method; allowed: {', '.join(known)}")
-            validate(known[method], section, f"{place}.{method}", origin)
+def _check_benchmarks(whole: Parameters, origin: str) -> None:
+    """The data sets that benchmarks and studies name."""
+    datasets: dict[str, DatasetParameters] = whole.datasets
+    for name, benchmark in whole.benchmarks.items():
+        for field in ("dataset", "held_out", "distractors"):
+            _known(getattr(benchmark, field), datasets, f"{origin}: benchmarks.{name}.{field}", "datasets")
+    for place in STUDIES:
+        for name, study in getattr(whole, place).items():
+            _known(name, whole.benchmarks, f"{origin}: {place}.{name}", "benchmarks")
+            for field in ("dataset", "held_out"):
+                wanted = getattr(whole.benchmarks[name], field)
+                if getattr(study, field, wanted) != wanted:
+                    raise ParameterError(
+                        f"{origin}: {place}.{name}.{field}: {getattr(study, field)!r} is not that of the benchmark; set it to {wanted}"
+                    )
 
 
-def _refuse_unseen_names(file: Path | None) -> None:
-    for place in NAMED:
-        for name in _mapping(place, file):
-            if name in UNSEEN:
-                raise ParameterError(f"{file or PARAMS_FILE}: {place}.{name}: DVC's run cache does not see this name; choose another")
-
-
-def _mapping(path: str, file: Path | None) -> dict[str, object]:
-    value = read_section(path, file)
-    if not isinstance(value, dict):
-        raise ParameterError(f"{file or PARAMS_FILE}: {path or 'the file'}: expected a mapping, got {value!r}")
-    return value
-
-
-def _known(name: str, section: dict[str, object], where: str, place: str) -> None:
+def _known(name: str, section: dict[str, Any], where: str, place: str) -> None:
     if name not in section:
-        raise ParameterError(f"{where}: {name!r} is not under `{place}`; there are: {', '.join(map(str, section))}")
+        raise ParameterError(f"{where}: {name!r} is not under `{place}`; there are: {', '.join(section) or 'none'}")

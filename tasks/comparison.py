@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.errors import ParameterError, PipelineError
-from pipeline.contracts.tables import write_json
+from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.tables import write_json
 from tasks.processes import run_checked
 from tasks.records import lock_entries, recall
 from tasks.workspace import git, is_repository
@@ -74,7 +74,7 @@ def metrics_markdown(root: Path) -> str:
 
 
 def _lay_out(root: Path, revision: str, folder: Path) -> None:
-    """Write a revision's result files into a folder, beside what it is called and how long its stages took."""
+    """Write a revision's result files into a folder, with what it is called and how long its stages took."""
     for name in _names(root, revision):
         content = (root / name).read_text(encoding="utf-8") if not revision else git(root, "show", f"{revision}:{name}")
         target = folder / name

@@ -46,8 +46,9 @@ class Execution:
         self.force, self.keep_going = force, keep_going
         self._settings = flow_settings()
         self.processes = DvcProcesses(root)
-        self.processes.start()
         self.plan: Plan = make_plan(root, targets, force=force)
+        if not self.plan.up_to_date:
+            self.processes.start()
         self.results: list[StageResult] = []
         self._error: BaseException | None = None
         self._events: queue.SimpleQueue[StageFeed | StageResult | None] = queue.SimpleQueue()

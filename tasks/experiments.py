@@ -1,4 +1,4 @@
-"""DVC experiments: parameter overrides run beside the checkout, so that the checkout stays as it is and unchanged stages come from the cache."""
+"""DVC experiments: parameter overrides run outside the checkout, so that the checkout stays as it is and unchanged stages come from the cache."""
 
 import hashlib
 import json
@@ -8,12 +8,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 from dotenv import dotenv_values
 
-from pipeline.contracts.errors import ParameterError, PipelineError
+from pipeline.contracts.metrics import Metrics
+from pipeline.stage.errors import ParameterError, PipelineError
 from tasks.processes import Finished, Processes, run_checked
 from tasks.stage_graph import apply_overrides
 from tasks.workspace import git
@@ -78,7 +78,7 @@ def remove_leftovers(root: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def metrics_of(root: Path, commit: str) -> dict[str, dict[str, Any]]:
+def metrics_of(root: Path, commit: str) -> dict[str, Metrics]:
     """The metrics files of a commit, by benchmark."""
     names = git(root, "ls-tree", "-r", "--name-only", commit, "--", "reports/metrics").splitlines()
-    return {Path(name).stem: json.loads(git(root, "show", f"{commit}:{name}")) for name in names}
+    return {Path(name).stem: Metrics.parse(json.loads(git(root, "show", f"{commit}:{name}")), f"{commit[:8]}:{name}") for name in names}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline.contracts.run_record import RunRecord
+from pipeline.stage.run_record import RunRecord
 from tasks.records import latest
 from tasks.stage_graph import Change, Stage, StageGraph, open_graph
 

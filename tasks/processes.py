@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 LINES_KEPT = 400

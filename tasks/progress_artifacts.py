@@ -6,6 +6,7 @@ from uuid import UUID
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from pipeline.contracts.progress import EPOCH, LINE
+from pipeline.stage.text_tables import markdown
 from tasks.publication import store_artifact
 
 WITHIN_EPOCH = re.compile(r", epoch (\d+) of (\d+)$")
@@ -39,8 +40,7 @@ class StageProgress:
     def markdown(self) -> str:
         """The curve as a table."""
         columns = list(dict.fromkeys(name for row in self.curve for name in row))
-        rows = [[row.get(name, "") for name in columns] for row in self.curve]
-        return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows))
+        return markdown(columns, ([row.get(name, "") for name in columns] for row in self.curve))
 
     def _show(self, percent: float) -> None:
         self.percent = percent

@@ -1,4 +1,4 @@
-"""What runs of stages cost: the record beside a stage's output, and the history by what dvc.lock says of the run."""
+"""What runs of stages cost: the record next to a stage's output, and the history by what dvc.lock says of the run."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.run_record import RunRecord, record_path
-from pipeline.contracts.tables import write_json
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.run_record import RunRecord, record_path
+from pipeline.stage.tables import write_json
 from tasks.stage_graph import Stage
 
 HISTORY = Path(".dvc/tmp/runs")

@@ -1,4 +1,4 @@
-"""Where and how flows run on this machine: RETRIEVAL_* variables or `.env`, beside the library's own settings."""
+"""Where and how flows run on this machine: RETRIEVAL_* variables or `.env`, in addition to the library's settings."""
 
 import os
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.contracts.errors import ParameterError
+from pipeline.stage.errors import ParameterError
 
 
 class FlowSettings(BaseSettings):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.contracts.errors import ParameterError, PipelineError
+from pipeline.stage.errors import ParameterError, PipelineError
 
 Kind = Literal["new", "command", "parameter", "dependency", "output", "always"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline.contracts.run_record import RunRecord
+from pipeline.stage.run_record import RunRecord
 from tasks.dvc_processes import DvcProcesses
 from tasks.planning import PlannedStage
 from tasks.processes import Finished

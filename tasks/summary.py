@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.contracts.disk import human_bytes
+from pipeline.stage.text_tables import markdown
 from tasks.stages import StageResult, StageState
 
 COLOURS = {
@@ -43,8 +44,7 @@ def stage_markdown(results: Sequence[StageResult]) -> str:
     if not shown:
         return "Every stage was up to date."
     headings = list(shown[0])
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    return "\n".join(lines + ["| " + " | ".join(row[heading] for heading in headings) + " |" for row in shown])
+    return markdown(headings, ([row[heading] for heading in headings] for row in shown))
 
 
 def mermaid(results: Sequence[StageResult]) -> str:

@@ -1,6 +1,5 @@
-"""Sweeps: a grid of parameter overrides from experiments/, its cells, and the table of measured beside published numbers."""
+"""Sweeps: a grid of parameter overrides from experiments/, its cells, and the table of measured and published numbers."""
 
-import csv
 import hashlib
 import itertools
 import json
@@ -12,9 +11,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import Section, read_section, validate
-from pipeline.contracts.tables import replacing, write_json
+from pipeline.contracts.metrics import Metrics
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import Section, read_section, validate
+from pipeline.stage.tables import replacing, write_json
+from pipeline.stage.text_tables import markdown, write_csv
 
 Scalar = str | int | float | bool | None
 Item = Scalar | dict[str, Scalar | list[Scalar]]
@@ -53,7 +54,7 @@ class Figure(Section):
 
 
 class SweepBase(Section):
-    """What several files of experiments/ share: a file that `base` names, beside them."""
+    """What several files of experiments/ share: a file that `base` names, in the same folder."""
 
     targets: list[str] = Field(default_factory=list)
     set: Overrides = Field(default_factory=dict)
@@ -63,7 +64,7 @@ class SweepFile(Section):
     """One file of experiments/: every combination of the axes' labels is a cell."""
 
     title: str
-    base: str | None = Field(None, description="a file beside this one with `targets` and `set`, taken first")
+    base: str | None = Field(None, description="a file of the same folder with `targets` and `set`, taken first")
     figure: Figure | None = None
     targets: list[str] = Field(default_factory=list, description="stages; all where none are named")
     set: Overrides = Field(default_factory=dict, description="overrides of every cell")
@@ -180,21 +181,18 @@ def evaluated(benchmarks: list[str], targets: list[str]) -> list[str]:
     return [name for name in benchmarks if not targets or {"evaluate", f"evaluate@{name}", "report"} & set(targets)]
 
 
-def numbers(metrics: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
-    """mAP and P@1, and the score of UKBench, by benchmark and database, from metrics files by benchmark."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for benchmark, content in metrics.items():
-        for database in ("database", "with_distractors"):
-            own = content.get(database) or {}
-            settings = {"": own} if "map" in own else own
-            for setting, values in settings.items():
-                name = "/".join(filter(None, (database, setting)))
-                found[benchmark, name] = {key: values[key] for key in ("map", "precision_at_1", "ukbench_score") if key in values}
-    return found
+def numbers(metrics: dict[str, Metrics]) -> dict[tuple[str, str], dict[str, float]]:
+    """mAP and P@1, and the score of UKBench, by benchmark and database, from the metrics by benchmark."""
+    shown = ("map", "precision_at_1", "ukbench_score")
+    return {
+        (benchmark, setting.name): {key: value for key, value in setting.scores.numbers.items() if key in shown}
+        for benchmark, own in metrics.items()
+        for setting in own.settings
+    }
 
 
 def table(sweep: SweepFile, results: list[Measured]) -> list[dict[str, str]]:
-    """One row per cell, benchmark and database, the published number beside the measured one; rows of their own for benchmarks not measured."""
+    """One row per cell, benchmark and database, the published number next to the measured one; rows of their own for benchmarks not measured."""
     rows = []
     for result in results:
         printed = [each for each in sweep.published if each.where.items() <= result.cell.labels.items()]
@@ -228,15 +226,10 @@ def _number(value: float | None) -> str:
 def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: list[dict[str, str]]) -> str:
     """Write NAME.csv, NAME.md, and NAME.json for the report; returns the Markdown."""
     headings = list(rows[0]) if rows else []
-    lines = [f"# {sweep.title}", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    lines += ["| " + " | ".join(row[heading].replace("|", "\\|") for heading in headings) + " |" for row in rows]
-    text = "\n".join(lines) + "\n"
+    text = f"# {sweep.title}\n\n{markdown(headings, ([row[heading] for heading in headings] for row in rows))}\n"
     with replacing(folder / f"{name}.md") as partial:
         partial.write_text(text, encoding="utf-8")
-    with replacing(folder / f"{name}.csv") as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, headings, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / f"{name}.csv", headings, rows)
     figure = sweep.figure.model_dump() if sweep.figure else None
     about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit}
     write_json(folder / f"{name}.json", about | {"headings": headings, "rows": rows})

@@ -1,7 +1,7 @@
 """A Prefect server on loopback that lives as long as one command, for runs on a machine where none is configured.
 
 Prefect starts one by itself, too, but only after importing the whole server into the asking process; this one starts at
-once, beside the planning. It keeps its runs in Prefect's own database, so that a server started later shows them.
+once, while the plan is made. It keeps its runs in Prefect's own database, so that a server started later shows them.
 """
 
 import os
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import httpx
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 from tasks.processes import supervised
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds that the server may take to answer; the first start makes its database."""
 POLITE = ["nice", "-n", "5"] if shutil.which("nice") else []
 """The stages, which run meanwhile, come first."""

@@ -2,6 +2,7 @@
 
 import queue
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 
 from tasks.planning import Plan, PlannedStage, Verdict
 from tasks.stages import StageResult, StageState
@@ -31,34 +32,32 @@ class Walk:
         self.plan, self.parallel, self.keep_going = plan, parallel, keep_going
         self._start, self._settle = start, settle
         self._results: dict[str, StageResult] = {}
-        self._waiting = list(plan.stages)
 
     def run(self) -> list[StageResult]:
         """Results in the plan's order."""
+        planned = {each.stage.name: each for each in self.plan.stages}
+        order = TopologicalSorter({name: each.stage.upstream for name, each in planned.items()})
+        order.prepare()
         reports: queue.SimpleQueue[StageResult] = queue.SimpleQueue()
+        ready: list[PlannedStage] = []
         running = 0
-        while self._waiting or running:
-            self._settle_all()
-            for planned in sorted(self._ready(), key=_longest_first)[: self.parallel - running]:
-                self._waiting.remove(planned)
-                running += 1
-                self._start(planned, reports.put)
-            if running:
-                result = reports.get()
-                running -= 1
-                self._results[result.stage.name] = result
-        return [self._results[planned.stage.name] for planned in self.plan.stages]
-
-    def _ready(self) -> list[PlannedStage]:
-        """Waiting stages whose inputs are all there; in the plan's order, so that a settled one makes its followers ready."""
-        return [planned for planned in self._waiting if self._results.keys() >= set(planned.stage.upstream)]
-
-    def _settle_all(self) -> None:
-        while settled := [(planned, result) for planned in self._ready() if (result := self._without_process(planned))]:
-            for planned, result in settled:
-                self._waiting.remove(planned)
-                self._results[planned.stage.name] = result
+        while order.is_active():
+            ready += [planned[name] for name in order.get_ready()]
+            settled = [result for each in ready if (result := self._without_process(each))]
+            for result in settled:
                 self._settle(result)
+            ready = sorted((each for each in ready if all(each.stage is not result.stage for result in settled)), key=_longest_first)
+            if not settled:
+                free = self.parallel - running
+                for each in ready[:free]:
+                    self._start(each, reports.put)
+                running += len(ready[:free])
+                ready = ready[free:]
+                settled = [reports.get()]
+                running -= 1
+            self._results |= {result.stage.name: result for result in settled}
+            order.done(*(result.stage.name for result in settled))
+        return [self._results[name] for name in planned]
 
     def _without_process(self, planned: PlannedStage) -> StageResult | None:
         """The result of a stage that nothing is to be run for."""

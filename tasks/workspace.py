@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.contracts.errors import ParameterError, PipelineError
-from pipeline.contracts.tables import write_json
+from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.tables import write_json
 from tasks.processes import run_checked
 from tasks.stage_graph import apply_overrides
 
@@ -156,7 +156,7 @@ def update_checkout(root: Path) -> str:
 
     Raises:
         RemoteError: the upstream does not answer.
-        PipelineError: no upstream, somebody's commits that the upstream lacks beside new ones there, or local changes.
+        PipelineError: no upstream, somebody's commits that the upstream lacks while there are new ones there, or local changes.
     """
     refuse_local_changes(root)
     _ask_remote(root, "git", "fetch", "--quiet")

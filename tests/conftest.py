@@ -31,7 +31,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with real photographs and ground truth: RETRIEVAL_DATA, or ../shared/data beside the project."""
+    """The folder with real photographs and ground truth: RETRIEVAL_DATA, or ../shared/data next to the project."""
     folder = Path(os.environ.get("RETRIEVAL_DATA") or PROJECT.parent / "shared" / "data")
     if not (folder / "groundtruth").is_dir():
         pytest.skip(f"{folder} holds no real data; set RETRIEVAL_DATA")

@@ -1,18 +1,18 @@
-"""Stage download: fetch or make the files of one data set into data/raw/DATASET, beside SOURCE.json that says what they are."""
+"""Stage download: fetch or make the files of one data set into data/raw/DATASET, next to SOURCE.json that says what they are."""
 
 import argparse
 import logging
-from pathlib import Path
 
-from pipeline.acquisition.downloading import address, download
 from pipeline.acquisition.params import load_dataset
 from pipeline.contracts.disk import require_free_space
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
-from pipeline.contracts.tables import write_json
+from pipeline.downloads.downloading import address, download
+from pipeline.stage import places
+from pipeline.stage.entry import run_stage
+from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import write_json
 
 log = logging.getLogger(__name__)
 KIND = "raw files"
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> Produced:
     published = {file.name: {"url": file.url, "asked": address(file.url), "checksum": file.checksum} for file in files}
     source = {"source": dataset.parameters.source, "title": dataset.title, "published": published, **dataset.provenance()}
     write_json(store.path("SOURCE.json"), source)
-    output = Path("data/raw") / name
+    output = places.raw(name)
     manifest = store.publish(output, [*names, "SOURCE.json"], KIND)
     log.info("%s: %d files, %d bytes.", output, len(manifest.parts), sum(part.bytes for part in manifest.parts))
     return Produced((output,), len(manifest.parts), "files")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from pipeline.contracts.errors import SourceError
+from pipeline.stage.errors import SourceError
 
 LARGEST_MEMBER = 2**30
 BLOCK = 1 << 20

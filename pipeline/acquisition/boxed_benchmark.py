@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.oxford_files import BoxedQuery, query_row_id, truth_of
 from pipeline.acquisition.sources import Dataset, Photograph
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
-from pipeline.contracts.errors import SourceError
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
+from pipeline.stage.errors import SourceError
 
 
 class BoxedBenchmark(Dataset):

@@ -12,9 +12,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, RemoteFile
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
-from pipeline.contracts.errors import SourceError
+from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph
+from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
+from pipeline.stage.errors import SourceError
 
 ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/ox100k"
 VOLUMES = tuple(RemoteFile(f"{ADDRESS}/oxc1_100k.part{part:02d}.rar", f"oxc1_100k.part{part:02d}.rar") for part in range(1, 41))

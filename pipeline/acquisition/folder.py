@@ -6,7 +6,6 @@ or distractor gives the role (all are database otherwise). With a CSV: columns `
 their bytes and not on a path of this machine.
 """
 
-import csv
 import hashlib
 import io
 import tarfile
@@ -18,10 +17,11 @@ from pydantic import Field
 
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
-from pipeline.contracts.catalogue import ROLES, Box, CatalogueRow, GroundTruth
-from pipeline.contracts.errors import SourceError
 from pipeline.contracts.settings import settings
-from pipeline.contracts.tables import replacing
+from pipeline.stage.catalogue import ROLES, Box, CatalogueRow, GroundTruth
+from pipeline.stage.errors import SourceError
+from pipeline.stage.tables import replacing
+from pipeline.stage.text_tables import read_csv, write_csv
 
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".jp2"])
 ARCHIVE, CATALOGUE = "images.tar", "catalogue.csv"
@@ -44,7 +44,7 @@ class Folder(Dataset):
 
     def make(self, folder: Path) -> list[str]:
         records = self.records()
-        write_csv(folder / CATALOGUE, records)
+        write_csv(folder / CATALOGUE, COLUMNS, records)
         self._digests: dict[str, str] = {}
         pack(folder / ARCHIVE, self._files(sorted({record["path"] for record in records})))
         return [ARCHIVE, CATALOGUE]
@@ -68,7 +68,7 @@ class Folder(Dataset):
         if not self.root.is_dir():
             raise SourceError(f"{self.root}: no such folder; set `path` of the data set, or RETRIEVAL_DATA, the folder it starts from")
         if self.parameters.catalogue:
-            records = read_csv(self.root / self.parameters.catalogue)
+            records = read_catalogue_csv(self.root / self.parameters.catalogue)
             for record in records:
                 path = self.root / record["path"]
                 if not path.is_file() or not path.resolve().is_relative_to(self.root.resolve()):
@@ -93,7 +93,7 @@ def _by_place(path: Path) -> dict[str, str]:
     return {"id": path.as_posix(), "path": path.as_posix(), "instance": parts[-2] if named else "", "role": role, "box": ""}
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
+def read_catalogue_csv(path: Path) -> list[dict[str, str]]:
     """Read and check a catalogue in CSV.
 
     Raises:
@@ -103,13 +103,16 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not a readable UTF-8 CSV file ({error})") from None
-    reader = csv.DictReader(io.StringIO(text))
-    unknown = set(reader.fieldnames or ()) - set(COLUMNS)
-    if unknown or "path" not in (reader.fieldnames or ()):
-        raise SourceError(f"{path}: columns are {', '.join(reader.fieldnames or ['none'])}; allowed: {', '.join(COLUMNS)}, and path is needed")
+    try:
+        columns, rows = read_csv(io.StringIO(text))
+    except ValueError as error:
+        raise SourceError(f"{path}: not a table ({error}); expected as many cells in each row as there are columns") from None
+    unknown = set(columns) - set(COLUMNS)
+    if unknown or "path" not in columns:
+        raise SourceError(f"{path}: columns are {', '.join(columns or ['none'])}; allowed: {', '.join(COLUMNS)}, and path is needed")
     records, seen = [], set()
-    for line, row in enumerate(reader, start=2):
-        record = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    for line, row in enumerate(rows, start=2):
+        record = {name: row.get(name, "").strip() for name in COLUMNS}
         record["path"] = PurePosixPath(record["path"]).as_posix()
         record["id"] = record["id"] or record["path"]
         record["role"] = record["role"] or "database"
@@ -140,13 +143,6 @@ def parse_box(text: str, where: str) -> Box | None:
     return (x0, y0, x1, y1)
 
 
-def write_csv(path: Path, records: list[dict[str, str]]) -> None:
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-
-
 def pack(path: Path, files: Iterator[tuple[str, bytes]]) -> None:
     """Write (name, content) pairs into an uncompressed tar with bytes that depend on nothing else."""
     with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -159,7 +155,7 @@ def pack(path: Path, files: Iterator[tuple[str, bytes]]) -> None:
 def packed_photographs(raw: Path) -> Iterator[Photograph]:
     """Stream what `pack` and `write_csv` wrote into a raw folder."""
     records: dict[str, list[dict[str, str]]] = {}
-    for record in read_csv(raw / CATALOGUE):
+    for record in read_catalogue_csv(raw / CATALOGUE):
         records.setdefault(record["path"], []).append(record)
     for path, data in members(raw / ARCHIVE):
         for record in records.get(path, ()):

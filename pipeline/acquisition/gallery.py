@@ -1,9 +1,10 @@
 """The embedded data set: a museum of pictures that installed packages ship, photographed on its walls.
 
 Benchmark instances and held-out pictures come from different photographs. Bytes depend on the parameters and the
-installed packages alone.
+installed packages alone, on no processor.
 """
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.acquisition.folder import ARCHIVE, CATALOGUE, pack, packed_photographs, write_csv
+from pipeline.acquisition.folder import ARCHIVE, CATALOGUE, COLUMNS, pack, packed_photographs
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
 from pipeline.contracts.settings import settings
+from pipeline.contracts.turns import processor_turn
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
+from pipeline.stage.text_tables import write_csv
 
 
 class GalleryParameters(DatasetParameters):
@@ -32,10 +35,10 @@ class Gallery(Dataset):
 
     def make(self, folder: Path) -> list[str]:
         plan = self._plan()
-        write_csv(folder / CATALOGUE, [])
+        write_csv(folder / CATALOGUE, COLUMNS, [])
         records: list[dict[str, str]] = []
         pack(folder / ARCHIVE, self._photographs(plan, records))
-        write_csv(folder / CATALOGUE, records)
+        write_csv(folder / CATALOGUE, COLUMNS, records)
         return [ARCHIVE, CATALOGUE]
 
     def _plan(self) -> list[tuple[str, int, str, int]]:
@@ -56,28 +59,27 @@ class Gallery(Dataset):
     def _photographs(self, plan: list[tuple[str, int, str, int]], records: list[dict[str, str]]) -> Iterator[tuple[str, bytes]]:
         from pipeline.contracts.progress import Progress
 
-        with ThreadPoolExecutor(settings().threads) as pool, Progress("gallery", len(plan), "photographs") as progress:
+        with processor_turn(), ThreadPoolExecutor(settings().threads) as pool, Progress("gallery", len(plan), "photographs") as progress:
             for record, data in pool.map(self._photograph, plan):
                 records.append(record)
                 yield record["path"], data
                 progress.advance()
 
     def _photograph(self, entry: tuple[str, int, str, int]) -> tuple[dict[str, str], bytes]:
-        import cv2
-        import numpy as np
+        from PIL import Image
 
-        from pipeline.acquisition.gallery_rooms import photograph
+        from pipeline.acquisition.gallery_rooms import Dice, photograph
 
         assert isinstance(self.parameters, GalleryParameters)
         role, index, name, number = entry
-        rng = np.random.default_rng([self.parameters.seed, ("database", "query", "held_out").index(role), index, number])
-        photo = photograph(self._pictures["held_out" if role == "held_out" else "benchmark"][name], rng)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
-        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(photo.pixels, cv2.COLOR_RGB2BGR), quality)
+        dice = Dice(self.parameters.seed, ("database", "query", "held_out").index(role), index, number)
+        photo = photograph(self._pictures["held_out" if role == "held_out" else "benchmark"][name], dice)
+        encoded = io.BytesIO()
+        Image.fromarray(photo.pixels).save(encoded, "JPEG", quality=dice.whole(60, 96))
         path = f"{role}/{name}/{number}.jpg"
         box = " ".join(f"{value:g}" for value in photo.box) if role == "query" else ""
         record = {"id": path.removesuffix(".jpg"), "path": path, "instance": name, "role": role, "box": box}
-        return record, encoded.tobytes()
+        return record, encoded.getvalue()
 
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         return packed_photographs(raw)

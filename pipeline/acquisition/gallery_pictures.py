@@ -3,12 +3,11 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.contracts.errors import SourceError
+from pipeline.stage.errors import SourceError
 
 Picture = npt.NDArray[np.uint8]
 
@@ -71,4 +70,4 @@ def _read(package: str, place: str) -> Picture:
 def _scaled(image: Picture) -> Picture:
     factor = SHORTER_SIDE / min(image.shape[:2])
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))

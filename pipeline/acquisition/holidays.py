@@ -10,8 +10,9 @@ from typing import ClassVar
 
 from pipeline.acquisition.boxed_benchmark import images_of
 from pipeline.acquisition.holidays_rotations import ROTATIONS
-from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, RemoteFile
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
+from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph
+from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 
 FILES = tuple(RemoteFile(f"https://pascal.inrialpes.fr/data/holidays/jpg{part}.tar.gz", f"jpg{part}.tar.gz") for part in (1, 2))
 

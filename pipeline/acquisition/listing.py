@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.registry import DATASETS
-from pipeline.contracts.manifest import MANIFEST
-from pipeline.contracts.parameters import read_section
+from pipeline.stage import places
+from pipeline.stage.manifest import MANIFEST
+from pipeline.stage.parameters import read_section
 
 
 def print_datasets() -> None:
@@ -31,7 +32,7 @@ def print_datasets() -> None:
 
 def state_of(name: str) -> str:
     """How far a data set has come: images ready, downloaded, downloading, or nothing yet."""
-    for place, state in ((Path("data/images"), "images ready"), (Path("data/raw"), "downloaded")):
+    for place, state in ((places.IMAGES, "images ready"), (places.RAW, "downloaded")):
         if (place / name / MANIFEST).exists():
             return state
     return "downloading" if Path(".scratch", f"download-{name}").exists() else "not downloaded"

@@ -7,8 +7,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.acquisition.boxed_benchmark import images_of
-from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, RemoteFile
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
+from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph
+from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 
 FILES = tuple(RemoteFile(f"https://press.liacs.nl/mirflickr/mirflickr1m.v3b/images{part}.zip", f"images{part}.zip") for part in range(10))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.acquisition.sources import Dataset, Photograph
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 
 
 class Nothing(Dataset):

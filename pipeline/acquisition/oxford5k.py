@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.acquisition.boxed_benchmark import BoxedBenchmark
 from pipeline.acquisition.oxford_files import BoxedQuery, read_text_files
-from pipeline.acquisition.sources import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile
 
 IMAGES = RemoteFile("https://thor.robots.ox.ac.uk/oxbuildings/oxbuild_images-v1.tgz", "oxbuild_images.tgz")
 TRUTH = RemoteFile("https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/gt_files_170407.tgz", "gt_files_170407.tgz")

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.acquisition.archives import members
-from pipeline.contracts.catalogue import Box, GroundTruth
-from pipeline.contracts.errors import SourceError
+from pipeline.stage.catalogue import Box, GroundTruth
+from pipeline.stage.errors import SourceError
 
 
 @dataclass(frozen=True)

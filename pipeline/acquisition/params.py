@@ -5,8 +5,8 @@ from typing import Any
 
 from pipeline.acquisition.registry import DATASETS
 from pipeline.acquisition.sources import Dataset
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import PARAMS_FILE, read_section, validate
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import PARAMS_FILE, read_section, validate
 
 
 def load_dataset(name: str, file: Path | None = None) -> Dataset:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.acquisition.boxed_benchmark import BoxedBenchmark
 from pipeline.acquisition.oxford_files import BoxedQuery, read_text_files
-from pipeline.acquisition.sources import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile
 
 IMAGES = tuple(RemoteFile(f"https://thor.robots.ox.ac.uk/parisbuildings/paris_{part}-v1.tgz", f"paris_{part}.tgz") for part in (1, 2))
 TRUTH = RemoteFile("https://www.robots.ox.ac.uk/~vgg/data/parisbuildings/paris_120310.tgz", "paris_120310.tgz")

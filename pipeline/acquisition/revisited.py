@@ -1,6 +1,6 @@
 """Revisited Oxford and Paris: new labels in three difficulties, 70 queries that are not in the database (Radenović et al., CVPR 2018).
 
-The ground truth is the publishers' .mat file; the pickle beside it holds the same and is not used.
+The ground truth is the publishers' .mat file; the pickle next to it holds the same and is not used.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import ClassVar
 from pipeline.acquisition import oxford5k, paris6k
 from pipeline.acquisition.boxed_benchmark import BoxedBenchmark
 from pipeline.acquisition.oxford_files import BoxedQuery, read_mat
-from pipeline.acquisition.sources import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile
 
 ADDRESS = "http://cmp.felk.cvut.cz/revisitop/data/datasets"
 

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.acquisition.boxed_benchmark import BoxedBenchmark
 from pipeline.acquisition.oxford_files import BoxedQuery, read_text_files
-from pipeline.acquisition.sources import Photograph, RemoteFile
+from pipeline.acquisition.sources import Photograph
+from pipeline.downloads.remote_file import RemoteFile
 
 ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/sculptures6k"
 FILES = tuple(RemoteFile(f"{ADDRESS}/{name}", name) for name in ("sculptures6k_test.tgz", "sculptures6k_train.tgz", "sculptures6k_gt.tgz"))

@@ -11,25 +11,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.contracts.catalogue import Box, CatalogueRow, GroundTruth
-from pipeline.contracts.parameters import Section
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to download.
-
-    Attributes:
-        url: where it is published.
-        name: what it is called in data/raw/DATASET.
-        bytes: its size, where published.
-        checksum: 'sha256:…' or 'md5:…', where published; a prefix of the digest will do.
-    """
-
-    url: str
-    name: str
-    bytes: int | None = None
-    checksum: str | None = None
+from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
+from pipeline.stage.parameters import Section
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.acquisition.boxed_benchmark import images_of
-from pipeline.acquisition.sources import Dataset, Photograph, RemoteFile
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
+from pipeline.acquisition.sources import Dataset, Photograph
+from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 
 FILE = RemoteFile("https://archive.org/download/ukbench/ukbench.zip", "ukbench.zip")
 

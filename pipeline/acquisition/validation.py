@@ -7,10 +7,11 @@ from pathlib import Path
 from pipeline.acquisition.folder import Folder
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Dataset
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
-from pipeline.contracts.errors import PipelineError
-from pipeline.contracts.fingerprint import file_sha256
-from pipeline.contracts.manifest import load_manifest
+from pipeline.stage import places
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
+from pipeline.stage.errors import PipelineError
+from pipeline.stage.fingerprint import file_sha256
+from pipeline.stage.manifest import load_manifest
 
 RELEVANT = {"good", "ok", "easy", "hard"}
 
@@ -23,14 +24,14 @@ def validate_dataset(name: str) -> list[str]:
     """
     dataset = load_dataset(name)
     problems = _source_problems(name, dataset)
-    raw, images = Path("data/raw") / name, Path("data/images") / name
+    raw, images = places.raw(name), places.images(name)
     if not raw.exists():
         return problems or [f"{name}: not downloaded yet; run `dvc repro download@{name}`"]
     problems += _damaged(raw)
     if not images.exists():
         return problems or [f"{name}: images are not made yet; run `dvc repro resize@{name}`"]
-    rows = read_catalogue(images / "catalogue.parquet")
-    return problems + _catalogue_problems(name, dataset, rows) + _truth_problems(name, read_ground_truth(images / "ground_truth.parquet"), rows)
+    rows = read_catalogue(images / places.CATALOGUE)
+    return problems + _catalogue_problems(name, dataset, rows) + _truth_problems(name, read_ground_truth(images / places.GROUND_TRUTH), rows)
 
 
 def _source_problems(name: str, dataset: Dataset) -> list[str]:
@@ -41,7 +42,7 @@ def _source_problems(name: str, dataset: Dataset) -> list[str]:
         records = dataset.records()
     except PipelineError as error:
         return [str(error)]
-    source = Path("data/raw") / name / "SOURCE.json"
+    source = places.raw(name) / "SOURCE.json"
     if not source.exists():
         return []
     imported = json.loads(source.read_text(encoding="utf-8")).get("files", {})

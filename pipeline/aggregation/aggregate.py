@@ -3,30 +3,34 @@
 import argparse
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer, kept_patches
+from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.map_stream import stream_maps
-from pipeline.aggregation.params import load_method, refuse_form
+from pipeline.aggregation.params import load_method, refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
-from pipeline.contracts.catalogue import CatalogueRow, read_catalogue, read_ground_truth
-from pipeline.contracts.descriptors import KIND
+from pipeline.contracts.descriptors import KIND, DescriptorFacts, PatchCounts
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ModelError, SanityError
-from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage
-from pipeline.contracts.manifest import load_manifest
+from pipeline.contracts.feature_shards import KIND as FEATURES
+from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.held_out import HeldOutSet, LearnedOn, duplicated, held_out_ids, refuse_leakage
+from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.progress import Progress
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
+from pipeline.maps.stream import stream_maps
+from pipeline.stage import places
+from pipeline.stage.catalogue import CatalogueRow, read_catalogue, read_ground_truth
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import ModelError, SanityError
+from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.run_record import Produced
 
 log = logging.getLogger(__name__)
-Add = Callable[[list[str], torch.Tensor, torch.Tensor | None], None]
+Add = Callable[[list[str], torch.Tensor], None]
 
 
 def main(arguments: list[str]) -> Produced:
@@ -37,45 +41,56 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
     options = parser.parse_args(arguments)
     method, parameters = load_method()
-    images, models = Path("data/images"), Path("data/models") / options.benchmark
-    features = load_manifest(Path("data/features") / options.dataset, "feature maps").facts
-    patch_levels = int(features["extract"]["patch_levels"])
-    refuse_form(method, parameters, patch_levels)
-    rows = read_catalogue(images / options.dataset / "catalogue.parquet")
-    held_rows = read_catalogue(images / options.held_out / "catalogue.parquet")
+    features = FeatureFacts.of(load_manifest(places.features(options.dataset), FEATURES))
+    refuse_unreadable_features(method, parameters, features.extract.patch_levels)
+    rows = read_catalogue(places.images(options.dataset) / places.CATALOGUE)
+    held_rows = read_catalogue(places.images(options.held_out) / places.CATALOGUE)
     ids, role = held_out_ids(held_rows)
+    models = places.models(options.benchmark)
     with hold(choose_device()) as device:
         describer, card = load_describer(models, device)
         if (describer.method, describer.parameters) != (method, parameters):
             raise ModelError(f"{models}: learned for other parameters than aggregate.{method} has now; run `dvc repro`")
-        _check_provenance(options, card)
-        fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(options, models)]
+        learned_on = card["learned_on"] and LearnedOn.model_validate(card["learned_on"])
+        if learned_on:
+            refuse_leakage(options.benchmark, options.dataset, learned_on.dataset, learned_on.role, options.allow_self_learning == "true")
+        fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(options)]
         store = ScratchStore(f"aggregate-{options.benchmark}", fingerprint(*fingerprints))
-        names, facts = _describe_all(options, describer, rows, ids, patch_levels, store, device)
-    facts |= {
-        "method": method,
-        "parameters": parameters.model_dump(mode="json"),
-        "learned_on": card["learned_on"],
-        "network_trained_on": card["network_trained_on"],
-    }
+        written = _describe_all(options, describer, rows, ids, features.extract.patch_levels, store, device)
     pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
-    facts["held_out_set"] = {"dataset": options.held_out, "role": role, "images": len(ids), "duplicates": len(pairs)}
-    facts["duplicates"] = _warn_duplicates(pairs) if card["learned_on"] else 0
-    output = Path("data/descriptors") / options.benchmark
-    store.publish(output, names, KIND, **facts, features=features)
-    log.info("%s: %d database images, %d queries.", output, facts["database"], facts["queries"])
-    return Produced((output,), facts["database"] + facts["queries"] + facts["held_out"], "images")
+    facts = DescriptorFacts(
+        **{name: sink.images for name, sink in written.sinks.items()},
+        patches=written.patches,
+        zero_descriptors=written.sinks["database"].zeros,
+        dimensions=written.sinks["database"].dimensions,
+        method=method,
+        parameters=parameters.model_dump(mode="json"),
+        learned_on=learned_on,
+        network_trained_on=card["network_trained_on"],
+        held_out_set=HeldOutSet(dataset=options.held_out, role=role, images=len(ids), duplicates=len(pairs)),
+        duplicates=_warn_duplicates(pairs) if learned_on else 0,
+        features=features,
+    )
+    output = places.descriptors(options.benchmark)
+    store.publish(output, [name for sink in written.sinks.values() for name in sink.names], KIND, facts)
+    log.info("%s: %d database images, %d queries.", output, facts.database, facts.queries)
+    return Produced((output,), facts.database + facts.queries + facts.held_out, "images")
 
 
-def _inputs(options: argparse.Namespace, models: Path) -> list[tuple[Path, str]]:
-    features = Path("data/features")
-    return [(models, "model"), (features / options.dataset, "feature maps"), (features / options.held_out, "feature maps")]
+def _inputs(options: argparse.Namespace) -> list[tuple[Path, str]]:
+    return [
+        (places.models(options.benchmark), MODEL),
+        (places.features(options.dataset), FEATURES),
+        (places.features(options.held_out), FEATURES),
+    ]
 
 
-def _check_provenance(options: argparse.Namespace, card: dict[str, Any]) -> None:
-    learned_on = card["learned_on"]
-    if learned_on:
-        refuse_leakage(options.benchmark, options.dataset, learned_on["dataset"], learned_on["role"], options.allow_self_learning == "true")
+@dataclass(frozen=True)
+class Written:
+    """The sinks of database, queries and held_out after all their descriptors, and how many patches these have."""
+
+    sinks: dict[str, DescriptorSink]
+    patches: PatchCounts
 
 
 def _describe_all(
@@ -86,22 +101,22 @@ def _describe_all(
     patch_levels: int,
     store: ScratchStore,
     device: torch.device,
-) -> tuple[list[str], dict[str, Any]]:
-    """Write the three sets of descriptors; returns the files' names and facts for the manifest."""
-    truth = read_ground_truth(Path("data/images") / options.dataset / "ground_truth.parquet")
+) -> Written:
+    """Write the three sets of descriptors."""
+    truth = read_ground_truth(places.images(options.dataset) / places.GROUND_TRUTH)
     database = {row.image_id for row in rows if row.role == "database" and row.readable}
     queries = set(truth.queries)
     if not database:
         raise SanityError(f"benchmarks.{options.benchmark}.dataset: {options.dataset} has no readable database images")
-    patches = {name: describer.patches(name, patch_levels) for name in ("database", "queries")}
-    if patches["database"]:
+    patches = PatchCounts(database=describer.patches("database", patch_levels), queries=describer.patches("queries", patch_levels))
+    if patches.database:
         held_out = set()  # what learns on them, the hashing, takes no patches
     sinks = {name: DescriptorSink(store.folder, name) for name in ("database", "queries", "held_out")}
 
-    def keep(image_ids: list[str], vectors: torch.Tensor, geometry: torch.Tensor | None) -> None:
-        for name, wanted in (("database", database), ("queries", queries)):
+    def keep(image_ids: list[str], vectors: torch.Tensor) -> None:
+        for name, wanted, kept in (("database", database, patches.database), ("queries", queries, patches.queries)):
             chosen = [index for index, image_id in enumerate(image_ids) if image_id in wanted]
-            sinks[name].add([image_ids[index] for index in chosen], *kept_patches(vectors[chosen], geometry, patches[name]))
+            sinks[name].add([image_ids[index] for index in chosen], vectors[chosen] if kept is None else vectors[chosen, :kept])
 
     with Progress("aggregate", len(database | queries) + len(held_out), "images") as progress, sinks["database"], sinks["queries"], sinks["held_out"]:
         _describe(options.dataset, database | queries, describer, device, keep, progress)
@@ -109,18 +124,16 @@ def _describe_all(
             _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
     if sinks["database"].images > 1 and not sinks["database"].varies:
         raise SanityError(f"all {sinks['database'].images} database descriptors are the same; look at the network's weights and preprocessing")
-    facts: dict[str, Any] = {name: sink.images for name, sink in sinks.items()} | {"patches": patches}
-    facts |= {"zero_descriptors": sinks["database"].zeros, "dimensions": sinks["database"].dimensions}
-    return [name for sink in sinks.values() for name in sink.names], facts
+    return Written(sinks, patches)
 
 
 def _describe(dataset: str, wanted: set[str], describer: Describer, device: torch.device, keep: Add, progress: Progress) -> None:
-    folder = Path("data/features") / dataset
-    images = Path("data/images") / dataset if describer.needs_pictures else None
+    folder = places.features(dataset)
+    images = places.images(dataset) if describer.parameters.needs_pictures else None
     with torch.inference_mode():
         alive: torch.Tensor | None = None
         for image_ids, maps in stream_maps(folder, wanted, device, images):
-            keep(image_ids, describer.describe(maps), describer.geometry(maps))
+            keep(image_ids, describer.describe(maps))
             active = (maps.scales[0] != 0).any(dim=3).any(dim=2).any(dim=0)
             alive = active if alive is None else alive | active
             progress.advance(len(image_ids))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.spectral import leading_eigenvectors
+from pipeline.projections.normalization import l2
 
 STARTS = 4
 STEPS = 20

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.aggregation.normalization import l2
-from pipeline.contracts.errors import ModelError
+from pipeline.projections.normalization import l2
+from pipeline.stage.errors import ModelError
 
 AGGREGATIONS = ("sum", "average", "max", "democratic", "generalized_max")
 

@@ -3,25 +3,25 @@
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from pipeline.aggregation.describers.describer import Describer, kept_patches
+from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.fresh_maps import fresh_maps
-from pipeline.aggregation.params import refuse_form
+from pipeline.aggregation.params import refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch, load_batches
-from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch
+from pipeline.maps.fresh import fresh_maps
 from pipeline.networks.registry import load_from_folder
+from pipeline.stage import places
 
 log = logging.getLogger(__name__)
 WORTH_ESTIMATING = 1000
@@ -38,10 +38,10 @@ def describe_shards(
     total = sum(len(batch.image_ids) for shard in shards for batch in shard)
     names = [f"distractors-{index:05d}-00000.parquet" for index in range(len(shards))]
     with hold(choose_device()) as device, torch.inference_mode():
-        describer, _ = load_describer(Path("data/models") / benchmark, device)
-        network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
+        describer, _ = load_describer(places.models(benchmark), device)
+        network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
         extractor = FeatureExtractor(network, parameters, device)
-        refuse_form(describer.method, describer.parameters, parameters.patch_levels)
+        refuse_unreadable_features(describer.method, describer.parameters, parameters.patch_levels)
         needed = (
             total
             * describer.dimensions(network.channels * len(parameters.patch_sides))
@@ -77,12 +77,12 @@ def _describe_shard(
 ) -> None:
     with DescriptorSink(store.folder, f"distractors-{index:05d}", split=False) as sink:
         for batch in load_batches(shard, settings().threads):
-            vectors, geometry = _describe_batch(batch, extractor, describer)
-            sink.add(list(batch.plan.image_ids), vectors, geometry)
+            sink.add(list(batch.plan.image_ids), _describe_batch(batch, extractor, describer))
             progress.advance(len(batch.plan.image_ids))
 
 
-def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> tuple[torch.Tensor, torch.Tensor | None]:
-    own = fresh_maps(batch, extractor, describer.needs_pictures)
+def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:
+    own = fresh_maps(batch, extractor, describer.parameters.needs_pictures)
     kept = describer.patches("distractors", own.patches.levels if own.patches else 0)
-    return kept_patches(describer.describe(own).cpu(), describer.geometry(own), kept)
+    vectors = describer.describe(own).cpu()
+    return vectors if kept is None else vectors[:, :kept]

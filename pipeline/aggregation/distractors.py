@@ -2,22 +2,25 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 from pipeline.aggregation.params import PatchesParameters, load_method
-from pipeline.contracts.catalogue import read_catalogue, select
-from pipeline.contracts.descriptors import KIND
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
-from pipeline.contracts.held_out import refuse_leakage_to_distractors
-from pipeline.contracts.manifest import CARD, load_manifest
-from pipeline.contracts.parameters import load_section
+from pipeline.contracts.descriptors import DISTRACTORS as KIND
+from pipeline.contracts.descriptors import DistractorFacts
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn, refuse_leakage_to_distractors
+from pipeline.contracts.image_shards import KIND as IMAGES
+from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.patches import patch_count
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.tables import read_json
-from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch, plan_batches
+from pipeline.stage import places
+from pipeline.stage.catalogue import read_catalogue, select
+from pipeline.stage.entry import run_stage
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
+from pipeline.stage.manifest import CARD, load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import read_json
 
 log = logging.getLogger(__name__)
 ROWS_PER_SHARD = 8192
@@ -33,23 +36,24 @@ def main(arguments: list[str]) -> Produced:
     _, method = load_method()
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
-    images, models = Path("data/images") / options.distractors, Path("data/models") / options.benchmark
-    inputs = ((images, "images"), (models, "model"), (Path("data/networks") / choice.name, "network"))
+    images, models = places.images(options.distractors), places.models(options.benchmark)
+    inputs = ((images, IMAGES), (models, MODEL), (places.network(choice.name), "network"))
     digest = fingerprint(choice.model_dump(), parameters.model_dump(), *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
-    code = code_fingerprint("contracts", "imaging", "networks", "patches", "extraction", "aggregation")
+    code = code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction", "projections", "maps", "aggregation")
     store = ScratchStore(f"distractors-{options.benchmark}", fingerprint(digest, code))
-    chosen = select(read_catalogue(images / "catalogue.parquet"), "distractor")
+    chosen = select(read_catalogue(images / places.CATALOGUE), "distractor")
     role = chosen[0].role if chosen else "distractor"
     card = read_json(models / CARD)
-    for learned_on in (card["learned_on"], *card["network_trained_on"]):
+    trained_on: list[HeldOutSet | TrainedOn] = [TrainedOn.model_validate(step) for step in card["network_trained_on"]]
+    for learned_on in (*([LearnedOn.model_validate(card["learned_on"])] if card["learned_on"] else []), *trained_on):
         refuse_leakage_to_distractors(options.benchmark, options.distractors, role, learned_on, options.allow_self_learning == "true")
     wanted = {row.image_id: row.role for row in chosen}
     batches = plan_batches(images, wanted)
     patches = patch_count(method.levels) if isinstance(method, PatchesParameters) else 1
     shards = _shards(batches, max(1, ROWS_PER_SHARD // patches))
     names, fresh = _describe(options.benchmark, choice, parameters, shards, store) if shards else ([], 0)
-    output = Path("data/distractors") / options.benchmark
-    store.publish(output, names, KIND, distractors=len(wanted), dataset=options.distractors, role=role)
+    output = places.distractors(options.benchmark)
+    store.publish(output, names, KIND, DistractorFacts(distractors=len(wanted), dataset=options.distractors, role=role))
     log.info("%s: %d distractors of %s.", output, len(wanted), options.distractors)
     return Produced((output,), fresh, "images")
 

@@ -7,16 +7,17 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from pipeline.aggregation.codebooks import GaussianMixture, gaussian_mixture, kmeans
-from pipeline.aggregation.floored_whitening import FlooredWhitening
-from pipeline.aggregation.moments import Moments
-from pipeline.aggregation.normalization import l2
-from pipeline.contracts.errors import ModelError
+from pipeline.contracts.models import Learned
+from pipeline.projections.codebooks import GaussianMixture, gaussian_mixture, kmeans
+from pipeline.projections.floored_whitening import FlooredWhitening
+from pipeline.projections.moments import Moments
+from pipeline.projections.normalization import l2
+from pipeline.stage.errors import ModelError
 
 VALUES_AT_ONCE = 2**24
 
 
-class Embedding(ABC):
+class Embedding(Learned, ABC):
     """Learned like a scikit-learn transformer: `fit` on local features (N, d), `transform` to one row per local feature.
 
     Args:
@@ -28,7 +29,8 @@ class Embedding(ABC):
         count_: local features learned from.
     """
 
-    whitens: ClassVar[bool] = False
+    arrays: ClassVar[tuple[str, ...]] = ("codebook_",)
+    facts: ClassVar[tuple[str, ...]] = ("size", "restarts", "seed", "count_")
 
     def __init__(self, size: int, restarts: int = 5, seed: int = 0) -> None:
         self.size, self.restarts, self.seed = size, restarts, seed
@@ -66,30 +68,13 @@ class Embedding(ABC):
         """Local features (N, d), l2-normalised, to (N, D); no final l2."""
         return self.linear(self.raw(features))
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The learned arrays by name."""
-        return {"centroids": self.codebook_}
-
-    def card(self) -> dict[str, Any]:
-        """What a model's card says of them."""
-        return {"kind": type(self).__name__, "codebook": self.size, "restarts": self.restarts, "seed": self.seed, "features": self.count_}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
-        """The inverse of `tensors` and `card`."""
-        model = cls(card["codebook"], restarts=card["restarts"], seed=card["seed"])
-        model.count_ = card["features"]
-        model._take(tensors, card)
-        return model
-
-    def _take(self, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> None:
-        self.codebook_ = tensors["centroids"]
-
 
 class FisherVector(Embedding):
     """Gradients to means and deviations of a Gaussian mixture (equation 4): u_1 … u_k, v_1 … v_k, 2kd in all."""
 
     codebook_: GaussianMixture
+    arrays = ()
+    parts: ClassVar[dict[str, type[Learned]]] = {"codebook_": GaussianMixture}
 
     def dimensions(self, features: int) -> int:
         return 2 * self.size * features
@@ -110,12 +95,6 @@ class FisherVector(Embedding):
         standard = (features[:, None] - mixture.means) / mixture.variances.sqrt()
         deviations = standard.square().sub_(1).mul_(shares / math.sqrt(2))
         return torch.cat([standard.mul_(shares).flatten(1), deviations.flatten(1)], dim=1)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {"weights": self.codebook_.weights, "means": self.codebook_.means, "variances": self.codebook_.variances}
-
-    def _take(self, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> None:
-        self.codebook_ = GaussianMixture(tensors["weights"], tensors["means"], tensors["variances"])
 
 
 class VLAD(Embedding):
@@ -138,7 +117,8 @@ class WhitenedEmbedding(Embedding):
         floor: number of smallest eigenvalues raised to the largest among them.
     """
 
-    whitens = True
+    facts = (*Embedding.facts, "floor")
+    parts: ClassVar[dict[str, type[Learned]]] = {"whitening_": FlooredWhitening}
     default_floor: ClassVar[int]
 
     def __init__(self, size: int, restarts: int = 5, seed: int = 0, floor: int | None = None) -> None:
@@ -170,17 +150,6 @@ class WhitenedEmbedding(Embedding):
 
     def linear(self, summed: torch.Tensor, count: torch.Tensor | float = 1.0) -> torch.Tensor:
         return self.whitening_.transform_sum(summed, count)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return super().tensors() | self.whitening_.tensors()
-
-    def card(self) -> dict[str, Any]:
-        return super().card() | {"floor": self.floor}
-
-    def _take(self, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> None:
-        super()._take(tensors, card)
-        self.floor = card["floor"]
-        self.whitening_ = FlooredWhitening.from_tensors(tensors, card)
 
 
 class TriangulationEmbedding(WhitenedEmbedding):

@@ -2,28 +2,21 @@
 
 import argparse
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
-import torch
-
-from pipeline.aggregation.describers.registry import DESCRIBERS
-from pipeline.aggregation.map_stream import MapBatch, stream_maps
-from pipeline.aggregation.params import load_method, refuse_form
-from pipeline.contracts.catalogue import read_catalogue
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ModelError
-from pipeline.contracts.feature_shards import KIND
-from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.held_out import held_out_ids, refuse_leakage, refuse_trained_network
-from pipeline.contracts.manifest import CARD, load_manifest
-from pipeline.contracts.models import TENSORS, save_model
-from pipeline.contracts.run_record import Produced
+from pipeline.aggregation.params import MethodParameters, load_method, refuse_unreadable_features
+from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.held_out import LearnedOn, held_out_ids, refuse_leakage, refuse_trained_network
+from pipeline.contracts.models import KIND as MODEL
+from pipeline.contracts.models import TENSORS, ModelFacts, State, save_model
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.tables import read_json
-from pipeline.networks.registry import CARD as NETWORK_CARD
+from pipeline.stage import places
+from pipeline.stage.catalogue import read_catalogue
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import ModelError
+from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.manifest import CARD, load_manifest
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import read_json
 
 log = logging.getLogger(__name__)
 
@@ -35,39 +28,39 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("--held-out", required=True, help="what it is learned on")
     parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
     options = parser.parse_args(arguments)
+    allowed = options.allow_self_learning == "true"
     method, parameters = load_method()
-    describer = DESCRIBERS[method](method, parameters)
-    rows = read_catalogue(Path("data/images") / options.held_out / "catalogue.parquet")
+    rows = read_catalogue(places.images(options.held_out) / places.CATALOGUE)
     ids, role = held_out_ids(rows)
-    instances = {row.image_id: row.instance for row in rows if row.image_id in ids}
-    features = Path("data/features") / options.held_out
-    manifest = load_manifest(features, KIND)
-    images = Path("data/images") / options.held_out if describer.needs_pictures else None
-    refuse_form(method, parameters, manifest.facts["extract"]["patch_levels"])
-    choice = manifest.facts["network"]
-    network = Path("data/networks") / choice["name"]
-    trained_on = refuse_trained_network(options.benchmark, options.dataset, read_json(network / NETWORK_CARD), options.allow_self_learning == "true")
+    manifest = load_manifest(places.features(options.held_out), KIND)
+    facts = FeatureFacts.of(manifest)
+    refuse_unreadable_features(method, parameters, facts.extract.patch_levels)
+    network = places.network(facts.network.name)
+    trained_on = refuse_trained_network(options.benchmark, options.dataset, read_json(network / places.NETWORK_CARD), allowed)
     weights = load_manifest(network, "network")
-    describer.adopt(network, choice)
-    learned_on: dict[str, object] | None = None
-    if describer.learns:
-        refuse_leakage(options.benchmark, options.dataset, options.held_out, role, options.allow_self_learning == "true")
+    learned_on: LearnedOn | None = None
+    if parameters.learns:
+        refuse_leakage(options.benchmark, options.dataset, options.held_out, role, allowed)
         if not ids:
             raise ModelError(f"benchmarks.{options.benchmark}.held_out: {options.held_out} has no images, and aggregate.{method} learns from some")
-        with hold(choose_device()) as device:
-            describer.fit(lambda: _maps(features, instances, device, images))
-        learned_on = {"dataset": options.held_out, "role": role, "images": len(ids), "fingerprint": manifest.fingerprint}
+        learned_on = LearnedOn(dataset=options.held_out, role=role, images=len(ids), fingerprint=manifest.fingerprint)
+    tensors, card = _learned(method, parameters, options.held_out, {row.image_id: row.instance for row in rows if row.image_id in ids}, facts)
     store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint))
-    save_model(store.folder, describer.tensors(), describer.card() | {"learned_on": learned_on, "network_trained_on": trained_on})
-    output = Path("data/models") / options.benchmark
-    store.publish(output, [TENSORS, CARD], "model", method=method)
+    about = {"learned_on": learned_on and learned_on.model_dump(), "network_trained_on": [step.model_dump() for step in trained_on]}
+    save_model(store.folder, tensors, card | about)
+    output = places.models(options.benchmark)
+    store.publish(output, [TENSORS, CARD], MODEL, ModelFacts(method=method))
     log.info("%s: %s, learned on %s.", output, method, f"{len(ids)} images of {options.held_out}" if learned_on else "nothing")
     return Produced((output,), len(ids) if learned_on else 0, "images")
 
 
-def _maps(features: Path, instances: dict[str, str | None], device: torch.device, images: Path | None) -> Iterator[MapBatch]:
-    for ids, maps in stream_maps(features, set(instances), device, images):
-        yield replace(maps, instances=[instances[image_id] for image_id in ids])
+def _learned(method: str, parameters: MethodParameters, held_out: str, instances: dict[str, str | None], facts: FeatureFacts) -> State:
+    """What the method learns and takes over; torch is imported only where it does either."""
+    if not (parameters.learns or parameters.adopts):
+        return {}, {"method": method, "parameters": parameters.model_dump(), "models": {}}
+    from pipeline.aggregation.learning import learn
+
+    return learn(method, parameters, held_out, instances, facts.network)
 
 
 if __name__ == "__main__":

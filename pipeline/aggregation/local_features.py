@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from pipeline.aggregation.masks import mask_of_points, max_mask, sift_points, sum_mask
-from pipeline.aggregation.pictures import Picture
 from pipeline.contracts.settings import settings
+from pipeline.maps.pictures import Picture
 
 MASKS = ("max", "sum", "sift", "none")
 

@@ -5,8 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.aggregation.pictures import Pixels
-from pipeline.contracts.catalogue import Box
+from pipeline.maps.pictures import Pixels
+from pipeline.stage.catalogue import Box
 
 
 def max_mask(maps: torch.Tensor) -> torch.Tensor:

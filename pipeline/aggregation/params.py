@@ -5,18 +5,37 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import PARAMS_FILE, Section, load_section, read_section
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import PARAMS_FILE, Section, load_section, read_section
 
 WhiteningName = Literal["none", "pca", "pca_whitening"]
 Counts = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(strict=False)]
 
 
-class WhitenedParameters(Section):
+class MethodParameters(Section):
+    """What every method says of itself before anything of it is imported."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether a held-out set is needed."""
+        return True
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether the photographs are looked at in addition to their maps."""
+        return False
+
+    @property
+    def adopts(self) -> bool:
+        """Whether parts of the active network are taken over."""
+        return False
+
+
+class WhitenedParameters(MethodParameters):
     """What every method may do to its final vector."""
 
     whitening: Literal[WhiteningName, "learned"] = Field("none", description="learned: from pairs of held-out images of one instance")
-    dimensions: int | None = Field(None, ge=1, description="of the final vector; null: as many as the held-out set bears")
+    dimensions: int | None = Field(None, ge=1, description="of the final vector; null: as many as the held-out set allows")
     shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
 
     @model_validator(mode="after")
@@ -25,32 +44,48 @@ class WhitenedParameters(Section):
             raise ValueError("dimensions needs whitening: pca, pca_whitening or learned")
         return self
 
+    @property
+    def learns(self) -> bool:
+        return self.whitening != "none"
+
 
 class MacParameters(WhitenedParameters):
-    pass
+    """Maximum of every channel."""
 
 
 class SpocParameters(WhitenedParameters):
+    """Sum pooling."""
+
     centre_prior: bool = Field(False, description="weigh locations by a Gaussian around the map's centre")
 
 
 class GemParameters(WhitenedParameters):
+    """Generalised mean."""
+
     power: float = Field(3.0, gt=0, le=100)
 
 
 class CrowParameters(WhitenedParameters):
+    """Cross-dimensional weighting."""
+
     spatial_power: float = Field(0.5, gt=0, le=4, description="exponent of the normalised spatial weights")
 
 
 class RegionalParameters(WhitenedParameters):
     """What is done to the vector of every region."""
 
-    regional_whitening: WhiteningName = "pca_whitening"
-    regional_dimensions: int | None = Field(None, ge=1)
-    regional_shrinkage: float = Field(0.0, ge=0, le=1)
+    regional_whitening: WhiteningName = Field("pca_whitening", description="of the vector of every region")
+    regional_dimensions: int | None = Field(None, ge=1, description="of that vector afterwards; null: as many as the held-out set allows")
+    regional_shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into its spectrum")
+
+    @property
+    def learns(self) -> bool:
+        return super().learns or self.regional_whitening != "none"
 
 
 class RmacParameters(RegionalParameters):
+    """Regional maxima of squares."""
+
     levels: int = Field(3, ge=1, le=10)
     overlap: float = Field(0.4, ge=0, lt=1, description="wanted overlap of neighbouring regions along the long side")
     whole_map: bool = Field(False, description="add the whole map as a region")
@@ -74,10 +109,18 @@ class ClusterParameters(Section):
 
 
 class ClustersParameters(ClusterParameters, RegionalParameters):
-    pass
+    """Regional maxima of clusters of activations and of colours."""
+
+    @property
+    def learns(self) -> bool:
+        return super().learns or bool(self.feature_counts)
+
+    @property
+    def needs_pictures(self) -> bool:
+        return bool(self.colour_counts)
 
 
-class SelectiveParameters(Section):
+class SelectiveParameters(MethodParameters):
     """Selective features, embedding, aggregation and post-processing (paper 3)."""
 
     mask: Literal["max", "sum", "sift", "none"] = "max"
@@ -112,6 +155,10 @@ class SelectiveParameters(Section):
         return self
 
     @property
+    def needs_pictures(self) -> bool:
+        return self.mask == "sift"
+
+    @property
     def dropped(self) -> int:
         """Components dropped after the rotation."""
         published = {"triangulation": 128, "function_approximation": self.local_dimensions * (self.local_dimensions + 1)}
@@ -124,13 +171,13 @@ class SelectiveParameters(Section):
         return {"fisher": 2 * k * d, "vlad": k * d, "triangulation": k * d, "function_approximation": k * d * (d + 1) // 2}[self.embedding]
 
 
-class PatchesParameters(Section):
+class PatchesParameters(MethodParameters):
     """Multi-resolution patches (paper 1); `extract.patch_levels` must give the levels wanted here, and those of the queries."""
 
     levels: int = Field(4, ge=1, le=10, description="of the references: level l has l² patches")
     grid: Literal[1, 2] = Field(1, description="cells per side that each patch is max-pooled on (spatial pooling)")
     whitening: WhiteningName = "pca_whitening"
-    dimensions: int | None = Field(None, ge=1, description="of a patch after PCA; null: half, or as many as the held-out set bears")
+    dimensions: int | None = Field(None, ge=1, description="of a patch after PCA; null: half, or as many as the held-out set allows")
     shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
     renormalise: bool = Field(True, description="l2 after the whitening")
 
@@ -140,23 +187,27 @@ class PatchesParameters(Section):
             raise ValueError("dimensions needs whitening: pca or pca_whitening")
         return self
 
-
-class MaskStudyParameters(Section):
-    """The section `mask_study`: what the stage masks looks at."""
-
-    images: int = Field(100, ge=1, description="database images, evenly spread")
-    pictures: int = Field(4, ge=0, le=100, description="those among them that the report shows")
-    near_orthogonal: float = Field(0.15, ge=0, le=1, description="two features are nearly orthogonal when |cosine| is at most this")
+    @property
+    def learns(self) -> bool:
+        return self.whitening != "none"
 
 
 class ClassScoresParameters(WhitenedParameters):
     """Of the active network's classifier, over all windows of the map."""
+
+    @property
+    def adopts(self) -> bool:
+        return True
 
 
 class RegionDescriptorParameters(WhitenedParameters):
     """Of a network that a step region_descriptor of `finetune` trained."""
 
     regions: int | None = Field(None, ge=1, description="windows of highest class activation; null: as many as in training")
+
+    @property
+    def adopts(self) -> bool:
+        return True
 
 
 class BagOfWordsParameters(WhitenedParameters):
@@ -168,8 +219,16 @@ class BagOfWordsParameters(WhitenedParameters):
     sample: int = Field(200000, ge=2, description="held-out SIFT descriptors that the vocabulary is learned on, at most")
     seed: int = Field(0, ge=0)
 
+    @property
+    def learns(self) -> bool:
+        return True
 
-METHODS: dict[str, type[Section]] = {
+    @property
+    def needs_pictures(self) -> bool:
+        return True
+
+
+METHODS: dict[str, type[MethodParameters]] = {
     "mac": MacParameters,
     "spoc": SpocParameters,
     "gem": GemParameters,
@@ -184,7 +243,7 @@ METHODS: dict[str, type[Section]] = {
 }
 
 
-def refuse_form(method: str, parameters: Section, patch_levels: int) -> None:
+def refuse_unreadable_features(method: str, parameters: MethodParameters, patch_levels: int) -> None:
     """Refuse features of a form that the method cannot read.
 
     Raises:
@@ -201,7 +260,7 @@ def refuse_form(method: str, parameters: Section, patch_levels: int) -> None:
         )
 
 
-def load_method(file: Path | None = None) -> tuple[str, Section]:
+def load_method(file: Path | None = None) -> tuple[str, MethodParameters]:
     """The method in use and its parameters.
 
     Raises:

@@ -1,14 +1,15 @@
 """From an aggregated vector to a descriptor: rotation, truncation, power law, l2 (paper 3, §IV-D)."""
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import torch
 
-from pipeline.aggregation.moments import Moments
-from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.whitening import Rotation
-from pipeline.contracts.errors import ModelError
+from pipeline.contracts.models import Learned
+from pipeline.projections.moments import Moments
+from pipeline.projections.normalization import l2
+from pipeline.projections.whitening import Rotation
+from pipeline.stage.errors import ModelError
 
 
 def power_law(vectors: torch.Tensor, power: float) -> torch.Tensor:
@@ -16,7 +17,7 @@ def power_law(vectors: torch.Tensor, power: float) -> torch.Tensor:
     return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
 
 
-class PostProcessing:
+class PostProcessing(Learned):
     """Centre, rotate, drop the first components, power law, l2. A zero vector, an image without features, stays zero.
 
     Args:
@@ -26,6 +27,9 @@ class PostProcessing:
         order: `rotate_first` as the authors published it, or `power_first` as the text has it: power law, l2, rotate, drop, l2.
         complete: complete the rotation's basis where the held-out images are fewer than the dimensions; else refuse.
     """
+
+    facts = ("truncate", "power", "dimensions", "order", "complete")
+    parts: ClassVar[dict[str, type[Learned]]] = {"rotation_": Rotation}
 
     def __init__(
         self, truncate: int = 0, power: float = 0.5, dimensions: int | None = None, order: str = "rotate_first", complete: bool = True
@@ -55,19 +59,3 @@ class PostProcessing:
 
     def _before(self, vectors: torch.Tensor) -> torch.Tensor:
         return l2(power_law(vectors, self.power)) if self.order == "power_first" else vectors
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The learned arrays by name."""
-        return self.rotation_.tensors()
-
-    def card(self) -> dict[str, Any]:
-        """What a model's card says of them."""
-        own = {"kind": type(self).__name__, "truncate": self.truncate, "power": self.power, "dimensions": self.dimensions, "order": self.order}
-        return own | {"rotation": self.rotation_.card()}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
-        """The inverse of `tensors` and `card`."""
-        model = cls(card["truncate"], card["power"], card["dimensions"], card["order"])
-        model.rotation_ = Rotation.from_tensors(tensors, card["rotation"])
-        return model

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
-from pipeline.contracts.errors import SanityError
-from pipeline.contracts.tables import TableWriter
+from pipeline.stage.errors import SanityError
+from pipeline.stage.tables import TableWriter
 
 ROWS_PER_GROUP = 2048
 ROWS_PER_FILE = 2**17
@@ -38,7 +38,6 @@ class DescriptorSink:
         self._first: torch.Tensor | None = None
         self._ids: list[str] = []
         self._vectors: list[torch.Tensor] = []
-        self._geometry: list[torch.Tensor] = []
         self._open = ExitStack()
         self._writer: TableWriter | None = None
 
@@ -50,8 +49,8 @@ class DescriptorSink:
             self._flush()
         self._open.__exit__(kind, error, trace)
 
-    def add(self, image_ids: list[str], vectors: torch.Tensor, geometry: torch.Tensor | None = None) -> None:
-        """Take descriptors (N, D), or those of patches (N, P, D) with the geometry (P, 5) that the images share.
+    def add(self, image_ids: list[str], vectors: torch.Tensor) -> None:
+        """Take descriptors (N, D), or those of patches (N, P, D).
 
         Raises:
             SanityError: a value is not finite.
@@ -67,8 +66,6 @@ class DescriptorSink:
         self.zeros += int((vectors == 0).flatten(1).all(dim=1).sum())
         self._ids += image_ids
         self._vectors.append(vectors.cpu())
-        if geometry is not None:
-            self._geometry.append(geometry.expand(len(image_ids), *geometry.shape))
         self.images += len(image_ids)
         self.dimensions = vectors.shape[-1]
         if len(self._ids) * (vectors.shape[1] if vectors.dim() == 3 else 1) >= ROWS_PER_GROUP:
@@ -78,14 +75,13 @@ class DescriptorSink:
         if not self._ids:
             return
         vectors = torch.cat(self._vectors).numpy().astype(np.float32, copy=False)
-        geometry = torch.cat(self._geometry).numpy() if self._geometry else None
-        patches = vectors.shape[1] if geometry is not None else None
+        patches = vectors.shape[1] if vectors.ndim == 3 else None
         if self._writer is None or (self.split and self._in_file >= ROWS_PER_FILE):
             self._open.close()
             self.names.append(f"{self.prefix}-{len(self.names):05d}.parquet")
             writer = descriptor_writer(self.folder / self.names[-1], vectors.shape[-1], patches)
             self._writer = self._open.enter_context(writer)
             self._in_file = 0
-        self._writer.write(descriptor_columns(self._ids, vectors, geometry))
+        self._writer.write(descriptor_columns(self._ids, vectors))
         self._in_file += len(self._ids) * (patches or 1)
-        self._ids, self._vectors, self._geometry = [], [], []
+        self._ids, self._vectors = [], []

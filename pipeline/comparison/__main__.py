@@ -9,13 +9,13 @@ from pipeline.comparison.comparing import Comparison, compare
 from pipeline.comparison.page import render
 from pipeline.comparison.snapshot import Snapshot, load_snapshot
 from pipeline.comparison.texts import markdown, print_comparison, verdict
-from pipeline.contracts.entry import fail
-from pipeline.contracts.errors import PipelineError, ShardError
-from pipeline.contracts.tables import replacing, write_json
 from pipeline.reporting.thumbnails import thumbnails
+from pipeline.stage import places
+from pipeline.stage.entry import fail
+from pipeline.stage.errors import PipelineError, ShardError
+from pipeline.stage.tables import replacing, write_json
 
 log = logging.getLogger(__name__)
-IMAGES = Path("data/images")
 SIDE = 120
 
 
@@ -56,7 +56,7 @@ def _pictures(comparison: Comparison, after: Snapshot) -> dict[str, str]:
         dataset = after.parameters.get("benchmarks", {}).get(benchmark.benchmark, {}).get("dataset")
         if wanted and dataset:
             try:
-                found |= thumbnails(IMAGES / dataset, wanted, SIDE)
+                found |= thumbnails(places.images(dataset), wanted, SIDE)
             except ShardError as error:
                 log.warning("No pictures of %s: %s", benchmark.benchmark, error)
     return found

@@ -1,15 +1,15 @@
 """One commit's results: a folder that holds its params.yaml, dvc.lock, metrics and per-query tables, and what it is called."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.tables import read_json
-from pipeline.reporting.page import settings_of
+from pipeline.contracts.metrics import Metrics
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.tables import read_json
+from pipeline.stage.text_tables import read_rows
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -50,9 +50,8 @@ def load_snapshot(folder: Path) -> Snapshot:
     results: dict[tuple[str, str], Results] = {}
     for file in sorted((folder / "reports/metrics").glob("*.json")):
         rows = _per_query(folder / "reports/per_query" / f"{file.stem}.csv")
-        for setting in settings_of(read_json(file)):
-            numbers = {key: value for key, value in setting.numbers.items() if isinstance(value, int | float)}
-            results[file.stem, setting.name] = Results(numbers, rows.get(setting.name, {}))
+        for setting in Metrics.load(file).settings:
+            results[file.stem, setting.name] = Results(setting.scores.numbers, rows.get(setting.name, {}))
     return Snapshot(about["title"], about["seconds"], _yaml(folder / "params.yaml"), lock.get("stages", {}), results)
 
 
@@ -68,8 +67,6 @@ def _yaml(path: Path) -> dict[str, Any]:
 def _per_query(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     """Rows by setting and query."""
     found: dict[str, dict[str, dict[str, str]]] = {}
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                found.setdefault(row["setting"], {})[row["query_id"]] = row
+    for row in read_rows(path) if path.exists() else ():
+        found.setdefault(row["setting"], {})[row["query_id"]] = row
     return found

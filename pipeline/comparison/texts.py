@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from pipeline.comparison.comparing import BenchmarkDifference, Comparison, MetricDifference
+from pipeline.stage import text_tables
 
 WIDTH = 130
 """Columns where the output is no terminal."""
@@ -70,17 +71,17 @@ def markdown(comparison: Comparison) -> str:
     lines = [f"**{_escaped(comparison.before)}** → **{_escaped(comparison.after)}**", "", verdict(comparison), ""]
     table = list(rows(comparison))
     if table:
-        lines += _table(HEADINGS, table)
+        lines += [text_tables.markdown(HEADINGS, table), ""]
     for benchmark in comparison.benchmarks:
         lines += _queries(benchmark)
     for title, names in (("Only before", comparison.only_before), ("Only after", comparison.only_after)):
         lines += [f"{title}: {', '.join(names)}", ""] if names else []
     if comparison.parameters:
-        lines += ["Parameters:", "", *_table(PARAMETER_HEADINGS, parameter_rows(comparison))]
+        lines += ["Parameters:", "", text_tables.markdown(PARAMETER_HEADINGS, parameter_rows(comparison)), ""]
     if comparison.code:
         lines += [f"Code: {', '.join(comparison.code)}", ""]
     if comparison.stages:
-        lines += ["Stages:", "", *_table(STAGE_HEADINGS, stage_rows(comparison))]
+        lines += ["Stages:", "", text_tables.markdown(STAGE_HEADINGS, stage_rows(comparison)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -107,11 +108,6 @@ def _queries(benchmark: BenchmarkDifference) -> list[str]:
     if benchmark.unpaired:
         lines += [f"{benchmark.benchmark} {benchmark.setting}: {benchmark.unpaired} queries are on one side only and left out of the tests.", ""]
     return lines
-
-
-def _table(headings: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
-    lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (headings, *body)]
-    return [lines[0], "|" + " --- |" * len(headings), *lines[1:], ""]
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Code shards: one packed binary code per image, streamed block by block; and the folder that holds them beside their hash function."""
+"""Code shards: one packed binary code per image, streamed block by block; and the folder that holds them next to their hash function."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -9,11 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.tables import TableWriter, fixed_rows, open_writer, read_fixed_rows
+from pipeline.contracts.held_out import LearnedOn
+from pipeline.stage.manifest import Facts, load_manifest
+from pipeline.stage.tables import TableWriter, fixed_rows, open_writer, read_fixed_rows
 
 KIND = "codes"
 Codes = npt.NDArray[np.uint8]
+
+
+class CodeFacts(Facts):
+    """Of data/codes/BENCHMARK; `none` is the method without codes."""
+
+    method: str
+    parameters: dict[str, Any]
+    learned_on: LearnedOn | None
 
 
 def code_writer(path: Path, bits: int) -> AbstractContextManager[TableWriter]:

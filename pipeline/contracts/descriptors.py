@@ -1,4 +1,4 @@
-"""Descriptor shards: one float32 vector per image, or one per patch of an image with the patch's geometry, streamed block by block."""
+"""Descriptor shards: one float32 vector per image, or one per patch of an image, streamed block by block."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -8,19 +8,60 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.tables import TableWriter, fixed_rows, open_table, open_writer, read_fixed_rows, table_facts
+from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn
+from pipeline.stage.manifest import Facts, load_manifest
+from pipeline.stage.tables import TableWriter, fixed_rows, open_table, open_writer, read_fixed_rows, table_facts
 
-KIND = "descriptors"
-GEOMETRY = ("level", "x0", "y0", "x1", "y1")
-"""Columns of a patch: its level, and its box in pixels of the resized image."""
+KIND, DISTRACTORS = "descriptors", "distractors"
+"""What folders hold; the shards of both are descriptors."""
+
+
+class PatchCounts(BaseModel):
+    """Patches of a database image and of a query; None where an image has one descriptor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: int | None
+    queries: int | None
+
+
+class DescriptorFacts(Facts):
+    """Of data/descriptors/BENCHMARK.
+
+    Attributes:
+        database, queries, held_out: images that are described.
+        zero_descriptors: database images without any activation.
+        dimensions: of a descriptor.
+        duplicates: images of the benchmark in the held-out set, where the method learned from it.
+    """
+
+    database: int
+    queries: int
+    held_out: int
+    patches: PatchCounts
+    zero_descriptors: int
+    dimensions: int
+    method: str
+    parameters: dict[str, Any]
+    learned_on: LearnedOn | None
+    network_trained_on: list[TrainedOn]
+    held_out_set: HeldOutSet
+    duplicates: int
+    features: FeatureFacts
+
+
+class DistractorFacts(Facts):
+    """Of data/distractors/BENCHMARK: how many there are, and which images of which data set."""
+
+    distractors: int
+    dataset: str
+    role: str
+
+
 Floats = npt.NDArray[np.float32]
-
-
-def _schema(dimensions: int, patches: int | None) -> pa.Schema:
-    geometry = [(name, pa.int16() if name == "level" else pa.float32()) for name in GEOMETRY] if patches else []
-    return pa.schema([("image_id", pa.string()), *geometry, ("vector", pa.binary(4 * dimensions))])
 
 
 def descriptor_writer(path: Path, dimensions: int, patches: int | None = None, **facts: Any) -> AbstractContextManager[TableWriter]:
@@ -29,21 +70,16 @@ def descriptor_writer(path: Path, dimensions: int, patches: int | None = None, *
     Args:
         patches: rows per image, where there is one per patch.
     """
-    return open_writer(path, KIND, _schema(dimensions, patches), dimensions=dimensions, dtype="float32", patches=patches, **facts)
+    schema = pa.schema([("image_id", pa.string()), ("vector", pa.binary(4 * dimensions))])
+    return open_writer(path, KIND, schema, dimensions=dimensions, dtype="float32", patches=patches, **facts)
 
 
-def descriptor_columns(image_ids: list[str], vectors: Floats, geometry: npt.NDArray[Any] | None = None) -> dict[str, Any]:
-    """Vectors (N, D) as columns of one row group.
-
-    Or those of patches (N, P, D) with their geometry (N, P, 5) in the order of GEOMETRY, image by image.
-    """
+def descriptor_columns(image_ids: list[str], vectors: Floats) -> dict[str, Any]:
+    """Vectors (N, D) as columns of one row group, or those of patches (N, P, D), image by image."""
     own = vectors.astype("<f4", copy=False)
-    if geometry is None:
-        return {"image_id": image_ids, "vector": fixed_rows(own)}
-    rows = geometry.reshape(-1, len(GEOMETRY))
-    columns = {name: rows[:, index].astype(np.int16 if name == "level" else np.float32) for index, name in enumerate(GEOMETRY)}
-    repeated = [image_id for image_id in image_ids for _ in range(own.shape[1])]
-    return {"image_id": repeated, **columns, "vector": fixed_rows(own.reshape(-1, own.shape[2]))}
+    if own.ndim == 3:
+        image_ids, own = [image_id for image_id in image_ids for _ in range(own.shape[1])], own.reshape(-1, own.shape[2])
+    return {"image_id": image_ids, "vector": fixed_rows(own)}
 
 
 def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
@@ -58,5 +94,5 @@ def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str],
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
     """Stream the shards of a descriptor folder whose names start with `prefix`: database-, queries-, held_out- or distractors-."""
-    for path in load_manifest(folder, KIND).paths(folder, prefix):
+    for path in load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix):
         yield from read_descriptors(path, block)

@@ -1,29 +1,29 @@
-"""The device that arithmetic runs on, and the lock that gives one stage at a time the accelerator."""
+"""The device that arithmetic runs on, held by one stage at a time. Torch is imported when a device is asked for."""
 
 import contextlib
 import ctypes
-import logging
 import platform
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from filelock import FileLock, Timeout
-
-from pipeline.contracts.errors import ParameterError
 from pipeline.contracts.settings import settings
+from pipeline.contracts.turns import file_lock, processor_turn
+from pipeline.stage.errors import ParameterError
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import torch
+
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
-def choose_device(name: str | None = None) -> torch.device:
+def choose_device(name: str | None = None) -> "torch.device":
     """The device that RETRIEVAL_DEVICE names, or the first CUDA device, or the processor.
 
     Raises:
         ParameterError: a CUDA device is asked for that is not there.
     """
+    import torch
+
     name = name or settings().device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -33,8 +33,10 @@ def choose_device(name: str | None = None) -> torch.device:
     return device
 
 
-def visible_devices() -> list[torch.device]:
+def visible_devices() -> "list[torch.device]":
     """Every device that RETRIEVAL_DEVICE allows: all GPUs for `auto` and `cuda`, else the one it names."""
+    import torch
+
     device = choose_device()
     if device.type == "cuda" and settings().device in ("auto", "cuda"):
         return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
@@ -42,22 +44,12 @@ def visible_devices() -> list[torch.device]:
 
 
 @contextlib.contextmanager
-def hold(device: torch.device) -> Iterator[torch.device]:
-    """Hold a device for this process; waits while another process holds it. Any death of the process frees it."""
+def hold(device: "torch.device") -> "Iterator[torch.device]":
+    """Hold a device for this process: an accelerator, or a turn on the processor. Any death of the process frees it."""
     prepare_processor()
-    if device.type != "cuda":
+    turn = file_lock(f"cuda-{device.index or 0}", str(device)) if device.type == "cuda" else processor_turn()
+    with turn:
         yield device
-        return
-    lock = FileLock(Path(tempfile.gettempdir()) / f"retrieval-cuda-{device.index or 0}.lock", mode=0o666)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("Waiting for %s: another stage holds it.", device)
-        lock.acquire()
-    try:
-        yield device
-    finally:
-        lock.release()
 
 
 def prepare_processor() -> None:
@@ -66,6 +58,8 @@ def prepare_processor() -> None:
     glibc hands every large block back to the system, and the page faults of getting it again take as long as the
     convolutions themselves; with these settings it is reused, by threads as well, whose own arenas would be given back.
     """
+    import torch
+
     torch.set_num_threads(settings().threads)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 is to mean float32
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pipeline.contracts.errors import ShardError
+from pipeline.stage.errors import ShardError
 
 
 def human_bytes(count: float) -> str:

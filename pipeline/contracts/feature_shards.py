@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.errors import ShardError
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.image_shards import ImageFacts
 from pipeline.contracts.patches import PatchForm
-from pipeline.contracts.tables import TableWriter, open_table, open_writer, table_facts
+from pipeline.stage.errors import ShardError
+from pipeline.stage.manifest import Facts
+from pipeline.stage.tables import TableWriter, open_table, open_writer, table_facts
 
 KIND = "feature maps"
 SCHEMA = pa.schema(
@@ -24,12 +27,19 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("map", pa.large_binary()),
         ("stride", pa.float32()),
-        ("crop", pa.list_(pa.int32(), 4)),
         ("image_width", pa.int32()),
         ("image_height", pa.int32()),
     ]
 )
 DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+
+
+class FeatureFacts(Facts):
+    """Of data/features/DATASET: what the maps were made with, and what the images were."""
+
+    network: NetworkChoice
+    extract: ExtractParameters
+    images: ImageFacts
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,6 @@ class FeatureBatch:
         maps: one array (B, K, H, W) per scale, little-endian float16 or float32.
         scales: the scales' factors.
         stride: pixels of the image per cell at scale 1.
-        crop: rows and columns (y0, x0, y1, x1) of the whole map that were kept, where a box was cropped (first scale).
         patches: where the maps hold patches.
     """
 
@@ -52,7 +61,6 @@ class FeatureBatch:
     maps: list[npt.NDArray[Any]]
     scales: list[float]
     stride: float
-    crop: tuple[int, int, int, int] | None = None
     patches: PatchForm | None = None
 
 
@@ -67,7 +75,7 @@ def feature_columns(batch: FeatureBatch, dtype: str) -> dict[str, list[object]]:
     for scale, maps in zip(batch.scales, batch.maps, strict=True):
         for image_id, feature_map in zip(batch.image_ids, maps, strict=True):
             values = np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes()
-            row = (image_id, scale, *feature_map.shape, values, batch.stride, batch.crop, batch.width, batch.height)
+            row = (image_id, scale, *feature_map.shape, values, batch.stride, batch.width, batch.height)
             for name, value in zip(SCHEMA.names, row, strict=True):
                 columns[name].append(value)
     return columns
@@ -104,6 +112,5 @@ def _decode(table: pa.Table, dtype: np.dtype[Any], patches: PatchForm | None, pa
             )
         maps.append(np.frombuffer(data, dtype, count, int(offsets[first])).reshape(len(ids), *shape))
         scales.append(columns["scale"][first])
-    crop = columns["crop"][0]
     width, height = columns["image_width"][0], columns["image_height"][0]
-    return FeatureBatch(ids, width, height, maps, scales, columns["stride"][0], tuple(crop) if crop else None, patches)
+    return FeatureBatch(ids, width, height, maps, scales, columns["stride"][0], patches)

@@ -3,8 +3,42 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.contracts.catalogue import CatalogueRow, select
-from pipeline.contracts.errors import LeakageError
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.stage.catalogue import CatalogueRow, select
+from pipeline.stage.errors import LeakageError
+
+
+class HeldOutSet(BaseModel):
+    """The images that models are learned on.
+
+    Attributes:
+        duplicates: images of the benchmark that are among them, byte for byte.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    role: str
+    images: int
+    duplicates: int = 0
+
+
+class LearnedOn(HeldOutSet):
+    """The held-out set of a model, and the fingerprint of what was read of it."""
+
+    fingerprint: str
+
+
+class TrainedOn(BaseModel):
+    """A data set that the network was fine-tuned on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    role: str
+    images: int
+    instances: int
 
 
 def held_out_ids(rows: list[CatalogueRow]) -> tuple[set[str], str]:
@@ -26,31 +60,31 @@ def refuse_leakage(benchmark: str, dataset: str, learned_on: str, role: str, all
         )
 
 
-def refuse_leakage_to_distractors(benchmark: str, distractors: str, role: str, learned_on: dict[str, Any] | None, allowed: bool) -> None:
+def refuse_leakage_to_distractors(benchmark: str, distractors: str, role: str, learned_on: HeldOutSet | TrainedOn | None, allowed: bool) -> None:
     """Refuse a model that was learned on the very images that are mixed in.
 
     Args:
         role: of the images that serve as distractors.
-        learned_on: what the model's card says; None where it learned nothing.
+        learned_on: what the model, or the network, was learned on; None where it learned nothing.
 
     Raises:
         LeakageError: unless the benchmark allows it.
     """
-    if learned_on and (learned_on["dataset"], learned_on["role"]) == (distractors, role) and not allowed:
+    if learned_on and (learned_on.dataset, learned_on.role) == (distractors, role) and not allowed:
         raise LeakageError(
             f"benchmarks.{benchmark}: the model is learned on the {role} images of {distractors}, which are its distractors as well; "
             f"name other distractors, or set benchmarks.{benchmark}.allow_self_learning: true"
         )
 
 
-def refuse_trained_network(benchmark: str, dataset: str, card: dict[str, Any], allowed: bool) -> list[dict[str, Any]]:
+def refuse_trained_network(benchmark: str, dataset: str, card: dict[str, Any], allowed: bool) -> list[TrainedOn]:
     """Refuse a network that was fine-tuned on the very images that it is applied to.
 
     Args:
         card: of the active network.
 
     Returns:
-        The data sets that it was fine-tuned on: dataset, role, and the number of images and instances.
+        The data sets that it was fine-tuned on, in their order.
 
     Raises:
         LeakageError: unless the benchmark allows it.
@@ -61,7 +95,7 @@ def refuse_trained_network(benchmark: str, dataset: str, card: dict[str, Any], a
             f"benchmarks.{benchmark}: the network is fine-tuned on the database images of {dataset} and applied to them, as instance search does; "
             f"set benchmarks.{benchmark}.allow_self_learning: true, or name another network"
         )
-    return [{"dataset": step["dataset"], "role": step["role"], "images": step["images"], "instances": len(step["instances"])} for step in steps]
+    return [TrainedOn(dataset=step["dataset"], role=step["role"], images=step["images"], instances=len(step["instances"])) for step in steps]
 
 
 def duplicated(held_out: Iterable[CatalogueRow], dataset: Iterable[CatalogueRow]) -> list[tuple[str, str]]:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from pipeline.contracts.catalogue import Box
-from pipeline.contracts.tables import TableWriter, open_table, open_writer
+from pipeline.stage.catalogue import Box
+from pipeline.stage.manifest import Facts
+from pipeline.stage.tables import TableWriter, open_table, open_writer
 
 KIND = "images"
 SCHEMA = pa.schema(
@@ -24,6 +26,21 @@ SCHEMA = pa.schema(
         ("y1", pa.float32()),
     ]
 )
+
+
+class ImageFacts(Facts):
+    """Of data/images/DATASET.
+
+    Attributes:
+        images: rows of the catalogue, unreadable ones included.
+        source: of the data set.
+        resize: the parameters that decide the stored images.
+    """
+
+    images: int
+    unreadable: int
+    source: str
+    resize: dict[str, Any]
 
 
 @dataclass(frozen=True)

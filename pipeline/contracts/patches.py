@@ -1,4 +1,4 @@
-"""Patches in the place of maps and descriptors: how many an image has, and in which form shards hold them."""
+"""Patches instead of maps and descriptors: how many an image has, and in which form shards hold them."""
 
 from dataclasses import dataclass
 

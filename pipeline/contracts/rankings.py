@@ -1,6 +1,14 @@
 """What search hands to evaluation: the first results of every query, and exact counts for every labelled image."""
 
+from typing import Any
+
 import pyarrow as pa
+
+from pipeline.contracts.codes import CodeFacts
+from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts, PatchCounts
+from pipeline.stage.manifest import Facts
+
+KIND = "rankings"
 
 RANKING_SCHEMA = pa.schema(
     [
@@ -46,3 +54,45 @@ where no held-out photograph says what unknown objects score."""
 
 SETS = ("database", "with_distractors")
 """The two databases that every benchmark is searched in; the second only where there are distractors."""
+
+
+class ComputedWith(Facts):
+    """What a ranking was computed with, as the manifests of its inputs say.
+
+    Attributes:
+        search: the parameters of the search that decide numbers.
+        shortlist: images per query whose patches were compared; None for all.
+        refinements: what the search did beyond comparing every descriptor once, in words.
+    """
+
+    descriptors: DescriptorFacts
+    distractors: DistractorFacts
+    codes: CodeFacts
+    search: dict[str, Any]
+    shortlist: int | None
+    refinements: list[str]
+
+
+class RankingFacts(Facts):
+    """Of data/rankings/BENCHMARK.
+
+    Attributes:
+        queries, answered: of the ground truth, and those of them that have a descriptor.
+        bits: of a code; None where descriptors are searched.
+        database, distractors: images.
+    """
+
+    queries: int
+    answered: int
+    dimensions: int
+    patches: PatchCounts
+    bits: int | None
+    database: int
+    distractors: int
+    computed_with: ComputedWith
+
+
+class Provenance(ComputedWith):
+    """reports/provenance/BENCHMARK.json: what its numbers were computed with, and how they were scored."""
+
+    evaluate: dict[str, Any]

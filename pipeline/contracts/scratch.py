@@ -7,10 +7,9 @@ result starts a fresh store. DVC removes a stage's outputs before it runs, which
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
-from pipeline.contracts.manifest import Manifest, describe_parts
 from pipeline.contracts.settings import settings
+from pipeline.stage.manifest import Facts, Manifest, describe_parts
 
 
 class ScratchStore:
@@ -30,8 +29,8 @@ class ScratchStore:
         """True when all the named files are finished."""
         return all(self.path(name).exists() for name in names)
 
-    def publish(self, destination: Path, names: list[str], kind: str, **facts: Any) -> Manifest:
-        """Link exactly the named files into a fresh folder beside a manifest, then delete the store."""
+    def publish(self, destination: Path, names: list[str], kind: str, facts: Facts | None = None) -> Manifest:
+        """Link exactly the named files into a fresh folder next to a manifest, then delete the store."""
         for leftover in destination.parent.glob(f".{destination.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
         staging = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
@@ -39,7 +38,7 @@ class ScratchStore:
         try:
             for name in names:
                 _link(self.path(name), staging / name)
-            manifest = Manifest(kind, describe_parts(staging, names), facts)
+            manifest = Manifest(kind, describe_parts(staging, names), facts.model_dump(mode="json") if facts else {})
             manifest.save(staging)
             if destination.exists():
                 shutil.rmtree(destination)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.contracts.errors import ParameterError
+from pipeline.stage.errors import ParameterError
 
 
 class Settings(BaseSettings):
@@ -28,8 +28,12 @@ class Settings(BaseSettings):
     @property
     def threads(self) -> int:
         """Threads to use."""
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return self.workers or allowed or 1
+        return self.workers or cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth
-from pipeline.contracts.tables import open_table, table_facts
+from pipeline.contracts.metrics import AnswerScores
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth
+from pipeline.stage.tables import open_table, table_facts
 
 
 def shown_by_queries(rows: Sequence[CatalogueRow], truth: GroundTruth) -> dict[str, str]:
@@ -17,30 +18,21 @@ def shown_by_queries(rows: Sequence[CatalogueRow], truth: GroundTruth) -> dict[s
     return {row.image_id: str(row.instance) for row in own if references[row.instance] > (row.role == "database")}
 
 
-def score_answers(path: Path, shown: Mapping[str, str]) -> dict[str, Any]:
-    """Numbers of the answers to queries that show a known instance; empty where there are none.
+def score_answers(path: Path, shown: Mapping[str, str]) -> AnswerScores | None:
+    """Numbers of the answers to queries that show a known instance; None where there are none. A query without an answer is wrong.
 
     Args:
         path: answers.parquet of the rankings.
         shown: the instance that each such query shows, by id.
-
-    Returns:
-        `correct`: share of the queries whose answer is right (a query without an answer is wrong). Where held-out photographs say what unknown
-        objects score, also `threshold`, `accepted` (share of the queries above it), `correct_of_accepted`, and `unknown_accepted` (share of
-        held-out photographs above it that it was not learned on).
     """
     file = open_table(path, "answers")
     facts, rows = table_facts(file), [row for row in file.read().to_pylist() if row["query_id"] in shown]
     if not rows:
-        return {}
+        return None
     right = [row["instance"] == shown[row["query_id"]] for row in rows]
     numbers: dict[str, Any] = {"answered": len(rows), "correct": sum(right) / len(shown)}
-    if facts["threshold"] is None:
-        return numbers
-    accepted = [correct for row, correct in zip(rows, right, strict=True) if row["known"]]
-    numbers |= {"threshold": facts["threshold"], "accepted": len(accepted) / len(shown), "unknown_learned_on": facts["unknown"]}
-    if accepted:
-        numbers["correct_of_accepted"] = sum(accepted) / len(accepted)
-    if facts["accepted"] is not None:
-        numbers["unknown_accepted"] = facts["accepted"]
-    return numbers
+    if facts["threshold"] is not None:
+        accepted = [correct for row, correct in zip(rows, right, strict=True) if row["known"]]
+        numbers |= {"threshold": facts["threshold"], "accepted": len(accepted) / len(shown), "unknown_learned_on": facts["unknown"]}
+        numbers |= {"correct_of_accepted": sum(accepted) / len(accepted) if accepted else None, "unknown_accepted": facts["accepted"]}
+    return AnswerScores(**numbers)

@@ -4,11 +4,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.contracts.parameters import Section
+from pipeline.stage.parameters import Section
 
 
 class EvaluateParameters(Section):
-    rule: Literal["trapezoid", "plain"] = Field("trapezoid", description="the AP that `map` reports; the other one stands beside it")
+    """How rankings are scored."""
+
+    rule: Literal["trapezoid", "plain"] = Field("trapezoid", description="the AP that `map` reports; the other one is reported as well")
     precision_at: tuple[int, ...] = Field((1, 5, 10), strict=False)
     recall_at: tuple[int, ...] = Field((1, 10, 100), strict=False)
     chance_margin: float = Field(0.02, ge=0, le=1, description="warn when mAP is less than this share of the way from chance level to 1")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.contracts.errors import SanityError
 from pipeline.evaluation.average_precision import TieGroups, chance_level, expected_positives, tie_groups, tied_average_precision
+from pipeline.stage.errors import SanityError
 
 
 @dataclass(frozen=True)

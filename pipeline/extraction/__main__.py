@@ -3,21 +3,23 @@
 import argparse
 import logging
 from contextlib import ExitStack
-from pathlib import Path
 
-from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.feature_shards import KIND
-from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.parameters import load_section
-from pipeline.contracts.run_record import Produced
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.image_shards import KIND as IMAGES
+from pipeline.contracts.image_shards import ImageFacts
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
-from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
+from pipeline.stage import places
+from pipeline.stage.catalogue import read_catalogue
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +30,21 @@ def main(arguments: list[str]) -> Produced:
     name = parser.parse_args(arguments).dataset
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
-    images = Path("data/images") / name
-    weights = load_manifest(Path("data/networks") / choice.name, "network")
-    source = load_manifest(images, "images")
+    images = places.images(name)
+    weights = load_manifest(places.network(choice.name), "network")
+    source = load_manifest(images, IMAGES)
     made_of = (choice.model_dump(), parameters.model_dump(), source.fingerprint, weights.fingerprint)
-    store = ScratchStore(f"extract-{name}", fingerprint(*made_of, code_fingerprint("contracts", "imaging", "networks", "patches", "extraction")))
-    rows = read_catalogue(images / "catalogue.parquet")
+    store = ScratchStore(
+        f"extract-{name}", fingerprint(*made_of, code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction"))
+    )
+    rows = read_catalogue(images / places.CATALOGUE)
     batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
     if parameters.patch_levels and any(batch.box for batch in batches):
         raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
-    facts = {"network": choice.model_dump(mode="json"), "extract": parameters.model_dump(mode="json"), "images": source.facts}
+    facts = FeatureFacts(network=choice, extract=parameters, images=ImageFacts.of(source))
     names, fresh = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else ([], 0)
-    output = Path("data/features") / name
-    manifest = store.publish(output, names, KIND, **facts)
+    output = places.features(name)
+    manifest = store.publish(output, names, KIND, facts)
     log.info("%s: %d shards, %s.", output, len(names), human_bytes(sum(part.bytes for part in manifest.parts)))
     return Produced((output,), fresh, "images")
 
@@ -58,7 +62,7 @@ def _extract(
     with ExitStack() as held:
         for device in devices:
             held.enter_context(hold(device))
-        folder = Path("data/networks") / choice.name
+        folder = places.network(choice.name)
         extractors = [FeatureExtractor(load_from_folder(folder, choice.layers, choice.pooled), parameters, device) for device in devices]
         values = extractors[0].values
         bytes_per_value = 2 if parameters.storage == "float16" else 4

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.contracts.catalogue import Box
+from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import FeatureBatch
 from pipeline.contracts.patches import PatchForm, patch_count
 from pipeline.contracts.settings import settings
 from pipeline.extraction.loading import LoadedBatch
-from pipeline.extraction.params import ExtractParameters
 from pipeline.extraction.patches import GRID, patch_features, resize_images
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
+from pipeline.stage.catalogue import Box
 
 BATCH_SIZES = {"cpu": 4, "cuda": 32}
 
@@ -34,7 +34,7 @@ class FeatureExtractor:
 
     @property
     def form(self) -> PatchForm | None:
-        """The form of the patches, where they are extracted in the place of maps."""
+        """The form of the patches, where they are extracted instead of maps."""
         parameters = self.parameters
         parts = self.network.parts * len(parameters.patch_sides)
         return PatchForm(parameters.patch_levels, GRID, parts) if parameters.patch_levels else None
@@ -68,7 +68,6 @@ class FeatureExtractor:
             arrays,
             list(self.parameters.scales),
             self.network.stride,
-            self._crop(batch, 1.0),
             self.form,
         )
 
@@ -91,12 +90,6 @@ class FeatureExtractor:
 
     def _maps_of(self, images: torch.Tensor) -> torch.Tensor:
         return self.network.feature_maps(images).float()
-
-    def _crop(self, batch: LoadedBatch, scale: float) -> tuple[int, int, int, int] | None:
-        if batch.plan.box is None:
-            return None
-        height, width = (math.ceil(side * scale / self.network.stride) for side in (batch.plan.height, batch.plan.width))
-        return activation_window(batch.plan.box, self.network.stride / scale, height, width)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.parameters.precision == "float32":

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.errors import ShardError
 from pipeline.contracts.image_shards import read_images
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
+from pipeline.stage.errors import ShardError
 
 IMAGES_AHEAD = 48
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.catalogue import Box
 from pipeline.contracts.image_shards import KIND, read_sizes
-from pipeline.contracts.manifest import load_manifest
+from pipeline.stage.catalogue import Box
+from pipeline.stage.manifest import load_manifest
 
 LARGEST_BATCH = 32
 

@@ -8,10 +8,10 @@ from typing import Any
 from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.tables import TableWriter
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import load_batches
 from pipeline.extraction.planning import PlannedBatch
+from pipeline.stage.tables import TableWriter
 
 
 def shard_name(index: int) -> str:

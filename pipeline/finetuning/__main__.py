@@ -1,23 +1,14 @@
 """Stage finetune: one step of training to data/networks/NAME, a network like the others, and its training curve to reports/training/NAME.csv."""
 
 import argparse
-import csv
 import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ModelError
-from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
-from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.models import save_tensors
-from pipeline.contracts.parameters import PARAMS_FILE, read_section
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
-from pipeline.contracts.tables import read_json, replacing, write_json
 from pipeline.finetuning.checkpoints import Checkpoints, Progressed
 from pipeline.finetuning.params import StepParameters, step_from
 from pipeline.finetuning.photographs import pack
@@ -27,6 +18,16 @@ from pipeline.finetuning.training import Training, summary
 from pipeline.finetuning.training_set import TrainingSet
 from pipeline.networks.heads import CLASSIFIER, DESCRIPTOR
 from pipeline.networks.registry import CARD, WEIGHTS
+from pipeline.stage import places
+from pipeline.stage.catalogue import read_catalogue
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import ModelError
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.parameters import PARAMS_FILE, read_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import read_json, write_json
+from pipeline.stage.text_tables import write_csv
 
 log = logging.getLogger(__name__)
 CURVE = ("epoch", "loss", "active", "map", "p_at_1", "spread")
@@ -38,10 +39,10 @@ def main(arguments: list[str]) -> Produced:
     name = parser.parse_args(arguments).name
     where = f"finetune.{name}"
     parameters = step_from(read_section(where), where, str(PARAMS_FILE))
-    images, start = Path("data/images") / parameters.dataset, Path("data/networks") / parameters.start
+    images, start = places.images(parameters.dataset), places.network(parameters.start)
     data = _training_set(parameters, images, start, where)
     made_of = (parameters.model_dump(), load_manifest(images, "images").fingerprint, load_manifest(start, "network").fingerprint)
-    store = ScratchStore(f"finetune-{name}", fingerprint(*made_of, code_fingerprint("contracts", "imaging", "networks", "finetuning")))
+    store = ScratchStore(f"finetune-{name}", fingerprint(*made_of, code_fingerprint("stage", "contracts", "imaging", "networks", "finetuning")))
     with hold(choose_device()) as device:
         _reproducibly()
         network = TrainableNetwork.from_folder(start, device, parameters.precision)
@@ -61,15 +62,15 @@ def main(arguments: list[str]) -> Produced:
             raise ModelError(f"{where}: {error}") from None
         training = Training(name, parameters, step, Checkpoints(store.folder, settings().checkpoint_seconds))
         progressed = training.run()
-    output, curve = Path("data/networks") / name, Path("reports/training") / f"{name}.csv"
+    output, curve = places.network(name), places.training_curve(name)
     names = _write(store, network, parameters, data, progressed)
-    _write_curve(curve, progressed)
+    write_csv(curve, CURVE, ({name: _shown(row[name]) for name in CURVE} for row in progressed.curve))
     store.publish(output, names, "network")
     return Produced((output, curve), training.trained_items, step.unit)
 
 
 def _training_set(parameters: StepParameters, images: Path, start: Path, where: str) -> TrainingSet:
-    rows = read_catalogue(images / "catalogue.parquet")
+    rows = read_catalogue(images / places.CATALOGUE)
     data = TrainingSet.of(rows, parameters.role, parameters.validation_share, parameters.validation_seed, where)
     for earlier in read_json(start / CARD).get("trained_on", ()):
         if earlier["dataset"] == parameters.dataset:
@@ -94,9 +95,9 @@ def _write(store: ScratchStore, network: TrainableNetwork, parameters: StepParam
         save_tensors(store.path(CLASSIFIER), network.classifier.state_dict())
         names.append(CLASSIFIER)
     if network.head is not None:
-        save_tensors(store.path(DESCRIPTOR), network.head.tensors())
+        tensors, card["descriptor"] = network.head.state()
+        save_tensors(store.path(DESCRIPTOR), tensors)
         names.append(DESCRIPTOR)
-        card["descriptor"] = network.head.card()
     facts = {"dataset": parameters.dataset, "role": parameters.role, "images": data.trained, "instances": list(data.classes)}
     training = {"step": parameters.step, "start": parameters.start, "validation": list(data.validation)} | summary(progressed)
     card["trained_on"] = [*card.get("trained_on", ()), facts | training]
@@ -104,14 +105,8 @@ def _write(store: ScratchStore, network: TrainableNetwork, parameters: StepParam
     return [*names, CARD]
 
 
-def _write_curve(path: Path, progressed: Progressed) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CURVE)
-        for row in progressed.curve:
-            values = [row[column] for column in CURVE]
-            writer.writerow(["" if value is None else value if index == 0 else f"{value:.6f}" for index, value in enumerate(values)])
+def _shown(value: float | None) -> object:
+    return f"{value:.6f}" if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from pipeline.contracts.errors import ModelError
-from pipeline.contracts.tables import replacing
+from pipeline.stage.errors import ModelError
+from pipeline.stage.tables import replacing
 
 NAME = "checkpoint.safetensors"
 STATE = "state"

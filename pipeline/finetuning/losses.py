@@ -8,7 +8,7 @@ def triplet_loss(descriptors: torch.Tensor, triplets: torch.Tensor, margin: floa
     """Σ max(0, a·n − a·p + margin) (equation 3.4); for l2-normalised descriptors the same as equation 3.2, half its squared distances.
 
     Args:
-        descriptors: (N, D), l2-normalised; or their similarities (N, N), which are known by being square, symmetric and 1 on the diagonal.
+        descriptors: (N, D), l2-normalised.
         triplets: (n, 3) int64: anchor, positive, negative.
 
     Returns:
@@ -19,20 +19,8 @@ def triplet_loss(descriptors: torch.Tensor, triplets: torch.Tensor, margin: floa
 
 def triplet_losses(descriptors: torch.Tensor, triplets: torch.Tensor, margin: float) -> torch.Tensor:
     """(n,): the loss of each triplet; one whose loss is above 0 is active."""
-    anchor, positive, negative = triplets.T
-    if _are_similarities(descriptors):
-        to_negative, to_positive = descriptors[anchor, negative], descriptors[anchor, positive]
-    else:
-        to_negative = (descriptors[anchor] * descriptors[negative]).sum(dim=1)
-        to_positive = (descriptors[anchor] * descriptors[positive]).sum(dim=1)
-    return (to_negative - to_positive + margin).clamp(min=0)
-
-
-def _are_similarities(values: torch.Tensor) -> bool:
-    if values.shape[0] != values.shape[1]:
-        return False
-    tolerance = 1e-4
-    return bool(torch.allclose(values.diagonal(), torch.ones_like(values[0]), atol=tolerance) and torch.allclose(values, values.T, atol=tolerance))
+    anchor, positive, negative = (descriptors[places] for places in triplets.T)
+    return ((anchor * negative).sum(dim=1) - (anchor * positive).sum(dim=1) + margin).clamp(min=0)
 
 
 def window_cross_entropy(scores: torch.Tensor, labels: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:

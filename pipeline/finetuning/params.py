@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import Section, validate
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import Section, validate
 
 
 class AugmentationParameters(Section):

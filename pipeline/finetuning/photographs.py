@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.contracts.errors import ShardError
 from pipeline.contracts.image_shards import KIND, read_images
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.tables import replacing
 from pipeline.imaging.images import decode
+from pipeline.stage.errors import ShardError
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.tables import replacing
 
 PACKED, PLACES = "images.bin", "places.npy"
 

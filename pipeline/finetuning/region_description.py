@@ -5,17 +5,20 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from pipeline.contracts.errors import ModelError
 from pipeline.finetuning.augmentation import Pixels, changed, limit_aspect, sided
 from pipeline.finetuning.losses import triplet_losses, window_cross_entropy
 from pipeline.finetuning.mining import DescriptorSimilarities, easiest_hardest_triplets, hardest_triplets, semi_hard_triplets
 from pipeline.finetuning.params import RegionDescriptorParameters
 from pipeline.finetuning.photographs import Photographs
-from pipeline.finetuning.projection import principal_projection
 from pipeline.finetuning.step import BatchLoss, TrainingStep, View, Views
 from pipeline.finetuning.trainable_network import TrainableNetwork
 from pipeline.finetuning.training_set import TrainingSet
 from pipeline.networks.region_head import RegionForm, RegionHead, top_windows
+from pipeline.projections.whitening import PCA
+from pipeline.stage.errors import ModelError
+
+FLOOR = 1e-3
+"""Of the mean variance: a component of less would blow noise up."""
 
 
 class RegionDescription(TrainingStep):
@@ -59,7 +62,7 @@ class RegionDescription(TrainingStep):
                 self._head.weight.copy_(weight)
                 return
             regions = torch.cat([self._regions(self.test_view(index)[None]) for index in range(self.data.trained)])
-            shift, weight = principal_projection(regions, self.parameters.dimensions, self.parameters.initial == "pca_whitening")
+            shift, weight = principal_projection(regions, self.parameters.dimensions, whiten=self.parameters.initial == "pca_whitening")
             self._head.shift.copy_(shift)
             self._head.weight.copy_(weight)
 
@@ -120,6 +123,28 @@ class RegionDescription(TrainingStep):
         label = self.labels[index : index + 1]
         places = top_windows(scores, regions) if regions is not None else None
         return self._head(maps, scores if regions is not None else None), window_cross_entropy(scores, label, places)
+
+
+def principal_projection(vectors: torch.Tensor, dimensions: int, *, whiten: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """(shift (D,), weight (dimensions, D)) so that weight · (vector + shift) are principal components (Gordo et al., 2016).
+
+    Args:
+        vectors: (N, D).
+        whiten: divide each component by its standard deviation, which is not taken below FLOOR of the mean variance.
+
+    Raises:
+        ModelError: more components than the vectors allow.
+    """
+    axes = PCA().fit(vectors)
+    allowed = len(axes.components_)
+    if dimensions > allowed:
+        raise ModelError(
+            f"dimensions: {dimensions} components are wanted, but {len(vectors)} regions of the training photographs allow only {allowed}; "
+            "lower dimensions, or set initial to random"
+        )
+    components = axes.components_[:dimensions]
+    variances = axes.eigenvalues_.clamp(min=float(axes.eigenvalues_.mean()) * FLOOR)[:dimensions, None].to(vectors)
+    return -axes.mean_, components / variances.sqrt() if whiten else components
 
 
 def _views_of(triplet: list[int], key: tuple[int, ...]) -> tuple[View, View, View]:

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from pipeline.contracts.errors import ModelError
 from pipeline.contracts.models import load_tensors
-from pipeline.contracts.tables import read_json
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.heads import load_heads
 from pipeline.networks.preprocessing import PREPROCESSINGS
 from pipeline.networks.region_head import RegionHead
 from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_convolutions
+from pipeline.stage.errors import ModelError
+from pipeline.stage.tables import read_json
 
 
 @dataclass

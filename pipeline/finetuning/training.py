@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.contracts.errors import ModelError
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.settings import settings
 from pipeline.finetuning.augmentation import Pixels
@@ -17,6 +16,7 @@ from pipeline.finetuning.checkpoints import Checkpoints, Progressed
 from pipeline.finetuning.params import StepParameters
 from pipeline.finetuning.step import TrainingStep, View
 from pipeline.finetuning.validation import LEAST_SPREAD, refuse_collapse, refuse_divergence, refuse_standstill, validate_descriptors
+from pipeline.stage.errors import ModelError
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.contracts.catalogue import CatalogueRow
-from pipeline.contracts.errors import LeakageError, ModelError
+from pipeline.stage.catalogue import CatalogueRow
+from pipeline.stage.errors import LeakageError, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class TrainingSet:
     def of(cls, rows: Iterable[CatalogueRow], role: str, validation_share: float, validation_seed: int, where: str) -> "TrainingSet":
         """Split the labelled photographs of a role by instance.
 
-        Instances whose photographs are all unreadable are left out, and said.
+        Instances whose photographs are all unreadable are left out with a warning.
 
         Args:
             where: what the errors name, like 'finetune.NAME'.

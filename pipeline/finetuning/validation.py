@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.contracts.errors import SanityError
+from pipeline.stage.errors import SanityError
 
 ROWS_AT_ONCE = 512
 LEAST_SPREAD = 0.02

@@ -1,7 +1,5 @@
 """Relaxed binary autoencoder (Do et al., 2017): codes from which the vectors are rebuilt linearly, close to a linear encoding."""
 
-from typing import Any
-
 import torch
 
 from pipeline.hashing.hasher import Hasher, signs
@@ -26,14 +24,12 @@ class RelaxedBinaryAutoencoder(Hasher):
         iterations: at most; it ends earlier when the objective falls by less than a millionth.
     """
 
-    names = ("weights", "offset")
+    arrays = ("weights_", "offset_")
+    facts = (*Hasher.facts, "encoding", "decay", "iterations")
 
     def __init__(self, bits: int, seed: int = 0, encoding: float = 1.0, decay: float = 1.0, iterations: int = 50) -> None:
         super().__init__(bits, seed)
         self.encoding, self.decay, self.iterations = encoding, decay, iterations
-
-    def options(self) -> dict[str, Any]:
-        return {"encoding": self.encoding, "decay": self.decay, "iterations": self.iterations}
 
     def _learn(self, vectors: torch.Tensor) -> None:
         axes = self._principal(vectors, self.bits)

@@ -2,17 +2,15 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline.contracts.codes import code_columns, code_writer
-from pipeline.contracts.descriptors import read_descriptors, read_folder
+from pipeline.contracts.descriptors import DescriptorFacts, read_descriptors, read_folder
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.errors import ModelError, SanityError
-from pipeline.contracts.manifest import CARD, Manifest
+from pipeline.contracts.held_out import LearnedOn
 from pipeline.contracts.models import TENSORS
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
@@ -20,39 +18,50 @@ from pipeline.contracts.settings import settings
 from pipeline.hashing.hasher import Hasher
 from pipeline.hashing.params import HashParameters
 from pipeline.hashing.registry import new_hasher
+from pipeline.stage.errors import ModelError, SanityError
+from pipeline.stage.manifest import CARD, Manifest
 
 log = logging.getLogger(__name__)
 ENCODED = ("database-", "queries-", "distractors-")
 
 
 def encode_descriptors(
-    method: str, parameters: HashParameters, folders: list[tuple[Path, Manifest]], store: ScratchStore, learned_on: dict[str, Any]
-) -> tuple[list[str], int]:
+    method: str,
+    parameters: HashParameters,
+    folders: list[tuple[Path, Manifest]],
+    described: DescriptorFacts,
+    count: int,
+    store: ScratchStore,
+    learned_on: LearnedOn,
+) -> list[str]:
     """Learn on the first folder's held-out descriptors and encode the database, the queries and the distractors of all folders.
 
+    Args:
+        described: facts of the first folder.
+        count: codes in all.
+
     Returns:
-        The names of the files in the store, the model's among them, and the number of codes.
+        The names of the files in the store, the model's among them.
 
     Raises:
         ModelError: too few held-out descriptors.
         SanityError: a descriptor that is not finite, by its image.
     """
     with hold(choose_device()) as device, torch.inference_mode():
-        hasher = _learned(method, parameters, *folders[0], device)
-        hasher.save(store.folder, method=method, learned_on=learned_on)
+        hasher = _learned(method, parameters, folders[0][0], described, device)
+        hasher.save(store.folder, method=method, learned_on=learned_on.model_dump())
         shards = [path for folder, manifest in folders for prefix in ENCODED for path in manifest.paths(folder, prefix)]
-        total = sum(int(manifest.facts.get(name, 0)) for _, manifest in folders for name in ("database", "queries", "distractors"))
-        needed = total * hasher.bits // 8
-        log.info("Encoding %d descriptors on %s: %s of codes.", total, device, human_bytes(needed))
+        needed = count * hasher.bits // 8
+        log.info("Encoding %d descriptors on %s: %s of codes.", count, device, human_bytes(needed))
         require_free_space(settings().scratch, needed, "Encoding")
-        with Progress("hash", total, "codes") as progress:
+        with Progress("hash", count, "codes") as progress:
             for shard in shards:
                 _encode_shard(shard, store.path(shard.name), hasher, device, progress)
-    return [CARD, TENSORS, *(shard.name for shard in shards)], total
+    return [CARD, TENSORS, *(shard.name for shard in shards)]
 
 
-def _learned(method: str, parameters: HashParameters, folder: Path, manifest: Manifest, device: torch.device) -> Hasher:
-    vectors = _drawn(folder, int(manifest.facts["held_out"]), int(manifest.facts["dimensions"]), parameters)
+def _learned(method: str, parameters: HashParameters, folder: Path, described: DescriptorFacts, device: torch.device) -> Hasher:
+    vectors = _drawn(folder, described.held_out, described.dimensions, parameters)
     if not len(vectors):
         raise ModelError(f"{folder}: no held-out descriptors, and hash.{method} learns from some; name another held_out")
     hasher = new_hasher(method, parameters).fit(vectors.to(device))

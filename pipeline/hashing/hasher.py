@@ -1,17 +1,16 @@
 """What every hash function is: learned on held-out vectors, then from vectors to packed binary codes."""
 
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 
-from pipeline.aggregation.whitening import Rotation
-from pipeline.contracts.errors import ModelError, ParameterError, SanityError
-from pipeline.contracts.models import load_model, save_model
+from pipeline.contracts.models import Learned
+from pipeline.projections.whitening import Rotation
+from pipeline.stage.errors import ModelError, ParameterError, SanityError
 
 
-class Hasher(ABC):
+class Hasher(Learned, ABC):
     """Learned like a scikit-learn transformer.
 
     Args:
@@ -22,10 +21,10 @@ class Hasher(ABC):
         objectives_: the objective after every iteration; it never rises.
         count_: vectors learned from.
         axes_: principal axes used.
-        learned_axes_: those among them that the vectors bear; the basis is completed by the others (see Rotation).
+        learned_axes_: those among them that the vectors have; the basis is completed by the others (see Rotation).
     """
 
-    names: ClassVar[tuple[str, ...]]
+    facts: ClassVar[tuple[str, ...]] = ("bits", "seed", "count_", "axes_", "learned_axes_", "objectives_")
 
     def __init__(self, bits: int, seed: int = 0) -> None:
         if bits < 8 or bits % 8:
@@ -53,7 +52,7 @@ class Hasher(ABC):
 
     @abstractmethod
     def _learn(self, vectors: torch.Tensor) -> None:
-        """Set the arrays that `names` lists, each with a trailing underscore, as float32."""
+        """Set what `arrays` lists, as float32."""
 
     @abstractmethod
     def bits_of(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -62,38 +61,6 @@ class Hasher(ABC):
     def encode(self, vectors: torch.Tensor) -> torch.Tensor:
         """(n, D) to (n, bits / 8) uint8: bit j stands in byte j // 8 at the place j % 8, the lowest first."""
         return pack(self.bits_of(vectors))
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The learned arrays by name."""
-        return {name: getattr(self, f"{name}_") for name in self.names}
-
-    def options(self) -> dict[str, Any]:
-        """Arguments of the constructor besides bits and seed."""
-        return {}
-
-    def card(self) -> dict[str, Any]:
-        """What a model's card says of it."""
-        own = {"kind": type(self).__name__, "bits": self.bits, "seed": self.seed, "options": self.options()}
-        return own | {"vectors": self.count_, "axes": self.axes_, "learned_axes": self.learned_axes_, "objectives": self.objectives_}
-
-    def save(self, path: Path, **about: Any) -> None:
-        """Write to a folder; `about` goes into the card."""
-        save_model(path, self.tensors(), self.card() | about)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read from a folder.
-
-        Raises:
-            ModelError: missing, damaged, or another kind of model.
-        """
-        tensors, card = load_model(path, cls.__name__)
-        model = cls(card["bits"], card["seed"], **card["options"])
-        for name in cls.names:
-            setattr(model, f"{name}_", tensors[name])
-        model.count_, model.objectives_ = card["vectors"], card["objectives"]
-        model.axes_, model.learned_axes_ = card["axes"], card["learned_axes"]
-        return model
 
     def _principal(self, vectors: torch.Tensor, dim: int) -> Rotation:
         """The leading axes of the vectors."""

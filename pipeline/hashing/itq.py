@@ -1,7 +1,5 @@
 """Iterative quantisation (Gong et al., 2013): the rotation of the principal components whose signs lose least."""
 
-from typing import Any
-
 import torch
 
 from pipeline.hashing.hasher import Hasher, signs
@@ -16,14 +14,12 @@ class ITQ(Hasher):
         iterations: at most; it ends earlier when the codes stay the same.
     """
 
-    names = ("mean", "projection")
+    arrays = ("mean_", "projection_")
+    facts = (*Hasher.facts, "iterations")
 
     def __init__(self, bits: int, seed: int = 0, iterations: int = 50) -> None:
         super().__init__(bits, seed)
         self.iterations = iterations
-
-    def options(self) -> dict[str, Any]:
-        return {"iterations": self.iterations}
 
     def _learn(self, vectors: torch.Tensor) -> None:
         axes = self._principal(vectors, self.bits)

@@ -1,12 +1,10 @@
 """K-means hashing (He, Wen and Sun, 2013): product quantisation whose centres keep the distances of their binary indices."""
 
-from typing import Any
-
 import torch
 from torch.nn.functional import one_hot
 
-from pipeline.contracts.errors import ParameterError
 from pipeline.hashing.hasher import Hasher
+from pipeline.stage.errors import ParameterError
 
 MINIMISER_STEPS = 5
 
@@ -24,16 +22,14 @@ class KMeansHashing(Hasher):
         iterations: at most.
     """
 
-    names = ("mean", "rotation", "centres")
+    arrays = ("mean_", "rotation_", "centres_")
+    facts = (*Hasher.facts, "subspace_bits", "affinity", "iterations")
 
     def __init__(self, bits: int, seed: int = 0, subspace_bits: int = 4, affinity: float = 10.0, iterations: int = 50) -> None:
         super().__init__(bits, seed)
         if bits % subspace_bits:
             raise ParameterError(f"bits: {bits} is no multiple of subspace_bits {subspace_bits}")
         self.subspace_bits, self.affinity, self.iterations = subspace_bits, affinity, iterations
-
-    def options(self) -> dict[str, Any]:
-        return {"subspace_bits": self.subspace_bits, "affinity": self.affinity, "iterations": self.iterations}
 
     def _learn(self, vectors: torch.Tensor) -> None:
         subspaces = self.bits // self.subspace_bits

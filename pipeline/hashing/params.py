@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import PARAMS_FILE, Section, load_section, read_section
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import PARAMS_FILE, Section, load_section, read_section
 
 
 class HashParameters(Section):
@@ -25,10 +25,14 @@ class HashParameters(Section):
 
 
 class ItqParameters(HashParameters):
+    """Iterative quantisation."""
+
     iterations: int = Field(50, ge=1, le=10000)
 
 
 class KMeansHashingParameters(HashParameters):
+    """K-means hashing."""
+
     subspace_bits: int = Field(4, ge=1, le=8, description="of each product subspace; divides bits")
     affinity: float = Field(10.0, ge=0, description="weight of the affinity error")
     iterations: int = Field(50, ge=1, le=10000)
@@ -41,12 +45,16 @@ class KMeansHashingParameters(HashParameters):
 
 
 class BinaryAutoencoderParameters(HashParameters):
+    """Relaxed binary autoencoder."""
+
     encoding: float = Field(1.0, gt=0, description="weight of the distance between codes and their linear encoding")
     decay: float = Field(1.0, gt=0, description="weight of the squared norms of encoder and decoder")
     iterations: int = Field(50, ge=1, le=10000)
 
 
 class ThresholdingParameters(HashParameters):
+    """One bit per dimension."""
+
     level: Literal["median", "mean"] = Field("median", description="of each dimension on the held-out set, above which its bit is 1")
 
 

@@ -1,4 +1,4 @@
-"""Every hash function by the method that `hash.method` of params.yaml names."""
+"""The hash function of each method that `hash.method` of params.yaml names."""
 
 from pipeline.hashing.binary_autoencoder import RelaxedBinaryAutoencoder
 from pipeline.hashing.hasher import Hasher
@@ -16,5 +16,5 @@ HASHERS: dict[str, type[Hasher]] = {
 
 
 def new_hasher(method: str, parameters: HashParameters) -> Hasher:
-    """An unlearned hash function of a method of params.yaml."""
+    """A hash function of a method of params.yaml that has not learned yet."""
     return HASHERS[method](**parameters.model_dump(exclude={"learning_images"}))

@@ -1,11 +1,11 @@
 """One bit per dimension of the descriptor: whether it exceeds what is usual on the held-out set (paper 1, table 2, quantised max pooling)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from pipeline.contracts.errors import ModelError
 from pipeline.hashing.hasher import Hasher
+from pipeline.stage.errors import ModelError
 
 Level = Literal["median", "mean"]
 
@@ -17,14 +17,12 @@ class Thresholding(Hasher):
         bits: the descriptor's dimensions.
     """
 
-    names = ("thresholds",)
+    arrays = ("thresholds_",)
+    facts = (*Hasher.facts, "level")
 
     def __init__(self, bits: int, seed: int = 0, level: Level = "median") -> None:
         super().__init__(bits, seed)
         self.level = level
-
-    def options(self) -> dict[str, Any]:
-        return {"level": self.level}
 
     def _learn(self, vectors: torch.Tensor) -> None:
         if vectors.shape[1] != self.bits:

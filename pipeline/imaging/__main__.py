@@ -10,19 +10,21 @@ from pathlib import Path
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Dataset, Photograph
-from pipeline.contracts.catalogue import CatalogueRow, read_catalogue, write_catalogue, write_ground_truth
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ImageError, SourceError
-from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
-from pipeline.contracts.image_shards import KIND, image_columns, image_writer
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.parameters import load_section
+from pipeline.contracts.image_shards import KIND, ImageFacts, image_columns, image_writer
 from pipeline.contracts.progress import Progress
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
+from pipeline.contracts.turns import processor_turn
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare
+from pipeline.stage import places
+from pipeline.stage.catalogue import CatalogueRow, read_catalogue, write_catalogue, write_ground_truth
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import ImageError, SourceError
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
 
 log = logging.getLogger(__name__)
 IMAGES_PER_SHARD = 128
@@ -35,22 +37,25 @@ def main(arguments: list[str]) -> Produced:
     name = parser.parse_args(arguments).dataset
     dataset = load_dataset(name)
     parameters = load_section(ResizeParameters, "resize")
-    raw = Path("data/raw") / name
+    raw = places.raw(name)
     manifest = load_manifest(raw, "raw files")
     digest = fingerprint(
-        parameters.model_dump(), dataset.parameters.model_dump(), manifest.fingerprint, code_fingerprint("contracts", "acquisition", "imaging")
+        parameters.model_dump(),
+        dataset.parameters.model_dump(),
+        manifest.fingerprint,
+        code_fingerprint("stage", "contracts", "downloads", "acquisition", "imaging"),
     )
     store = ScratchStore(f"resize-{name}", digest)
     shards, fresh = _write_shards(dataset, raw, parameters, store)
     rows = [row for index in range(shards) for row in read_catalogue(store.path(_names(index)[1]))]
     _check(name, dataset, rows)
-    write_catalogue(store.path("catalogue.parquet"), rows)
-    write_ground_truth(store.path("ground_truth.parquet"), dataset.ground_truth(raw, rows))
-    names = [_names(index)[0] for index in range(shards)] + ["catalogue.parquet", "ground_truth.parquet"]
+    write_catalogue(store.path(places.CATALOGUE), rows)
+    write_ground_truth(store.path(places.GROUND_TRUTH), dataset.ground_truth(raw, rows))
+    names = [_names(index)[0] for index in range(shards)] + [places.CATALOGUE, places.GROUND_TRUTH]
     unreadable = sum(not row.readable for row in rows)
-    about = {"source": dataset.parameters.source, "resize": parameters.effective()}
-    output = Path("data/images") / name
-    store.publish(output, names, KIND, images=len(rows), unreadable=unreadable, **about)
+    facts = ImageFacts(images=len(rows), unreadable=unreadable, source=dataset.parameters.source, resize=parameters.effective())
+    output = places.images(name)
+    store.publish(output, names, KIND, facts)
     log.info("%s: %d images, %d unreadable.", output, len(rows), unreadable)
     return Produced((output,), fresh, "images")
 
@@ -63,7 +68,7 @@ def _write_shards(dataset: Dataset, raw: Path, parameters: ResizeParameters, sto
     """Write shard after shard, those of an earlier run left as they are; returns their number and that of the images of this run."""
     photographs = iter(dataset.photographs(raw))
     index = 0
-    with ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.images or 0, "images") as progress:
+    with processor_turn(), ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.images or 0, "images") as progress:
         for index in itertools.count():
             shard = list(itertools.islice(photographs, IMAGES_PER_SHARD))
             if not shard:

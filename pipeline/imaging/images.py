@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.contracts.catalogue import Box
-from pipeline.contracts.errors import ImageError
+from pipeline.stage.catalogue import Box
+from pipeline.stage.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 FILTERS = {

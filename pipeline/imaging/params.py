@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.parameters import Section
+from pipeline.stage.parameters import Section
 
 ResizeRule = Literal["longest_side", "shortest_side", "area", "square", "none"]
 ResizeFilter = Literal["pillow_bilinear", "pillow_bicubic", "pillow_lanczos", "pillow_box"]

@@ -6,11 +6,11 @@ from dataclasses import replace
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.catalogue import Box, CatalogueRow
-from pipeline.contracts.errors import ImageError
 from pipeline.contracts.image_shards import StoredImage
 from pipeline.imaging.images import context_factor, crop_box, encode, extend_box, load_image, resize, resize_factor, target_size
 from pipeline.imaging.params import ResizeParameters
+from pipeline.stage.catalogue import Box, CatalogueRow
+from pipeline.stage.errors import ImageError
 
 
 def prepare(photograph: Photograph, parameters: ResizeParameters) -> tuple[CatalogueRow, StoredImage | None]:

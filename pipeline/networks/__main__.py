@@ -1,22 +1,23 @@
-"""Stage network: fetch, verify and convert the weights of a network, or of several, to data/networks/NETWORK/, beside a card about them."""
+"""Stage network: fetch, verify and convert the weights of a network, or of several, to data/networks/NETWORK/, next to a card about them."""
 
 import argparse
 import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.fingerprint import file_sha256, fingerprint
 from pipeline.contracts.models import save_tensors
-from pipeline.contracts.parameters import PARAMS_FILE, read_section
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.tables import write_json
 from pipeline.networks.classifier import classes_of, published
 from pipeline.networks.heads import CLASSIFIER
 from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, network_from
 from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.weights import fetch_weights, read_weights
+from pipeline.stage import places
+from pipeline.stage.entry import run_stage
+from pipeline.stage.fingerprint import file_sha256, fingerprint
+from pipeline.stage.parameters import PARAMS_FILE, read_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import write_json
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> Produced:
         card = _convert(name, source, store, WEIGHTS)
         files += [CLASSIFIER] if card["classes"] else []
     write_json(store.path(CARD), card)
-    output = Path("data/networks") / name
+    output = places.network(name)
     store.publish(output, [*files, CARD], "network")
     log.info("%s: %d weights.", output, card["parameters"])
     return Produced((output,), len(card.get("members", [card])), "networks")

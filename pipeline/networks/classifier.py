@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.contracts.errors import ModelError
+from pipeline.stage.errors import ModelError
 
 Parts = OrderedDict[str, nn.Module]
 

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy.typing as npt
 import torch
 
-from pipeline.contracts.errors import ModelError
 from pipeline.networks.network import Network, concatenate
+from pipeline.stage.errors import ModelError
 
 
 class ConcatenatedNetwork:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from pipeline.contracts.errors import ModelError
+from pipeline.stage.errors import ModelError
 
 POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.BatchNorm2d, nn.Dropout, nn.ZeroPad2d, nn.SiLU)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from pipeline.contracts.errors import ModelError
 from pipeline.contracts.models import load_tensors
-from pipeline.contracts.tables import read_json
 from pipeline.networks.classifier import Classifier, classes_of
 from pipeline.networks.region_head import RegionHead
 from pipeline.networks.registry import ARCHITECTURES, CARD
+from pipeline.stage.errors import ModelError
+from pipeline.stage.tables import read_json
 
 CLASSIFIER, DESCRIPTOR = "classifier.safetensors", "descriptor.safetensors"
 
@@ -39,7 +39,7 @@ def load_heads(folder: Path) -> Heads:
         raise ModelError(f"{folder}: several networks have no classifier in common; make one of them the active network")
     descriptor = None
     if (folder / DESCRIPTOR).exists():
-        descriptor = RegionHead.from_tensors(load_tensors(folder / DESCRIPTOR), card["descriptor"])
+        descriptor = RegionHead.from_state(load_tensors(folder / DESCRIPTOR), card["descriptor"])
     classifier = load_classifier(card["architecture"], load_tensors(folder / CLASSIFIER)) if (folder / CLASSIFIER).exists() else None
     return Heads(classifier, tuple(card.get("labels", ())), descriptor)
 

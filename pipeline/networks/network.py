@@ -7,12 +7,12 @@ from typing import Self
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
-from torchvision.models.feature_extraction import NodePathTracer
 
-from pipeline.contracts.errors import ModelError
 from pipeline.networks.folding import fold_batch_norm
 from pipeline.networks.geometry import Geometry, geometry_of
 from pipeline.networks.preprocessing import Preprocessing
+from pipeline.networks.tracing import PathTracer
+from pipeline.stage.errors import ModelError
 
 
 class Network:
@@ -26,10 +26,8 @@ class Network:
     """
 
     def __init__(self, module: nn.Module, names: Mapping[str, str], layers: Sequence[str], preprocess: Preprocessing, pooled: bool = False) -> None:
-        tracer = NodePathTracer()
-        self._graph = tracer.trace(module)
-        self._root = tracer.root
-        self._paths = {str(node): path for node, path in tracer.node_to_qualname.items()}
+        tracer = PathTracer()
+        self._graph, self._root, self._paths = tracer.trace(module), module, tracer.paths
         self._names = names
         self._modules: dict[tuple[str, ...], fx.GraphModule] = {}
         self._device, self._pooled = torch.device("cpu"), pooled

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.parameters import Section, validate
+from pipeline.stage.parameters import Section, validate
 
 ArchitectureName = Literal["alexnet", "vgg16", "vgg19", "resnet50", "resnet101", "resnet152", "squeezenet1_1", "efficientnet_lite0"]
 PreprocessingName = Literal["torchvision", "caffe", "tensorflow"]

@@ -1,5 +1,6 @@
 """The descriptor of an image from its regions of highest class activation: l2, shift and fully connected, sum, l2 (paper 4, §3.4.2)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -7,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.contracts.errors import ModelError
+from pipeline.contracts.models import State
 from pipeline.networks.classifier import WholeWindow
+from pipeline.stage.errors import ModelError
 
 Content = Literal["mean", "max", "flattened"]
 
@@ -40,8 +42,6 @@ class RegionHead(nn.Module):
         dimensions: D of the descriptors.
     """
 
-    kind = "region head"
-
     def __init__(self, form: RegionForm, channels: int, dimensions: int) -> None:
         super().__init__()
         self.form, self.channels = form, channels
@@ -60,16 +60,14 @@ class RegionHead(nn.Module):
         places = top_windows(scores, self.form.regions)
         return F.normalize(window_vectors(maps, places, scores.shape[-1], self.form), dim=2)
 
-    def card(self) -> dict[str, Any]:
-        """What `from_tensors` needs besides the tensors."""
-        return {"kind": self.kind, "channels": self.channels, "form": asdict(self.form)}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {"shift": self.shift.detach(), "weight": self.weight.detach()}
+    def state(self) -> State:
+        """Its tensors and its card, as contracts.models.Learned gives them."""
+        card = {"kind": type(self).__name__, "channels": self.channels, "form": asdict(self.form)}
+        return {"shift": self.shift.detach(), "weight": self.weight.detach()}, card
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
-        """What `tensors` and `card` gave.
+    def from_state(cls, tensors: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> Self:
+        """The inverse of `state`.
 
         Raises:
             ModelError: tensors of another form.

@@ -6,9 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.contracts.errors import ModelError
 from pipeline.contracts.models import load_tensors
-from pipeline.contracts.tables import read_json
 from pipeline.networks.alexnet import ALEXNET
 from pipeline.networks.architecture import Architecture
 from pipeline.networks.concatenation import ConcatenatedNetwork
@@ -18,6 +16,9 @@ from pipeline.networks.preprocessing import PREPROCESSINGS
 from pipeline.networks.resnet import RESNET50, RESNET101, RESNET152
 from pipeline.networks.squeezenet import SQUEEZENET1_1
 from pipeline.networks.vgg import VGG16, VGG19
+from pipeline.stage.errors import ModelError
+from pipeline.stage.places import NETWORK_CARD
+from pipeline.stage.tables import read_json
 
 ARCHITECTURES: dict[str, Architecture] = {
     "alexnet": ALEXNET,
@@ -29,7 +30,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "squeezenet1_1": SQUEEZENET1_1,
     "efficientnet_lite0": EFFICIENTNET_LITE0,
 }
-WEIGHTS, CARD = "weights.safetensors", "network.json"
+WEIGHTS, CARD = "weights.safetensors", NETWORK_CARD
 
 
 def load_network(

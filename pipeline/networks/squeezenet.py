@@ -1,6 +1,5 @@
 """SqueezeNet 1.1 (Iandola et al., 2016)."""
 
-import torchvision
 from torch import nn
 
 from pipeline.networks.architecture import Architecture
@@ -11,8 +10,15 @@ def _classifier(classes: int) -> Parts:
     return Parts({"0": nn.Dropout(), "1": nn.Conv2d(512, classes, 1), "2": nn.ReLU(), "mean": WindowMean(13)})
 
 
+def _convolutions() -> nn.Module:
+    from torchvision.models import squeezenet1_1
+
+    features: nn.Module = squeezenet1_1(weights=None).features
+    return features
+
+
 SQUEEZENET1_1 = Architecture(
-    build=lambda: torchvision.models.squeezenet1_1(weights=None).features,
+    build=_convolutions,
     layers={
         "conv1": "1",
         "pool1": "2",

@@ -1,6 +1,6 @@
 """VGG16 and VGG19 (Simonyan and Zisserman, 2015). A layer convB_I means its output after ReLU."""
 
-import torchvision
+from torch import nn
 
 from pipeline.networks.architecture import Architecture
 from pipeline.networks.classifier import ClassifierForm, two_hidden_layers
@@ -18,9 +18,23 @@ def _layers(convolutions: tuple[int, ...]) -> dict[str, str]:
     return names
 
 
+def _vgg16() -> nn.Module:
+    from torchvision.models import vgg16
+
+    features: nn.Module = vgg16(weights=None).features
+    return features
+
+
+def _vgg19() -> nn.Module:
+    from torchvision.models import vgg19
+
+    features: nn.Module = vgg19(weights=None).features
+    return features
+
+
 CLASSIFIER = ClassifierForm(7, "6", two_hidden_layers(512, 7, 4096, drop_first=False), "classifier.")
 VGG16 = Architecture(
-    build=lambda: torchvision.models.vgg16(weights=None).features,
+    build=_vgg16,
     layers=_layers((2, 2, 3, 3, 3)),
     default="pool5",
     classifier=CLASSIFIER,
@@ -29,7 +43,7 @@ VGG16 = Architecture(
     url="https://download.pytorch.org/models/vgg16-397923af.pth",
 )
 VGG19 = Architecture(
-    build=lambda: torchvision.models.vgg19(weights=None).features,
+    build=_vgg19,
     layers=_layers((2, 2, 4, 4, 4)),
     default="pool5",
     classifier=CLASSIFIER,

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 
-from pipeline.acquisition.downloading import download, verify_checksum
-from pipeline.acquisition.sources import RemoteFile
-from pipeline.contracts.errors import ModelError, SourceError
 from pipeline.contracts.models import load_tensors
 from pipeline.contracts.settings import settings
+from pipeline.downloads.downloading import download, verify_checksum
+from pipeline.downloads.remote_file import RemoteFile
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.registry import ARCHITECTURES
+from pipeline.stage.errors import ModelError, SourceError
 
 
 def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:

@@ -11,10 +11,10 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
-from pipeline.reporting.rows import read_rows
 from pipeline.reporting.thumbnails import enlarged, jpeg_address
+from pipeline.stage.tables import read_json
+from pipeline.stage.text_tables import read_rows
 
 NOTHING = (0.9, 0.9, 0.9)
 NAMED = 4

@@ -3,17 +3,18 @@
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 
-from pipeline.reporting.rows import read_rows
+from pipeline.stage.text_tables import read_rows
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+T = TypeVar("T")
 STYLE: Any = {"svg.hashsalt": "retrieval", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
@@ -36,7 +37,7 @@ def precision_recall(path: Path) -> str:
 
 def per_query(rows: list[dict[str, str]], name: str) -> str:
     """Average precision of every query of a benchmark, sorted, one line per setting."""
-    settings = list(dict.fromkeys(row["setting"] for row in rows))
+    settings = distinct(row["setting"] for row in rows)
 
     def draw(axes: Any) -> None:
         for setting in settings:
@@ -60,3 +61,8 @@ def svg(draw: Callable[[Any], None], size: tuple[float, float], name: str) -> st
     used = set(re.findall(r"#([\w.-]+)", text))
     text = re.sub(r' id="([^"]+)"', lambda match: match.group() if match.group(1) in used else "", text)
     return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(name)}" ', 1)
+
+
+def distinct(values: Iterable[T]) -> list[T]:
+    """Each value once, in the order of the first."""
+    return list(dict.fromkeys(values))

@@ -1,27 +1,21 @@
-"""The report's page, from what evaluation wrote and the template beside this file."""
+"""The report's page, from what evaluation wrote and the template next to this file."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
+from pipeline.contracts.metrics import Metrics
+from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import ActivationPage
+from pipeline.reporting.mask_studies import LABELS, MaskPage
 from pipeline.reporting.region_studies import RegionPage
 from pipeline.reporting.retrievals import Retrievals
-from pipeline.reporting.studies import LABELS, MaskPage, SweepPage
+from pipeline.reporting.sweeps import SweepPage
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One database in one setting of the protocol, and its numbers."""
-
-    name: str
-    size: int
-    numbers: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,88 +23,51 @@ class BenchmarkPage:
     """All that the page says of one benchmark."""
 
     name: str
-    metrics: dict[str, Any]
-    about: dict[str, Any]
+    metrics: Metrics
+    about: Provenance
     precision_recall: str
     per_query: str
     shown: Retrievals
-    masks: MaskPage
-    patch_similarity: list[str]
-    regions: RegionPage
-    activations: ActivationPage
-
-    @property
-    def settings(self) -> list[Setting]:
-        return settings_of(self.metrics)
-
-    @property
-    def method(self) -> str:
-        return str(self.about["descriptors"]["method"])
+    masks: MaskPage | None = None
+    patch_similarity: Sequence[str] = ()
+    regions: RegionPage | None = None
+    activations: ActivationPage | None = None
 
     @property
     def codes(self) -> str:
-        method, bits = self.about["codes"]["method"], self.metrics["bits"]
-        return f"{bits} bits by {method}" if bits else "real-valued descriptors"
+        return f"{self.metrics.bits} bits by {self.about.codes.method}" if self.metrics.bits else "real-valued descriptors"
 
     @property
-    def shortlist(self) -> int | None:
-        """Images per query whose patches were compared; None for all."""
-        found: int | None = self.about["search"]["shortlist"]
-        return found
-
-    @property
-    def refinements(self) -> list[str]:
-        """What the search did beyond comparing every descriptor once."""
-        search = self.about["search"]
-        augmented, expanded, rerank = search["augmentation"]["neighbours"], search["expansion"]["results"], search["rerank"]
-        told = [f"database augmented by {augmented} neighbours"] if augmented else []
-        averaged = search["augmentation"]["instances"]
-        told += {"mean": ["images averaged by instance"], "weighted": ["images augmented within their instance"]}.get(averaged, [])
-        told += [f"queries expanded by {expanded} results"] if expanded else []
-        if rerank["method"] != "none":
-            own = rerank[rerank["method"]]
-            told.append(f"first {own['shortlist']} re-ranked by {rerank['method'].replace('_', ' ')}")
-            told += [f"compared again with the mean of the first {own['expansion']}"] if own.get("expansion") else []
-        return told
-
-    @property
-    def network(self) -> str:
-        return str(self.about["descriptors"]["features"]["network"]["name"])
+    def boxed(self) -> bool:
+        """Whether re-ranking says where it found the query."""
+        return any(hit.box for query in (*self.shown.best, *self.shown.worst) for hit in query.hits)
 
     @property
     def trained_on(self) -> list[str]:
         """What the network was fine-tuned on, step by step."""
-        steps = self.about["descriptors"]["network_trained_on"]
-        return [f"{step['images']} {step['role']} images of {step['instances']} instances of {step['dataset']}" for step in steps]
+        steps = self.about.descriptors.network_trained_on
+        return [f"{step.images} {step.role} images of {step.instances} instances of {step.dataset}" for step in steps]
 
     @property
     def learned_on(self) -> str:
-        learned_on = self.about["descriptors"]["learned_on"]
-        return f"{learned_on['images']} {learned_on['role']} images of {learned_on['dataset']}" if learned_on else "nothing"
+        learned_on = self.about.descriptors.learned_on
+        return f"{learned_on.images} {learned_on.role} images of {learned_on.dataset}" if learned_on else "nothing"
+
+    @property
+    def answers(self) -> dict[str, float]:
+        """Numbers of the answers by name; empty where there are none."""
+        return self.metrics.answers.model_dump(exclude_none=True) if self.metrics.answers else {}
 
     @property
     def warnings(self) -> list[str]:
-        found = [f"{setting.name}: the score is at chance level." for setting in self.settings if setting.numbers["at_chance_level"]]
-        if self.metrics["held_out_duplicates"]:
-            found.append(f"{self.metrics['held_out_duplicates']} images of the benchmark are also in the held-out set.")
+        found = [f"{setting.name}: the score is at chance level." for setting in self.metrics.settings if setting.scores.at_chance_level]
+        if self.metrics.held_out_duplicates:
+            found.append(f"{self.metrics.held_out_duplicates} images of the benchmark are also in the held-out set.")
         return found
 
     @property
     def provenance(self) -> str:
-        return json.dumps(self.about, indent=2, sort_keys=True)
-
-
-def settings_of(metrics: dict[str, Any]) -> list[Setting]:
-    """The settings of a metrics file: 'database', or 'database/easy' and its siblings, then those with distractors."""
-    settings = []
-    for name in ("database", "with_distractors"):
-        size = metrics["database_images"] + (metrics["distractors"] if name == "with_distractors" else 0)
-        numbers = metrics.get(name)
-        if numbers and "map" in numbers:
-            settings.append(Setting(name, size, numbers))
-        elif numbers:
-            settings += [Setting(f"{name}/{setting}", size, own) for setting, own in numbers.items()]
-    return settings
+        return json.dumps(self.about.model_dump(mode="json"), indent=2, sort_keys=True)
 
 
 def render(

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.contracts.parameters import PARAMS_FILE, Section, read_section, validate
+from pipeline.stage.parameters import PARAMS_FILE, Section, read_section, validate
 
 
 class ReportParameters(Section):
+    """What the page shows of each benchmark."""
+
     best: int = Field(6, ge=0, le=1000, description="best queries shown")
     worst: int = Field(6, ge=0, le=1000, description="worst queries shown, and queries with relevant images ranked last or irrelevant first")
     results: int = Field(8, ge=1, le=100, description="first results shown of each")
@@ -17,10 +19,10 @@ class ReportParameters(Section):
 class BenchmarkParameters(Section):
     """What is searched, what models are learned on, and what is mixed in: names under `datasets`."""
 
-    dataset: str
-    held_out: str
-    distractors: str = "none"
-    allow_self_learning: bool = False
+    dataset: str = Field(description="a name under `datasets`: database and queries")
+    held_out: str = Field(description="a name under `datasets`: what models are learned on")
+    distractors: str = Field("none", description="a name under `datasets`: images that show nothing of the queries")
+    allow_self_learning: bool = Field(False, description="whether models, or the network, may be learned on the images that are searched")
 
 
 def load_benchmarks(file: Path | None = None) -> dict[str, BenchmarkParameters]:

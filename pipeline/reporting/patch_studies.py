@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
+from pipeline.stage.tables import read_json
 
 PANELS = (("scale", "scales", "side of the view, in sides of the square"), ("shift", "shifts", "shift of the view, in sides of the square"))
 

@@ -10,9 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.contracts.tables import read_json
 from pipeline.reporting.figures import svg
 from pipeline.reporting.thumbnails import enlarged, jpeg_address
+from pipeline.stage.tables import read_json
 
 COLUMNS = {"norms": "l2 norm", "clusters": "clusters", "spatial_clusters": "with a spatial term"}
 FRAME = (9, 105, 218)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contracts.rankings import ANSWERS
-from pipeline.contracts.tables import read_table
+from pipeline.stage.tables import read_table
 
 RELEVANT = frozenset({"good", "ok", "easy", "hard"})
 EXTREMES = 4

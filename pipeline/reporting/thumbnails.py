@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.contracts.image_shards import KIND, read_images
-from pipeline.contracts.manifest import load_manifest
+from pipeline.stage.manifest import load_manifest
 
 
 def thumbnails(folder: Path, wanted: set[str], side: int) -> dict[str, str]:

@@ -3,31 +3,72 @@
 import argparse
 import logging
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import torch
 
-from pipeline.contracts import codes
-from pipeline.contracts.catalogue import GroundTruth, read_ground_truth
-from pipeline.contracts.descriptors import KIND
+from pipeline.contracts.codes import CodeFacts
+from pipeline.contracts.descriptors import KIND as DESCRIPTORS
+from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import SanityError
-from pipeline.contracts.fingerprint import fingerprint
-from pipeline.contracts.manifest import Manifest, load_manifest
-from pipeline.contracts.parameters import load_section
-from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, RANKING_SCHEMA, SETS
-from pipeline.contracts.run_record import Produced
+from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, KIND, RANKING_SCHEMA, SETS, ComputedWith, RankingFacts
+from pipeline.contracts.results import Counts, Results
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.tables import read_ids, write_table
-from pipeline.search.answering import known_instances, search_unknown, write_answers
+from pipeline.search.answer_table import known_instances, search_unknown, write_answers
 from pipeline.search.answers import Answer, answers_of
-from pipeline.search.exact import Counts, Results
-from pipeline.search.params import SearchParameters, refuse_form
-from pipeline.search.searches import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
+from pipeline.search.params import SearchParameters, refuse_unsearchable
+from pipeline.search.plain_search import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
+from pipeline.stage import places
+from pipeline.stage.catalogue import GroundTruth, read_ground_truth
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import SanityError
+from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.manifest import Manifest, load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import read_ids, write_table
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The folders that are searched, by what they hold: descriptors, distractors, codes."""
+
+    folders: dict[str, Path]
+    manifests: dict[str, Manifest]
+
+    @classmethod
+    def of(cls, benchmark: str) -> Self:
+        folders = {"descriptors": places.descriptors(benchmark), "distractors": places.distractors(benchmark), "codes": places.codes(benchmark)}
+        return cls(folders, {name: load_manifest(folder, name) for name, folder in folders.items()})
+
+    @property
+    def fingerprints(self) -> list[str]:
+        return [manifest.fingerprint for manifest in self.manifests.values()]
+
+    @cached_property
+    def described(self) -> DescriptorFacts:
+        return DescriptorFacts.of(self.manifests["descriptors"])
+
+    @cached_property
+    def mixed_in(self) -> DistractorFacts:
+        return DistractorFacts.of(self.manifests["distractors"])
+
+    @cached_property
+    def encoded(self) -> CodeFacts:
+        return CodeFacts.of(self.manifests["codes"])
+
+    @property
+    def images(self) -> int:
+        """Of the database and the distractors together."""
+        return self.described.database + self.mixed_in.distractors
+
+    def shards(self, name: str, prefix: str) -> list[Path]:
+        return self.manifests[name].paths(self.folders[name], prefix)
 
 
 def main(arguments: list[str]) -> Produced:
@@ -37,17 +78,16 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("--distractors", required=True, help="the data set")
     options = parser.parse_args(arguments)
     parameters = load_section(SearchParameters, "search")
-    folders = {name: Path("data") / name / options.benchmark for name in ("descriptors", "distractors", "codes")}
-    manifests = {name: load_manifest(folder, codes.KIND if name == "codes" else KIND) for name, folder in folders.items()}
-    truth = read_ground_truth(Path("data/images") / options.dataset / "ground_truth.parquet")
-    store = ScratchStore(f"search-{options.benchmark}", fingerprint(parameters.in_use(), *(manifest.fingerprint for manifest in manifests.values())))
-    refuse_shared_ids(options.benchmark, folders, manifests)
-    described = manifests["descriptors"].facts
+    inputs = Inputs.of(options.benchmark)
+    photographs = places.images(options.dataset)
+    truth = read_ground_truth(photographs / places.GROUND_TRUTH)
+    store = ScratchStore(f"search-{options.benchmark}", fingerprint(parameters.in_use(), *inputs.fingerprints))
+    refuse_shared_ids(options.benchmark, inputs.shards("descriptors", "database-"), inputs.shards("distractors", "distractors-"))
+    described, distractors = inputs.described, inputs.mixed_in.distractors
     names, answers = [ANSWERS], list[Answer]()
-    photographs = Path("data/images") / options.dataset
     instances = known_instances(photographs)
     with hold(choose_device()) as device:
-        search = _search_of(options, folders, manifests, parameters, device, instances)
+        search = _search_of(options, inputs, parameters, device, instances)
         ids, rows = search.queries(truth)
         if rows is None:
             raise SanityError(
@@ -55,76 +95,78 @@ def main(arguments: list[str]) -> Produced:
                 "the data set needs images of role query, or instances with several images"
             )
         for name in SETS:
-            if name == "database" or manifests["distractors"].facts["distractors"]:
+            if name == "database" or distractors:
                 files, found = _search(name, ids, rows, search, truth, store, instances)
                 names += files
                 answers = found if name == "database" else answers
         write_answers(store.path(ANSWERS), answers, search_unknown(search, photographs, instances))
-    facts = {"queries": len(truth.queries), "answered": len(ids), "dimensions": described["dimensions"], "patches": described["patches"]}
-    facts |= {"bits": 8 * rows.shape[1] if isinstance(search, CodeSearch) else None}
-    facts |= {"database": described["database"], "distractors": manifests["distractors"].facts["distractors"]}
-    about = {name: manifest.facts for name, manifest in manifests.items()} | {"search": parameters.in_use()}
-    output = Path("data/rankings") / options.benchmark
-    store.publish(output, names, "rankings", **facts, computed_with=about)
-    log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts["database"], facts["distractors"])
+    facts = RankingFacts(
+        queries=len(truth.queries),
+        answered=len(ids),
+        dimensions=described.dimensions,
+        patches=described.patches,
+        bits=8 * rows.shape[1] if isinstance(search, CodeSearch) else None,
+        database=described.database,
+        distractors=distractors,
+        computed_with=ComputedWith(
+            descriptors=described,
+            distractors=inputs.mixed_in,
+            codes=inputs.encoded,
+            search=parameters.in_use(),
+            shortlist=parameters.shortlist,
+            refinements=parameters.words,
+        ),
+    )
+    output = places.rankings(options.benchmark)
+    store.publish(output, names, KIND, facts)
+    log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts.database, facts.distractors)
     return Produced((output,), len(ids), "queries")
 
 
-def _search_of(
-    options: argparse.Namespace,
-    folders: dict[str, Path],
-    manifests: dict[str, Manifest],
-    parameters: SearchParameters,
-    device: torch.device,
-    instances: dict[str, str],
-) -> Search:
+def _search_of(options: argparse.Namespace, inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]) -> Search:
     """What the folders hold: codes where there are some, else patches or descriptors.
 
     Raises:
         ParameterError: a parameter that belongs to another kind.
     """
-    described = manifests["descriptors"].facts
-    images = int(described["database"]) + int(manifests["distractors"].facts["distractors"])
-    patch_levels = int(described["features"]["extract"]["patch_levels"])
-    codes_searched = manifests["codes"].facts["method"] if manifests["codes"].parts else None
-    refuse_form(parameters, patch_levels, codes_searched)
+    patch_levels = inputs.described.features.extract.patch_levels
+    codes_searched = inputs.encoded.method if inputs.manifests["codes"].parts else None
+    refuse_unsearchable(parameters, patch_levels, codes_searched)
     if parameters.refined:
-        return _refined_search(options, folders, described["features"], images, parameters, device, instances)
+        return _refined_search(options, inputs, parameters, device, instances)
+    folders = inputs.folders
     if codes_searched:
-        return CodeSearch(folders["codes"], folders["codes"], images, parameters, device)
+        return CodeSearch(folders["codes"], folders["codes"], inputs.images, parameters, device)
     kind = PatchSearch if patch_levels else DescriptorSearch
-    return kind(folders["descriptors"], folders["distractors"], images, parameters, device)
+    return kind(folders["descriptors"], folders["distractors"], inputs.images, parameters, device)
 
 
 def _refined_search(
-    options: argparse.Namespace,
-    folders: dict[str, Path],
-    features: dict[str, Any],
-    images: int,
-    parameters: SearchParameters,
-    device: torch.device,
-    instances: dict[str, str],
+    options: argparse.Namespace, inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]
 ) -> Search:
     """Networks and describers are imported here, so that a plain search does without."""
+    from pipeline.reranking.content import Content
     from pipeline.search.refined_search import RefinedSearch
-    from pipeline.search.reranking.content import Content
 
-    content = Content(options.benchmark, options.dataset, options.distractors, features, device)
-    return RefinedSearch(folders["descriptors"], folders["distractors"], images, parameters, device, content, instances)
+    content = Content(options.benchmark, options.dataset, options.distractors, inputs.described.features, device)
+    folders = inputs.folders
+    return RefinedSearch(folders["descriptors"], folders["distractors"], inputs.images, parameters, device, content, instances)
 
 
-def refuse_shared_ids(benchmark: str, folders: dict[str, Path], manifests: dict[str, Manifest]) -> None:
-    """Refuse distractors that have an id of the database: a result could not be told apart."""
-    shards = {name: manifests[name].paths(folders[name], prefix) for name, prefix in (("descriptors", "database-"), ("distractors", "distractors-"))}
-    if shards["distractors"]:
-        own = {image_id for path in shards["descriptors"] for image_id in read_ids(path, KIND)}
-        for path in shards["distractors"]:
-            shared = own.intersection(read_ids(path, KIND))
-            if shared:
-                raise SanityError(
-                    f"benchmarks.{benchmark}.distractors: {min(shared)} is an image of the database as well; "
-                    "name a data set whose image ids (paths in a folder) differ"
-                )
+def refuse_shared_ids(benchmark: str, database: list[Path], distractors: list[Path]) -> None:
+    """Refuse distractors that have an id of the database: a result could not be told apart.
+
+    Args:
+        database, distractors: descriptor shards.
+    """
+    own = {image_id for path in database for image_id in read_ids(path, DESCRIPTORS)} if distractors else set()
+    for path in distractors:
+        shared = own.intersection(read_ids(path, DESCRIPTORS))
+        if shared:
+            raise SanityError(
+                f"benchmarks.{benchmark}.distractors: {min(shared)} is an image of the database as well; "
+                "name a data set whose image ids (paths in a folder) differ"
+            )
 
 
 def _search(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.search.exact import Results
+from pipeline.contracts.results import Results
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.search.exact import Score, dot
 from pipeline.search.params import Distance
 from pipeline.search.patch_matching import patch_distances
+from pipeline.search.vector_scan import Score, dot
 
 Codes = npt.NDArray[np.uint8]
-_FAISS: Any = faiss  # its stubs leave out the array functions
 
 
 def hamming_distances(queries: Codes, codes: Codes) -> npt.NDArray[np.int32]:
@@ -22,10 +20,13 @@ def hamming_distances(queries: Codes, codes: Codes) -> npt.NDArray[np.int32]:
     """
     if queries.shape[1] != codes.shape[1]:
         raise ValueError(f"codes of {8 * queries.shape[1]} and of {8 * codes.shape[1]} bits cannot be compared")
+    import faiss
+
+    library: Any = faiss  # its stubs leave out the array functions
     queries, codes = np.ascontiguousarray(queries), np.ascontiguousarray(codes)
     distances = np.empty((len(queries), len(codes)), np.int32)
-    pointers = (_FAISS.swig_ptr(array) for array in (queries, codes))
-    _FAISS.hammings(*pointers, len(queries), len(codes), queries.shape[1], _FAISS.swig_ptr(distances))
+    pointers = (library.swig_ptr(array) for array in (queries, codes))
+    library.hammings(*pointers, len(queries), len(codes), queries.shape[1], library.swig_ptr(distances))
     return distances
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,8 @@ def build_index(rows: npt.NDArray[np.uint8] | npt.NDArray[np.float32], kind: str
         kind: of vectors: `flat`, which is exact, or `inverted`: about √N lists around centroids learned from the vectors themselves.
         probes: lists that are looked at.
     """
+    import faiss
+
     index: Any
     if rows.dtype == np.uint8:
         index = faiss.IndexBinaryFlat(8 * rows.shape[1])

@@ -4,158 +4,16 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import PARAMS_FILE, Section
+from pipeline.reranking.params import AugmentationParameters, ExpansionParameters, RerankParameters
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import PARAMS_FILE, Section
 
 Distance = Literal["dot", "l2", "squared_l2", "l1"]
-Weights = Literal["uniform", "rank", "similarity"]
-
-
-class AugmentationParameters(Section):
-    """Database-side augmentation: every image's descriptor becomes a weighted mean of itself and its neighbours."""
-
-    neighbours: int = Field(0, ge=0, le=1000, description="0: none; the descriptors are then held in memory, twice")
-    instances: Literal["none", "mean", "weighted"] = Field(
-        "none", description="in the place of neighbours: the mean of the instance's images, or a sum of them weighted by rank"
-    )
-    weights: Weights = Field("rank", description="rank: (k + 1 − r) / (k + 1) for the r-th neighbour; similarity: cosine to the power alpha")
-    alpha: float = Field(3.0, ge=0, le=100)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if self.neighbours and self.instances != "none":
-            raise ValueError("neighbours and instances do not go together; set neighbours to 0 or instances to none")
-        return self
-
-    @property
-    def used(self) -> bool:
-        return bool(self.neighbours) or self.instances != "none"
-
-
-class ExpansionParameters(Section):
-    """Query expansion: the query becomes a weighted mean of itself and its first results, and everything is searched again."""
-
-    results: int = Field(0, ge=0, le=1000, description="0: none")
-    weights: Weights = Field("uniform", description="uniform: average query expansion; similarity: cosine to the power alpha (α-weighted)")
-    alpha: float = Field(3.0, ge=0, le=100)
-    rounds: int = Field(1, ge=1, le=10)
-
-
-class NoRerankParameters(Section):
-    """The first step's order stands."""
-
-
-class ShortlistParameters(Section):
-    """What every way of re-ranking has; images beside the shortlist keep their order, behind it."""
-
-    shortlist: int = Field(1000, ge=1, le=20000, description="images that are re-ranked, the best of the first step")
-
-    @property
-    def averaged(self) -> int:
-        """Re-ranked images that the query is averaged with; 0 where that is not done."""
-        return 0
-
-    @property
-    def looks(self) -> bool:
-        """Whether photographs or maps are looked at again."""
-        return False
-
-
-class ExpandedParameters(ShortlistParameters):
-    """Those with query expansion over the shortlist."""
-
-    expansion: int = Field(
-        0, ge=0, le=1000, description="first re-ranked images (boxes) that are averaged with the query and compared with the shortlist"
-    )
-
-    @model_validator(mode="after")
-    def _enough(self) -> Self:
-        if self.expansion > self.shortlist:
-            raise ValueError(f"expansion {self.expansion} is more than the {self.shortlist} images of the shortlist")
-        return self
-
-    @property
-    def averaged(self) -> int:
-        return self.expansion
-
-
-class LocalizationParameters(ExpandedParameters):
-    """Boxes by approximate max-pooling, compared by their descriptors (Tolias et al., 2016, §4; paper 2, §4)."""
-
-    @property
-    def looks(self) -> bool:
-        return True
-
-    exponent: float = Field(10.0, ge=1, le=15, description="of the generalised mean that stands for the maximum")
-    step: int = Field(3, ge=1, le=64, description="cells between the corners of candidate boxes")
-    aspect: float = Field(1.1, ge=1, description="largest ratio of a candidate's aspect to the query's")
-    refinement: int = Field(3, ge=0, le=64, description="cells by which each side is moved to refine")
-    iterations: int = Field(5, ge=0, le=100, description="rounds over the four sides")
-
-
-class SpatialVerificationParameters(ShortlistParameters):
-    """Counts key points that one transformation brings from the query to the image (SIFT and RANSAC)."""
-
-    @property
-    def looks(self) -> bool:
-        return True
-
-    shortlist: int = Field(100, ge=1, le=20000, description="images that are verified, the best of the first step")
-    key_points: int = Field(1000, ge=4, le=100000, description="strongest SIFT key points of an image")
-    ratio: float = Field(0.8, gt=0, le=1, description="of the distances of the nearest and the second nearest descriptor, at most")
-    transformation: Literal["affine", "homography"] = "affine"
-    threshold: float = Field(8.0, gt=0, description="pixels by which an inlier may miss its place")
-    inliers: int = Field(6, ge=3, description="fewer verify nothing, and the image keeps its order behind the verified ones")
-
-
-class KReciprocalParameters(ExpandedParameters):
-    """Jaccard distance of k-reciprocal neighbours (Zhong et al., 2017)."""
-
-    shortlist: int = Field(1000, ge=1, le=5000, description="images that are re-ranked; all pairs of them are compared")
-    nearest: int = Field(20, ge=1, le=1000, description="k1")
-    local: int = Field(6, ge=1, le=1000, description="k2, neighbours over which neighbourhoods are averaged")
-    balance: float = Field(0.3, ge=0, le=1, description="share of the descriptors' own distance")
-
-    @model_validator(mode="after")
-    def _nested(self) -> Self:
-        if self.local > self.nearest:
-            raise ValueError(f"local {self.local} is more than nearest {self.nearest}")
-        return self
-
-
-class DiffusionParameters(ExpandedParameters):
-    """Diffusion on the mutual neighbour graph of the shortlist (Iscen et al., 2017)."""
-
-    shortlist: int = Field(1000, ge=1, le=5000, description="images that are re-ranked; all pairs of them are compared")
-    nearest: int = Field(50, ge=1, le=1000, description="neighbours of an image in the graph")
-    query_nearest: int = Field(10, ge=1, le=1000, description="neighbours of the query, from which it starts")
-    damping: float = Field(0.99, gt=0, lt=1, description="share that goes on at every step (α of the paper)")
-    exponent: float = Field(3.0, gt=0, le=100, description="of the cosines between neighbours (γ)")
-    iterations: int = Field(20, ge=1, le=1000, description="of the conjugate gradients")
-
-
-class RerankParameters(Section):
-    """The method in use, and one section per method."""
-
-    method: Literal["none", "localization", "spatial_verification", "k_reciprocal", "diffusion"] = "none"
-    none: NoRerankParameters = NoRerankParameters()
-    localization: LocalizationParameters = LocalizationParameters()
-    spatial_verification: SpatialVerificationParameters = SpatialVerificationParameters()
-    k_reciprocal: KReciprocalParameters = KReciprocalParameters()
-    diffusion: DiffusionParameters = DiffusionParameters()
-
-    @property
-    def chosen(self) -> ShortlistParameters | None:
-        """The section of the method in use; None without re-ranking."""
-        section = getattr(self, self.method)
-        return section if isinstance(section, ShortlistParameters) else None
-
-    def in_use(self) -> dict[str, Any]:
-        """What decides numbers."""
-        return {"method": self.method, self.method: getattr(self, self.method).model_dump()}
 
 
 class SearchParameters(Section):
+    """How queries are compared with the database, and what follows the first search."""
+
     top_k: int = Field(100, ge=1, le=100000, description="results kept per query; mAP is exact whatever it is")
     distance: Distance | None = Field(None, description="of descriptors; null: dot, and l2 between patches. Codes have the Hamming distance")
     query_levels: int = Field(3, ge=1, le=10, description="of a query's patches that are compared (jittering); 1: the whole query")
@@ -188,6 +46,12 @@ class SearchParameters(Section):
         }
         return [path for path, used in own.items() if used] + (["rerank.method"] if self.rerank.chosen else [])
 
+    @property
+    def words(self) -> list[str]:
+        """What is done beyond comparing every descriptor once, for people."""
+        expanded = [f"queries expanded by {self.expansion.results} results"] if self.expansion.results else []
+        return [*self.augmentation.words, *expanded, *self.rerank.words]
+
     def in_use(self) -> dict[str, Any]:
         """What decides numbers, without the ways of re-ranking that are not in use."""
         return self.model_dump() | {"rerank": self.rerank.in_use()}
@@ -197,7 +61,7 @@ class SearchParameters(Section):
         return self.distance or ("l2" if patches else "dot")
 
 
-def refuse_form(parameters: SearchParameters, patch_levels: int, codes: str | None, origin: str = str(PARAMS_FILE)) -> None:
+def refuse_unsearchable(parameters: SearchParameters, patch_levels: int, codes: str | None, origin: str = str(PARAMS_FILE)) -> None:
     """Refuse what descriptors cannot be searched by.
 
     Args:
@@ -205,7 +69,7 @@ def refuse_form(parameters: SearchParameters, patch_levels: int, codes: str | No
         codes: the method that made codes of them; None where there are none.
 
     Raises:
-        ParameterError: refinements or a distance that codes or patches do not bear, a shortlist of whole images, or more levels of the queries
+        ParameterError: refinements or a distance that codes or patches do not allow, a shortlist of whole images, or more levels of the queries
             than there are.
     """
     if codes and parameters.distance is not None:

@@ -7,14 +7,15 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
+from pipeline.contracts.results import Counts, Results
+from pipeline.reranking.content import Content
+from pipeline.reranking.expansion import augment_database, augment_within_instances, average_instances, expand_queries
+from pipeline.reranking.params import ShortlistParameters
+from pipeline.reranking.registry import build_reranker
+from pipeline.reranking.shortlists import Reranker, Rescored, Shortlists, merge
 from pipeline.search.distances import scoring
-from pipeline.search.exact import Blocks, Counts, Results, count_labelled, top_results, vectors_of
-from pipeline.search.expansion import augment_database, augment_within_instances, average_instances, expand_queries
-from pipeline.search.params import ShortlistParameters
-from pipeline.search.reranking.content import Content
-from pipeline.search.reranking.registry import build_reranker
-from pipeline.search.reranking.shortlists import Reranker, Rescored, Shortlists, merge
-from pipeline.search.searches import QUERIES_AT_ONCE, DescriptorSearch, Rows
+from pipeline.search.plain_search import QUERIES_AT_ONCE, DescriptorSearch, Rows
+from pipeline.search.vector_scan import Blocks, count_labelled, top_results, vectors_of
 
 VALUES_AT_ONCE = 2**26
 """Of the shortlists' descriptors: a quarter of a gibibyte."""

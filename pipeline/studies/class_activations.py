@@ -2,47 +2,44 @@
 reports/activations/BENCHMARK.json."""
 
 import argparse
-import base64
-import io
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
-from pipeline.aggregation.map_stream import stream_maps
-from pipeline.aggregation.mask_study import evenly
-from pipeline.aggregation.pictures import Pixels
-from pipeline.contracts.catalogue import CatalogueRow, read_catalogue, read_ground_truth
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.parameters import load_section
-from pipeline.contracts.run_record import Produced
-from pipeline.contracts.tables import read_json, write_json
+from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.maps.stream import stream_maps
 from pipeline.networks.heads import Heads, load_heads
 from pipeline.networks.registry import CARD
+from pipeline.stage import places
+from pipeline.stage.catalogue import CatalogueRow, read_catalogue, read_ground_truth
+from pipeline.stage.entry import run_stage
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import read_json, write_json
 from pipeline.studies.params import ActivationStudyParameters
+from pipeline.studies.sampling import evenly, thumbnail
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True)
-    options = parser.parse_args(arguments)
-    parameters = load_section(ActivationStudyParameters, "activation_study")
-    images, features = Path("data/images") / options.dataset, Path("data/features") / options.dataset
-    extracted = load_manifest(features, "feature maps").facts
-    network = Path("data/networks") / extracted["network"]["name"]
-    output = Path("reports/activations") / f"{options.benchmark}.json"
+    parser.add_argument("benchmark", help="a name under `activation_study` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    parameters = load_section(ActivationStudyParameters, f"activation_study.{benchmark}")
+    images, features = places.images(parameters.dataset), places.features(parameters.dataset)
+    extracted = FeatureFacts.of(load_manifest(features, KIND))
+    network = places.network(extracted.network.name)
+    output = places.study("activations", benchmark)
     heads, reason = usable_heads(network, extracted)
     pictures: list[dict[str, Any]] = []
     if heads is not None:
-        queries = set(read_ground_truth(images / "ground_truth.parquet").queries)
-        rows = [row for row in read_catalogue(images / "catalogue.parquet") if row.image_id in queries and row.readable]
+        queries = set(read_ground_truth(images / places.GROUND_TRUTH).queries)
+        rows = [row for row in read_catalogue(images / places.CATALOGUE) if row.image_id in queries and row.readable]
         chosen = set(evenly([row.image_id for row in rows], parameters.pictures))
         with hold(choose_device()) as device:
             pictures = _pictures(features, images, {row.image_id: row for row in rows if row.image_id in chosen}, heads, parameters.thumbnail, device)
@@ -51,7 +48,7 @@ def main(arguments: list[str]) -> Produced:
     return Produced((output,), len(pictures), "pictures")
 
 
-def usable_heads(network: Path, extracted: dict[str, Any]) -> tuple[Heads | None, str]:
+def usable_heads(network: Path, extracted: FeatureFacts) -> tuple[Heads | None, str]:
     """The network's heads where its classifier can read the maps; else None, and why not.
 
     Args:
@@ -60,8 +57,8 @@ def usable_heads(network: Path, extracted: dict[str, Any]) -> tuple[Heads | None
     card = read_json(network / CARD)
     if "members" in card:
         return None, "several networks have no classifier in common"
-    choice = extracted["network"]
-    if list(choice["layers"]) not in ([], [card["default_layer"]]) or choice["pooled"] or extracted["extract"]["patch_levels"]:
+    choice = extracted.network
+    if list(choice.layers) not in ([], [card["default_layer"]]) or choice.pooled or extracted.extract.patch_levels:
         return None, "the classifier reads maps of the last layer"
     heads = load_heads(network)
     return (heads, "") if heads.classifier is not None else (None, "the network came without a classifier")
@@ -73,9 +70,7 @@ def activation_maps(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return heat, torch.where(heat > heat.mean(), labels, -1) if heat.numel() > 1 else labels
 
 
-def _pictures(
-    features: Path, images: Path, chosen: dict[str, CatalogueRow], heads: Heads, thumbnail: int, device: torch.device
-) -> list[dict[str, Any]]:
+def _pictures(features: Path, images: Path, chosen: dict[str, CatalogueRow], heads: Heads, side: int, device: torch.device) -> list[dict[str, Any]]:
     assert heads.classifier is not None
     classifier = heads.classifier.to(device)
     found = []
@@ -85,17 +80,9 @@ def _pictures(
         for image_id, own, picture in zip(ids, scores, batch.pictures, strict=True):
             heat, labels = activation_maps(own)
             names = {str(label): heads.labels[label] if heads.labels else f"class {label}" for label in labels.unique().tolist() if label >= 0}
-            about = {"image_id": image_id, "instance": chosen[image_id].instance, "jpeg": _thumbnail(picture.pixels, thumbnail)}
+            about = {"image_id": image_id, "instance": chosen[image_id].instance, "jpeg": thumbnail(picture.pixels, side)}
             found.append(about | {"heat": heat.cpu().numpy().round(3).tolist(), "labels": labels.tolist(), "names": names})
     return found
-
-
-def _thumbnail(pixels: Pixels, side: int) -> str:
-    small = Image.fromarray(pixels)
-    small.thumbnail((side, side))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 if __name__ == "__main__":

@@ -10,22 +10,23 @@ import numpy as np
 import torch
 
 from pipeline.aggregation.describers.multi_resolution_patches import pooled_patches
-from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.image_shards import KIND, read_images, read_sizes
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.parameters import load_section
 from pipeline.contracts.patches import patch_count
 from pipeline.contracts.progress import Progress
-from pipeline.contracts.run_record import Produced
-from pipeline.contracts.tables import write_json
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
-from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import load_from_folder
+from pipeline.stage import places
+from pipeline.stage.catalogue import read_catalogue
+from pipeline.stage.entry import run_stage
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import write_json
 from pipeline.studies.params import PatchStudyParameters
 from pipeline.studies.views import SMALLEST, Pixels, Views, draw_views, side_of_square
 
@@ -34,22 +35,21 @@ log = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True)
-    options = parser.parse_args(arguments)
-    parameters = load_section(PatchStudyParameters, "patch_study")
+    parser.add_argument("benchmark", help="a name under `patch_study` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    parameters = load_section(PatchStudyParameters, f"patch_study.{benchmark}")
     choice = load_section(NetworkChoice, "network")
-    images = Path("data/images") / options.dataset
+    images = places.images(parameters.dataset)
     views = draw(images, parameters)
     if len({view.shown for view in views}) < 2:
         log.warning("%s has no database images of two instances that are large enough for patch_study.scales; nothing is compared.", images)
         views = []
     with hold(choose_device()) as device, torch.inference_mode():
-        network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
+        network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
         most = max(parameters.levels, parameters.query_levels)
         extract = ExtractParameters(patch_levels=most, patch_sides=(parameters.side,), storage="float32")
         study = compare(views, FeatureExtractor(network, extract, device), parameters) if views else {"squares": 0}
-    output = Path("reports/patch_similarity") / f"{options.benchmark}.json"
+    output = places.study("patch_similarity", benchmark)
     write_json(output, study)
     log.info("%s: %d squares, each seen at %d scales and %d shifts.", output, len(views), len(parameters.scales), len(parameters.shifts))
     return Produced((output,), len(views), "squares")
@@ -59,7 +59,7 @@ def draw(images: Path, parameters: PatchStudyParameters) -> list[Views]:
     """Squares of database images that are large enough, of as many images as there are."""
     random = np.random.default_rng(parameters.seed)
     shown = {
-        row.image_id: row.instance or row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database" and row.readable
+        row.image_id: row.instance or row.image_id for row in read_catalogue(images / places.CATALOGUE) if row.role == "database" and row.readable
     }
     shards = load_manifest(images, KIND).paths(images)
     sizes = {image_id: (width, height) for path in shards for image_id, width, height, _ in read_sizes(path) if image_id in shown}

@@ -1,8 +1,6 @@
 """Stage region_precision: the share of regions that lie inside the queries' boxes, squares against clusters (paper 2, §3.2, figs. 4, 6 and 7)."""
 
 import argparse
-import base64
-import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,34 +9,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.aggregation.describers.activation_clusters import Clusters, colour_clusters, feature_clusters, learn_local
-from pipeline.aggregation.map_stream import stream_maps
-from pipeline.aggregation.mask_study import evenly
-from pipeline.aggregation.pictures import Picture, Pixels
 from pipeline.aggregation.regions import rmac_regions
-from pipeline.aggregation.whitening import PCA
-from pipeline.contracts.catalogue import Box, read_catalogue
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.feature_shards import KIND
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.feature_shards import KIND, FeatureFacts
 from pipeline.contracts.held_out import held_out_ids
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.parameters import load_section, validate
 from pipeline.contracts.progress import Progress
-from pipeline.contracts.run_record import Produced
-from pipeline.contracts.tables import write_json
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
-from pipeline.extraction.params import ExtractParameters, NetworkChoice
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare
+from pipeline.maps.pictures import Picture, Pixels
+from pipeline.maps.stream import stream_maps
 from pipeline.networks.registry import load_from_folder
+from pipeline.projections.whitening import PCA
+from pipeline.stage import places
+from pipeline.stage.catalogue import Box, read_catalogue
+from pipeline.stage.entry import run_stage
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.parameters import load_section
+from pipeline.stage.run_record import Produced
+from pipeline.stage.tables import write_json
 from pipeline.studies.params import RegionStudyParameters
+from pipeline.studies.sampling import evenly, thumbnail
 
 log = logging.getLogger(__name__)
 THRESHOLDS = tuple(index / 20 for index in range(21))
@@ -55,20 +53,18 @@ class Whole:
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--held-out", required=True, help="what the components of the clusters are learned on")
-    options = parser.parse_args(arguments)
-    parameters = load_section(RegionStudyParameters, "region_study")
+    parser.add_argument("benchmark", help="a name under `region_study` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    parameters = load_section(RegionStudyParameters, f"region_study.{benchmark}")
     choice = load_section(NetworkChoice, "network")
-    output = Path("reports/regions") / f"{options.benchmark}.json"
+    output = places.study("regions", benchmark)
     study: dict[str, Any] = {"queries": 0}
-    wholes = list(whole_queries(options.dataset, load_section(ResizeParameters, "resize"), parameters.queries))
+    wholes = list(whole_queries(parameters.dataset, load_section(ResizeParameters, "resize"), parameters.queries))
     if wholes:
         with hold(choose_device()) as device, torch.inference_mode():
-            local = _learned(options.held_out, parameters, device)
+            local = _learned(parameters, device)
             if local is not None:
-                network = load_from_folder(Path("data/networks") / choice.name, choice.layers, choice.pooled)
+                network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
                 study = compare(wholes, FeatureExtractor(network, local[1], device), local[0], parameters)
     write_json(output, study)
     told = ", ".join(f"{way} {100 * values['mean']:.0f} %" for way, values in study.get("ways", {}).items())
@@ -78,7 +74,7 @@ def main(arguments: list[str]) -> Produced:
 
 def whole_queries(dataset: str, resize: ResizeParameters, count: int) -> Iterator[Whole]:
     """The queries' photographs, not cropped, at most `count` of them, evenly spread."""
-    source, raw = load_dataset(dataset), Path("data/raw") / dataset
+    source, raw = load_dataset(dataset), places.raw(dataset)
     with_box = [photograph.image_id for photograph in source.photographs(raw) if photograph.role == "query" and photograph.box is not None]
     chosen = set(evenly(with_box, count))
     for photograph in source.photographs(raw) if chosen else ():
@@ -89,14 +85,14 @@ def whole_queries(dataset: str, resize: ResizeParameters, count: int) -> Iterato
                 yield Whole(photograph.image_id, decode(stored.bytes), (x0, y0, x1, y1))
 
 
-def _learned(held_out: str, parameters: RegionStudyParameters, device: torch.device) -> tuple[PCA, ExtractParameters] | None:
+def _learned(parameters: RegionStudyParameters, device: torch.device) -> tuple[PCA, ExtractParameters] | None:
     """The components of the held-out set's local features, and how these were extracted; None where they are of patches, or there are none."""
-    features = Path("data/features") / held_out
-    ids, _ = held_out_ids(read_catalogue(Path("data/images") / held_out / "catalogue.parquet"))
-    extract = validate(ExtractParameters, load_manifest(features, KIND).facts["extract"], "extract", str(features))
+    features = places.features(parameters.held_out)
+    ids, _ = held_out_ids(read_catalogue(places.images(parameters.held_out) / places.CATALOGUE))
+    extract = FeatureFacts.of(load_manifest(features, KIND)).extract
     if not ids or extract.patch_levels:
         return None
-    chosen = set(evenly(sorted(ids), parameters.held_out))
+    chosen = set(evenly(sorted(ids), parameters.held_out_images))
     return learn_local(lambda: (maps for _, maps in stream_maps(features, chosen, device)), parameters.clusters.local_dimensions), extract
 
 
@@ -169,10 +165,6 @@ def _spatial(parameters: RegionStudyParameters, **changes: Any) -> Any:
 
 def _picture(whole: Whole, maps: torch.Tensor, local: PCA, parameters: RegionStudyParameters) -> dict[str, Any]:
     """What the report draws: a thumbnail, the box in shares of its sides, norms and labels (H, W) of clusters without and with the spatial term."""
-    small = Image.fromarray(whole.pixels)
-    small.thumbnail((parameters.thumbnail, parameters.thumbnail))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
     norms = maps[0].norm(dim=0)
     counts = (parameters.shown,)
     plain = parameters.clusters.model_copy(update={"feature_counts": counts})
@@ -181,7 +173,7 @@ def _picture(whole: Whole, maps: torch.Tensor, local: PCA, parameters: RegionStu
     shares = np.array(whole.box) / (width, height, width, height)
     return {
         "image_id": whole.image_id,
-        "jpeg": base64.b64encode(buffer.getvalue()).decode("ascii"),
+        "jpeg": thumbnail(whole.pixels, parameters.thumbnail),
         "box": shares.clip(0, 1).tolist(),
         "norms": (norms / norms.max().clamp(min=1e-12)).cpu().numpy().round(3).tolist(),
         "clusters": labels[0][0].reshape(norms.shape).tolist(),

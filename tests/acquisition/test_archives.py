@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.flickr100k import rar_members
-from pipeline.contracts.errors import SourceError
+from pipeline.stage.errors import SourceError
 from tests.acquisition.archives import rar, tar, zipped
 
 FILES = {"a/one.jpg": b"1", "two.jpg": b"22", "empty": b""}

@@ -11,9 +11,9 @@ import yaml
 from pipeline.acquisition import __main__ as acquisition
 from pipeline.acquisition.params import dataset_from
 from pipeline.acquisition.registry import DATASETS
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
-from pipeline.contracts.errors import ImageError, SourceError
 from pipeline.imaging import __main__ as imaging
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
+from pipeline.stage.errors import ImageError, SourceError
 from tests.acquisition.archives import rar, tar, zipped
 from tests.loopback import LoopbackServer
 from tests.pictures import encoded

@@ -7,8 +7,8 @@ import pytest
 from pipeline.acquisition.folder import parse_box
 from pipeline.acquisition.params import dataset_from
 from pipeline.acquisition.sources import Dataset, Photograph, truth_from_instances
-from pipeline.contracts.catalogue import CatalogueRow
-from pipeline.contracts.errors import SourceError
+from pipeline.stage.catalogue import CatalogueRow
+from pipeline.stage.errors import SourceError
 
 
 def place(root: Path, *names: str) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.acquisition.gallery_pictures import BENCHMARK_PHOTOGRAPHS, HELD_OUT_PHOTOGRAPHS, pictures
-from pipeline.acquisition.gallery_rooms import HEIGHT, WIDTH, photograph
+from pipeline.acquisition.gallery_rooms import HEIGHT, WIDTH, Dice, photograph
 from pipeline.acquisition.params import dataset_from
-from pipeline.contracts.fingerprint import file_sha256
+from pipeline.stage.fingerprint import file_sha256
 
 
 def make(folder: Path, workers: str, **section: object) -> Path:
@@ -46,7 +46,7 @@ def test_a_photograph_shows_the_picture_inside_its_box() -> None:
     red[..., 0] = 255
     boxes = []
     for seed in range(20):
-        photo = photograph(red, np.random.default_rng(seed))
+        photo = photograph(red, Dice(seed))
         x0, y0, x1, y1 = photo.box
         assert 0 <= x0 < x1 <= WIDTH
         assert 0 <= y0 < y1 <= HEIGHT

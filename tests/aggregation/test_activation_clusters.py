@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from pipeline.aggregation.clusters import feature_similarity, normalized_cut
 from pipeline.aggregation.describers.activation_clusters import STARTS, ActivationClusters
-from pipeline.aggregation.map_stream import MapBatch, MapStream
 from pipeline.aggregation.params import ClustersParameters
-from pipeline.aggregation.pictures import Picture
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapBatch, MapStream
 
 CHANNELS = 8
 

@@ -8,14 +8,22 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from pipeline.aggregation.describers.registry import DESCRIBERS, load_describer
-from pipeline.aggregation.map_stream import MapBatch
+from pipeline.aggregation.describers.registry import load_describer, new_describer
 from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
 from pipeline.aggregation.regions import rmac_regions
-from pipeline.contracts.catalogue import CatalogueRow
-from pipeline.contracts.errors import LeakageError, SanityError
-from pipeline.contracts.held_out import duplicated, held_out_ids, refuse_leakage, refuse_leakage_to_distractors, refuse_trained_network
+from pipeline.contracts.held_out import (
+    HeldOutSet,
+    TrainedOn,
+    duplicated,
+    held_out_ids,
+    refuse_leakage,
+    refuse_leakage_to_distractors,
+    refuse_trained_network,
+)
 from pipeline.contracts.models import save_model
+from pipeline.maps.stream import MapBatch
+from pipeline.stage.catalogue import CatalogueRow
+from pipeline.stage.errors import LeakageError, SanityError
 
 SMALL = {
     "rmac": {"regional_whitening": "none"},
@@ -50,7 +58,7 @@ def plain_regions(feature_map: Floats) -> list[Floats]:
 
 def test_rmac_is_max_norm_whiten_norm_sum_norm() -> None:
     held_out, images = [maps(0, 40), maps(1, 30, size=(7, 5))], maps(2, 4)
-    describer = DESCRIBERS["rmac"]("rmac", RmacParameters(regional_whitening="pca_whitening", regional_dimensions=5))
+    describer = new_describer("rmac", RmacParameters(regional_whitening="pca_whitening", regional_dimensions=5))
 
     def stream() -> Iterator[MapBatch]:
         return iter([MapBatch([batch]) for batch in held_out])
@@ -65,7 +73,7 @@ def test_rmac_is_max_norm_whiten_norm_sum_norm() -> None:
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - {"patches", "class_scores", "region_descriptor", "bag_of_words"}))
 def test_descriptors_have_unit_length_and_black_images_are_zero(method: str) -> None:
     parameters = METHODS[method].model_validate(SMALL.get(method, {}))
-    describer = DESCRIBERS[method](method, parameters)
+    describer = new_describer(method, parameters)
     describer.fit(lambda: iter([MapBatch([maps(seed)]) for seed in range(20, 40)]))
     vectors = describer.describe(MapBatch([maps(5), maps(6, size=(3, 4))]))
     np.testing.assert_allclose(vectors.norm(dim=1).numpy(), 1, rtol=1e-5)
@@ -78,16 +86,16 @@ def test_descriptors_have_unit_length_and_black_images_are_zero(method: str) -> 
 def test_several_scales_are_averaged_and_gem_by_its_own_mean() -> None:
     scales = [maps(1), maps(2, size=(3, 4))]
     for method, power in (("mac", 1.0), ("gem", 3.0)):
-        describer = DESCRIBERS[method](method, METHODS[method]())
+        describer = new_describer(method, METHODS[method]())
         each = [describer.describe(MapBatch([scale])).double().numpy() for scale in scales]
         expected = np.mean([vectors**power for vectors in each], axis=0) ** (1 / power)
         np.testing.assert_allclose(describer.describe(MapBatch(scales)).numpy(), [unit(row) for row in expected], atol=1e-5)
 
 
 def test_a_saved_describer_describes_the_same(tmp_path: Path) -> None:
-    describer = DESCRIBERS["spoc"]("spoc", SpocParameters(whitening="pca_whitening", dimensions=4))
+    describer = new_describer("spoc", SpocParameters(whitening="pca_whitening", dimensions=4))
     describer.fit(lambda: iter([MapBatch([maps(seed)]) for seed in range(10)]))
-    save_model(tmp_path, describer.tensors(), describer.card())
+    save_model(tmp_path, *describer.state())
     loaded, card = load_describer(tmp_path, torch.device("cpu"))
     assert torch.equal(loaded.describe(MapBatch([maps(11)])), describer.describe(MapBatch([maps(11)])))
     assert card["method"] == "spoc"
@@ -112,22 +120,22 @@ def test_learning_on_what_is_searched_is_refused() -> None:
 
 
 def test_learning_on_the_distractors_is_refused() -> None:
-    learned = {"dataset": "flickr", "role": "distractor"}
+    learned = HeldOutSet(dataset="flickr", role="distractor", images=3)
     with pytest.raises(LeakageError, match="distractor images of flickr, which are its distractors as well"):
         refuse_leakage_to_distractors("paris", "flickr", "distractor", learned, allowed=False)
     refuse_leakage_to_distractors("paris", "flickr", "distractor", learned, allowed=True)
-    refuse_leakage_to_distractors("paris", "flickr", "distractor", learned | {"role": "held_out"}, allowed=False)
+    refuse_leakage_to_distractors("paris", "flickr", "distractor", learned.model_copy(update={"role": "held_out"}), allowed=False)
     refuse_leakage_to_distractors("paris", "flickr", "distractor", None, allowed=False)
 
 
 def test_a_network_is_not_applied_to_what_it_was_trained_on() -> None:
     step = {"dataset": "museum", "role": "database", "images": 6, "instances": ["a", "b"], "step": "classification"}
-    told = [{"dataset": "museum", "role": "database", "images": 6, "instances": 2}]
+    told = [TrainedOn(dataset="museum", role="database", images=6, instances=2)]
     with pytest.raises(LeakageError, match=r"benchmarks.b: the network is fine-tuned on the database images of museum .*allow_self_learning: true"):
         refuse_trained_network("b", "museum", {"trained_on": [step]}, allowed=False)
     assert refuse_trained_network("b", "museum", {"trained_on": [step]}, allowed=True) == told
     assert refuse_trained_network("b", "other", {"trained_on": [step]}, allowed=False) == told
-    assert refuse_trained_network("b", "museum", {"trained_on": [step | {"role": "held_out"}]}, allowed=False)[0]["role"] == "held_out"
+    assert refuse_trained_network("b", "museum", {"trained_on": [step | {"role": "held_out"}]}, allowed=False)[0].role == "held_out"
     assert refuse_trained_network("b", "museum", {}, allowed=False) == []
 
 

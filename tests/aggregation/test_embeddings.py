@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.aggregation.codebooks import GaussianMixture, gaussian_mixture, kmeans
 from pipeline.aggregation.democratic import AGGREGATIONS, aggregate, democratic_weights, generalized_max_weights
 from pipeline.aggregation.embeddings import (
     EMBEDDINGS,
@@ -17,9 +16,10 @@ from pipeline.aggregation.embeddings import (
     TriangulationEmbedding,
     WhitenedEmbedding,
 )
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.post_processing import PostProcessing
-from pipeline.contracts.errors import ModelError, SanityError
+from pipeline.projections.codebooks import GaussianMixture, gaussian_mixture, kmeans
+from pipeline.projections.normalization import l2
+from pipeline.stage.errors import ModelError, SanityError
 from tests.aggregation import reference
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
@@ -152,7 +152,7 @@ def test_missing_axes_of_the_rotation_are_completed_by_rule_or_refused() -> None
     some = l2(torch.randn(6, 12, generator=torch.Generator().manual_seed(1)))
     rotated = rotation.transform(some)
     assert torch.allclose(torch.cdist(rotated, rotated), torch.cdist(some, some), atol=1e-4)
-    with pytest.raises(ModelError, match="5 held-out vectors of 12 dimensions bear only 4"):
+    with pytest.raises(ModelError, match="5 held-out vectors of 12 dimensions give only 4"):
         PostProcessing(0, 1.0, complete=False).fit([held_out])
     with pytest.raises(ModelError, match="9 components are to be kept after dropping 4, but the aggregated vectors have 12"):
         PostProcessing(4, 1.0, 9).fit([held_out])

@@ -8,18 +8,16 @@ import pytest
 import torch
 
 from pipeline.aggregation import sink as sink_module
-from pipeline.aggregation.describers.describer import kept_patches
 from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.map_stream import MapBatch
-from pipeline.aggregation.params import MacParameters, PatchesParameters, refuse_form
+from pipeline.aggregation.params import MacParameters, PatchesParameters, refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import KIND, read_descriptors
-from pipeline.contracts.errors import ModelError, ParameterError
 from pipeline.contracts.models import save_model
 from pipeline.contracts.patches import PatchForm
-from pipeline.contracts.tables import read_table
-from pipeline.patches.geometry import multi_resolution_patches
+from pipeline.maps.stream import MapBatch
+from pipeline.stage.errors import ModelError, ParameterError
+from pipeline.stage.tables import read_table
 from tests.aggregation.test_describers import plain_whitening, unit
 
 Floats = npt.NDArray[np.float64]
@@ -72,15 +70,9 @@ def test_patches_are_pooled_normalised_and_whitened_to_half(grid: int, parts: tu
 def test_references_keep_the_patches_of_their_levels_and_queries_all() -> None:
     own = describer(levels=2, whitening="none")
     images = batch(1, levels=4)
-    vectors, geometry = own.describe(images), own.geometry(images)
-    assert vectors.shape == (4, 30, 6)
-    torch.testing.assert_close(geometry, multi_resolution_patches(60, 40, 4))
+    assert own.describe(images).shape == (4, 30, 6)
     for purpose, count in (("database", 5), ("queries", 30), ("distractors", 5)):
         assert own.patches(purpose, 4) == count
-        kept, where = kept_patches(vectors, geometry, count)
-        torch.testing.assert_close(kept, vectors[:, :count], rtol=0, atol=0)
-        assert where is not None
-        assert len(where) == count
 
 
 def test_the_whitening_is_learned_from_reference_patches_alone() -> None:
@@ -118,17 +110,17 @@ def test_an_empty_patch_stays_empty() -> None:
 def test_a_saved_describer_gives_the_same(tmp_path: Path) -> None:
     own = describer(grid=2)
     own.fit(lambda: iter([batch(seed, 40) for seed in (1, 2)]))
-    save_model(tmp_path, own.tensors(), own.card() | {"learned_on": None})
+    save_model(tmp_path, own.state()[0], own.state()[1] | {"learned_on": None})
     again, _ = load_describer(tmp_path, torch.device("cpu"))
     torch.testing.assert_close(again.describe(batch(3)), own.describe(batch(3)))
 
 
-def test_shards_keep_every_patch_with_its_geometry(tmp_path: Path) -> None:
+def test_shards_keep_every_patch(tmp_path: Path) -> None:
     own = describer(whitening="none")
     with DescriptorSink(tmp_path, "database") as sink:
         for seed in range(200):
             images = batch(seed, 2)
-            sink.add([f"{seed}a", f"{seed}b"], *kept_patches(own.describe(images), own.geometry(images), 14))
+            sink.add([f"{seed}a", f"{seed}b"], own.describe(images)[:, :14])
     assert (sink.images, sink.dimensions, sink.varies) == (400, 6, True)
     for block in (1, 30, 4096):
         read = list(read_descriptors(tmp_path / sink.names[0], block))
@@ -136,8 +128,6 @@ def test_shards_keep_every_patch_with_its_geometry(tmp_path: Path) -> None:
         vectors = np.concatenate([rows for _, rows in read])
         np.testing.assert_array_equal(vectors[4:6], own.describe(batch(2, 2)).numpy())
     table = read_table(tmp_path / sink.names[0], KIND).slice(0, 28).to_pydict()
-    geometry = [[table[name][row] for name in ("level", "x0", "y0", "x1", "y1")] for row in range(14)]
-    np.testing.assert_allclose(geometry, multi_resolution_patches(60, 40, 3).numpy(), atol=1e-5)
     assert table["image_id"] == ["0a"] * 14 + ["0b"] * 14
 
 
@@ -147,17 +137,17 @@ def test_one_file_holds_all_patches_where_files_are_not_split(tmp_path: Path, mo
     for split, files in ((True, 3), (False, 1)):
         with DescriptorSink(tmp_path, f"split-{split}", split=split) as sink:
             for seed in range(6):
-                sink.add([f"{seed}a", f"{seed}b"], torch.rand(2, 14, 3), torch.zeros(14, 5))
+                sink.add([f"{seed}a", f"{seed}b"], torch.rand(2, 14, 3))
         assert len(sink.names) == files
         assert sum(len(ids) for name in sink.names for ids, _ in read_descriptors(tmp_path / name)) == 12
 
 
 def test_features_of_another_form_are_refused() -> None:
-    refuse_form("patches", PatchesParameters(levels=4), 4)
-    refuse_form("mac", MacParameters(), 0)
+    refuse_unreadable_features("patches", PatchesParameters(levels=4), 4)
+    refuse_unreadable_features("mac", MacParameters(), 0)
     with pytest.raises(ParameterError, match=r"extract\.patch_levels: aggregate\.mac reads whole maps; set it to 0, not 4"):
-        refuse_form("mac", MacParameters(), 4)
+        refuse_unreadable_features("mac", MacParameters(), 4)
     with pytest.raises(ParameterError, match=r"aggregate\.patches\.levels is 5; set it to 5 at least, not 4"):
-        refuse_form("patches", PatchesParameters(levels=5), 4)
+        refuse_unreadable_features("patches", PatchesParameters(levels=5), 4)
     with pytest.raises(ValueError, match="holds maps, not patches"):
         describer().describe(MapBatch([torch.zeros(1, 3, 4, 4)]))

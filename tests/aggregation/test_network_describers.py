@@ -13,18 +13,21 @@ from torch.nn import functional as F
 from pipeline.aggregation.describers.bag_of_words import BagOfWords
 from pipeline.aggregation.describers.class_scores import ClassScores
 from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
-from pipeline.aggregation.map_stream import MapBatch
 from pipeline.aggregation.params import BagOfWordsParameters, ClassScoresParameters, RegionDescriptorParameters
-from pipeline.aggregation.pictures import Picture
-from pipeline.contracts.errors import ModelError
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.image_shards import ImageFacts
 from pipeline.contracts.models import save_tensors
-from pipeline.contracts.tables import write_json
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapBatch
 from pipeline.networks.classifier import published
 from pipeline.networks.registry import ARCHITECTURES, own_keys
+from pipeline.stage.errors import ModelError
+from pipeline.stage.tables import write_json
 from pipeline.studies.class_activations import activation_maps, usable_heads
 from tests.pictures import pixels
 
-CHOICE = {"name": "net", "layers": [], "pooled": False}
+CHOICE = NetworkChoice(name="net")
 WORDS = 12
 
 
@@ -48,17 +51,20 @@ def test_class_scores_are_those_of_the_published_network(tmp_path: Path) -> None
         found = describer.describe(MapBatch([whole.features(images)]))
         assert torch.allclose(found, F.normalize(whole(images), dim=1), atol=1e-5)
     assert found.shape == (3, describer.dimensions(512)) == (3, 7)
-    assert not describer.learns
+    assert not describer.parameters.learns
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (CHOICE | {"layers": ["fire5"]}, r"network.layers: aggregate.class_scores reads maps of the network's last layer; set it to \[fire9\]"),
-        (CHOICE | {"pooled": True}, r"and network.pooled to false"),
+        (
+            CHOICE.model_copy(update={"layers": ("fire5",)}),
+            r"network.layers: aggregate.class_scores reads maps of the network's last layer; set it to \[fire9\]",
+        ),
+        (CHOICE.model_copy(update={"pooled": True}), r"and network.pooled to false"),
     ],
 )
-def test_maps_of_other_layers_are_refused(tmp_path: Path, choice: dict[str, Any], message: str) -> None:
+def test_maps_of_other_layers_are_refused(tmp_path: Path, choice: NetworkChoice, message: str) -> None:
     network_folder(tmp_path)
     with pytest.raises(ModelError, match=message):
         ClassScores("class_scores", ClassScoresParameters()).adopt(tmp_path, choice)
@@ -83,13 +89,14 @@ def test_activations_are_maxima_over_the_classes_above_their_mean(tmp_path: Path
     assert labels.tolist() == [[-1, 0], [-1, 1]]
     assert activation_maps(scores[:, :1, :1])[1].tolist() == [[1]]
     network_folder(tmp_path, labels=["a", "b"])
-    extracted: dict[str, Any] = {"network": CHOICE, "extract": {"patch_levels": 0}}
+    images = ImageFacts(images=1, unreadable=0, source="folder", resize={})
+    extracted = FeatureFacts(network=CHOICE, extract=ExtractParameters(), images=images)
     heads, reason = usable_heads(tmp_path, extracted)
     assert heads is not None
     assert heads.labels == ("a", "b")
     assert reason == ""
-    for change in ({"network": CHOICE | {"layers": ["fire5"]}}, {"extract": {"patch_levels": 2}}):
-        assert usable_heads(tmp_path, extracted | change) == (None, "the classifier reads maps of the last layer")
+    for change in ({"network": CHOICE.model_copy(update={"layers": ("fire5",)})}, {"extract": ExtractParameters(patch_levels=2)}):
+        assert usable_heads(tmp_path, extracted.model_copy(update=change)) == (None, "the classifier reads maps of the last layer")
     (tmp_path / "classifier.safetensors").unlink()
     assert usable_heads(tmp_path, extracted) == (None, "the network came without a classifier")
 
@@ -112,7 +119,7 @@ def test_bag_of_words_counts_nearest_words(root: bool) -> None:
     describer = BagOfWords("bag_of_words", BagOfWordsParameters(words=WORDS, root=root, key_points=60))
     held_out = pictures(6)
     describer.fit(lambda: iter([batch(held_out[:4]), batch(held_out[4:])]))
-    words, idf = (describer.models["vocabulary"].tensors()[name].numpy() for name in ("words", "idf"))
+    words, idf = (describer.models["vocabulary"].state()[0][name].numpy() for name in ("words", "idf"))
 
     def counts(picture: Picture) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         _, found = cv2.SIFT.create(60).detectAndCompute(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY), None)

@@ -10,12 +10,12 @@ import torch
 
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.describers.selective_features import SelectiveFeatures
-from pipeline.aggregation.map_stream import MapBatch, stream_maps
 from pipeline.aggregation.params import SelectiveParameters
-from pipeline.contracts.errors import ModelError, SanityError
 from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
-from pipeline.contracts.manifest import Manifest, describe_parts
 from pipeline.contracts.models import save_model
+from pipeline.maps.stream import MapBatch, stream_maps
+from pipeline.stage.errors import ModelError, SanityError
+from pipeline.stage.manifest import Manifest, describe_parts
 from tests.aggregation import reference
 from tests.aggregation.reference import Floats
 
@@ -98,10 +98,10 @@ def test_descriptors_are_those_of_the_loops(mask: str, embedding: str, how: str)
 def test_a_saved_describer_describes_the_same(tmp_path: Path) -> None:
     for embedding in ("fisher", "vlad", "triangulation", "function_approximation"):
         describer = fitted(embedding=embedding, floor=5 if embedding in ("triangulation", "function_approximation") else None, restarts=1)
-        save_model(tmp_path / embedding, describer.tensors(), describer.card())
+        save_model(tmp_path / embedding, *describer.state())
         loaded, card = load_describer(tmp_path / embedding, torch.device("cpu"))
         assert torch.equal(loaded.describe(MapBatch([maps(50)])), describer.describe(MapBatch([maps(50)])))
-        assert card["models"]["embedding"]["features"] > 500
+        assert card["models"]["embedding"]["count"] > 500
 
 
 def test_the_batch_an_image_is_in_does_not_matter() -> None:
@@ -116,7 +116,7 @@ def test_the_batch_an_image_is_in_does_not_matter() -> None:
 
 def test_learning_takes_a_bounded_number_of_local_features() -> None:
     describer = fitted(floor=5, learning_features=300)
-    assert describer.card()["models"]["embedding"]["features"] == 300
+    assert describer.state()[1]["models"]["embedding"]["count"] == 300
     again = fitted(floor=5, learning_features=300)
     assert torch.equal(describer.models["embedding"].codebook_, again.models["embedding"].codebook_)
 
@@ -137,7 +137,7 @@ def test_dead_channels_are_left_to_the_components_that_remain() -> None:
     describer.fit(batches)
     assert torch.isfinite(describer.describe(next(batches()))).all()
     wide = SelectiveFeatures("selective", SelectiveParameters.model_validate(SMALL | {"floor": 5, "local_dimensions": 8}))
-    with pytest.raises(ModelError, match=r"8 components are wanted.*bear only 5"):
+    with pytest.raises(ModelError, match=r"8 components are wanted.*give only 5"):
         wide.fit(batches)
 
 

@@ -1,6 +1,7 @@
 """Comparing two snapshots: what differs is said with its certainty, what does not is said as well."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.comparison.page import render
 from pipeline.comparison.snapshot import load_snapshot
 from pipeline.comparison.texts import markdown, verdict
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
-from pipeline.contracts.manifest import Manifest, describe_parts
+from pipeline.stage.manifest import Manifest, describe_parts
 from tests.pictures import encoded
 
 
@@ -59,7 +60,7 @@ def test_a_gain_of_every_query_is_certain_and_its_causes_are_named(tmp_path: Pat
     assert result.stages[0].differs == ("parameters", "code", "results")
     assert (result.stages[0].before_seconds, result.stages[0].after_seconds) == (1.5, 1.5)
     assert verdict(result) == "Differs by more than chance: museum database mAP +0.1000; museum database mAP plain +0.1000."
-    text = markdown(result)
+    text = re.sub(r" +", " ", markdown(result))
     assert "| museum | database | mAP | 0.5000 | 0.6000 | +0.1000 | +0.1000 to +0.1000 | 0.0001 | 30 | 0 |" in text
     assert "| aggregate.method | rmac | mac |" in text
     assert len(result.benchmarks[0].gained) == 5

@@ -8,7 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.contracts.catalogue import (
+from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, read_descriptors
+from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer, read_features
+from pipeline.contracts.image_shards import StoredImage, image_columns, image_writer, read_images, read_sizes
+from pipeline.contracts.models import load_model, save_model
+from pipeline.stage.catalogue import (
     CatalogueRow,
     GroundTruth,
     read_catalogue,
@@ -17,13 +21,9 @@ from pipeline.contracts.catalogue import (
     write_catalogue,
     write_ground_truth,
 )
-from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, read_descriptors
-from pipeline.contracts.errors import ModelError, ShardError
-from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer, read_features
-from pipeline.contracts.image_shards import StoredImage, image_columns, image_writer, read_images, read_sizes
-from pipeline.contracts.manifest import CARD
-from pipeline.contracts.models import load_model, save_model
-from pipeline.contracts.tables import open_table, open_writer
+from pipeline.stage.errors import ModelError, ShardError
+from pipeline.stage.manifest import CARD
+from pipeline.stage.tables import open_table, open_writer
 
 ROWS = [
     CatalogueRow("a", "x/a.jpg", "00", 640, 480, "database", "tower"),
@@ -67,13 +67,13 @@ def test_feature_shards(tmp_path: Path, dtype: str) -> None:
     generator = np.random.default_rng(0)
     batches = [
         FeatureBatch(["a", "b"], 80, 64, [generator.random((2, 3, 4, 5), np.float32), generator.random((2, 3, 2, 2), np.float32)], [1.0, 0.5], 16.0),
-        FeatureBatch(["c"], 16, 16, [generator.random((1, 3, 1, 1), np.float32)], [1.0], 16.0, (0, 1, 2, 3)),
+        FeatureBatch(["c"], 16, 16, [generator.random((1, 3, 1, 1), np.float32)], [1.0], 16.0),
     ]
     with feature_writer(tmp_path / "f.parquet", dtype) as writer:
         for batch in batches:
             writer.write(feature_columns(batch, dtype))
     for read, batch in zip(read_features(tmp_path / "f.parquet"), batches, strict=True):
-        assert (read.image_ids, read.scales, read.crop) == (batch.image_ids, batch.scales, batch.crop)
+        assert (read.image_ids, read.scales) == (batch.image_ids, batch.scales)
         for one, other in zip(read.maps, batch.maps, strict=True):
             np.testing.assert_array_equal(one, other.astype(dtype))
 

@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.entry import run_stage
-from pipeline.contracts.errors import ShardError, SourceError, UnreachableError
-from pipeline.contracts.fingerprint import code_fingerprint, fingerprint
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.run_record import Produced
 from pipeline.contracts.scratch import ScratchStore
+from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import ShardError, SourceError, UnreachableError
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
+from pipeline.stage.manifest import Facts, load_manifest
+from pipeline.stage.run_record import Produced
 from tests.conftest import PROJECT
+
+
+class Count(Facts):
+    count: int
+
+
+class Number(Facts):
+    number: int
 
 
 def test_finished_parts_wait_for_the_next_run_and_only_the_planned_are_published(workplace: Path) -> None:
@@ -29,9 +37,12 @@ def test_finished_parts_wait_for_the_next_run_and_only_the_planned_are_published
     again.path("part-1").write_text("one")
     (workplace / "out").mkdir()
     (workplace / "out" / "old").write_text("old")
-    manifest = again.publish(workplace / "out", ["part-0", "part-1"], "things", count=2)
+    manifest = again.publish(workplace / "out", ["part-0", "part-1"], "things", Count(count=2))
     assert sorted(path.name for path in (workplace / "out").iterdir()) == ["manifest.json", "part-0", "part-1"]
     assert load_manifest(workplace / "out", "things") == manifest
+    assert Count.of(manifest).count == 2
+    with pytest.raises(ShardError, match=r"a folder of things: its manifest says number: .*run the stage that makes it again"):
+        Number.of(manifest)
     assert not (workplace / ".scratch" / "extract-x").exists()
     with pytest.raises(ShardError, match="holds 'things', expected 'others'"):
         load_manifest(workplace / "out", "others")

@@ -9,21 +9,21 @@ from typing import Any
 
 import yaml
 
-from pipeline.contracts.catalogue import read_catalogue
 from pipeline.contracts.image_shards import read_images
-from pipeline.contracts.manifest import load_manifest
+from pipeline.stage.catalogue import read_catalogue
+from pipeline.stage.manifest import load_manifest
 from tests.conftest import MEASURED, PROJECT
 
 SMALL: dict[str, Any] = {
-    "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 1},
+    "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 2},
     "resize.pixels": 256,
     "extract.shard_mib": 1,
-    "patch_study.patches": 3,
-    "patch_study.side": 64,
-    "region_study.queries": 0,
     "aggregate.rmac.regional_dimensions": 16,
     "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},
 }
+"""Five instances: 10 database images, 5 queries, 64 held-out photographs."""
+LINKED = (".dvc/cache", "data")
+"""What a copy shares with its origin: DVC never changes these files, it replaces them."""
 
 
 class Project:
@@ -31,26 +31,42 @@ class Project:
 
     Args:
         flows: copy what orchestration needs, too.
+        origin: a project whose results it has from the start.
     """
 
-    def __init__(self, folder: Path, *, flows: bool = False) -> None:
+    def __init__(self, folder: Path, *, flows: bool = False, origin: "Project | None" = None) -> None:
         self.folder = folder
-        folder.mkdir()
+        folder.mkdir(parents=True)
         files = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", *(("cli.py", "prefect.yaml", "prefect.toml") if flows else ()))
         for name in files:
             shutil.copy(PROJECT / name, folder / name)
         for name in ("pipeline", *(("flows", "tasks") if flows else ())):
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(PROJECT / "reports/sweeps", folder / "reports/sweeps")
-        (folder / "reports/training").mkdir()
-        (folder / "reports/training/.gitkeep").touch()
-        for name in MEASURED:
-            shutil.copy(PROJECT / "reports" / name, folder / "reports")
+        self._add_reports()
         (folder / ".dvc").mkdir()
         shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
         subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
         for path, value in SMALL.items():
             self.change(path, value)
+        if origin is not None:
+            self._take_over(origin.folder)
+
+    def _add_reports(self) -> None:
+        """What of reports/ is in Git, without the results of benchmarks."""
+        shutil.copytree(PROJECT / "reports/sweeps", self.folder / "reports/sweeps")
+        for name in ("training", "masks", "patch_similarity", "regions", "activations"):
+            (self.folder / "reports" / name).mkdir()
+            (self.folder / "reports" / name / ".gitkeep").touch()
+        for name in MEASURED:
+            shutil.copy(PROJECT / "reports" / name, self.folder / "reports")
+
+    def _take_over(self, origin: Path) -> None:
+        for name in LINKED:
+            shutil.copytree(origin / name, self.folder / name, copy_function=os.link, symlinks=True)
+        shutil.rmtree(self.folder / "reports")
+        shutil.copytree(origin / "reports", self.folder / "reports", symlinks=True)
+        for name in ("dvc.lock", "params.yaml"):
+            shutil.copy(origin / name, self.folder / name)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -90,10 +106,10 @@ class Project:
             **options,
         )
 
-    def dvc(self, *arguments: str) -> str:
-        """Run `dvc` to its end and return what it printed."""
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=400)
+    def dvc(self, *arguments: str, **env: str) -> str:
+        """Run `dvc` to its end, with variables of the environment, and return what it printed."""
+        process = self.start(*arguments, env=env)
+        output, _ = process.communicate()
         assert process.returncode == 0, output
         return output
 
@@ -107,10 +123,13 @@ class Project:
         self.git("add", "--all")
         self.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", message)
 
-    def repro(self) -> set[str]:
+    def repro(self, *targets: str, **env: str) -> set[str]:
         """`dvc repro`; returns the stages that ran."""
-        output = self.dvc("repro")
-        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+        return ran_in(self.dvc("repro", *targets, **env))
+
+    def would_run(self, *targets: str) -> set[str]:
+        """Stages that `dvc repro` would run, as far as it can say beforehand."""
+        return ran_in(self.dvc("repro", "--dry", *targets))
 
     def mix_in_copies(self, folder: Path) -> None:
         """Make the benchmark's distractors copies of its own database images, kept in `folder`; `original_id` tells whose."""
@@ -124,6 +143,11 @@ class Project:
                 (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
         self.change("datasets.copies", {"source": "folder", "path": str(folder)})
         self.change("benchmarks.gallery.distractors", "copies")
+
+
+def ran_in(output: str) -> set[str]:
+    """The stages that DVC says it runs."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
 
 def original_id(image_id: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipeline.contracts.catalogue import read_catalogue
+from pipeline.stage.catalogue import read_catalogue
 from tests.conftest import PROJECT
 from tests.pictures import encoded, pixels
 

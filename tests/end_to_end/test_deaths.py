@@ -34,9 +34,7 @@ class Site:
     def stage_pid(self) -> int:
         """The process of the stage left, once it runs."""
         file = self.folder / "left.pid"
-        deadline = time.monotonic() + 90
         while not (file.exists() and file.read_text(encoding="utf-8")):
-            assert time.monotonic() < deadline, (self.stack.home / "worker.log").read_text(encoding="utf-8")[-3000:]
             time.sleep(0.05)
         pid = int(file.read_text(encoding="utf-8"))
         file.unlink()
@@ -91,7 +89,7 @@ def test_after_any_death_the_next_run_finishes(site: Site, victim: str) -> None:
     if victim == "worker":
         site.stack.start_worker()
     site.project.set(left=3)
-    state = site.stack.wait(site.stack.trigger("rebuild/rebuild"), 300)
+    state = site.stack.wait(site.stack.trigger("rebuild/rebuild"))
     assert state["name"] == "Completed", state
     assert (site.folder / "data/tail").read_text(encoding="utf-8") == f"3-{victim}11"
     assert site.stack.state(run)["type"] in ("FAILED", "CRASHED", "RUNNING")
@@ -108,9 +106,9 @@ def test_a_run_outlives_a_killed_server(site: Site) -> None:
     site.stack.server.wait()
     assert not gone(stage, 2), "a server that is away stops no work"
     site.stack.start_server()
-    assert site.stack.wait(run, 120)["name"] == "Completed"
+    assert site.stack.wait(run)["name"] == "Completed"
     assert (site.folder / "data/tail").read_text(encoding="utf-8") == "12.0-server11"
-    state = site.stack.wait(site.stack.trigger("rebuild/rebuild"), 120)
+    state = site.stack.wait(site.stack.trigger("rebuild/rebuild"))
     assert state["message"] == "5 UpToDate"
 
 
@@ -124,4 +122,4 @@ def test_a_cancelled_run_ends_within_ten_seconds(site: Site) -> None:
     assert gone(stage), "the stage computes on"
     assert gone(flow.pid), "the flow runs on"
     assert time.monotonic() - began < 10
-    assert site.stack.wait(run, 60)["type"] == "CANCELLED"
+    assert site.stack.wait(run)["type"] == "CANCELLED"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ GRID = {
 
 
 class Site:
-    """A small project with a Git remote and a DVC remote beside it, on a server and a worker."""
+    """A small project with a Git remote and a DVC remote next to it, on a server and a worker."""
 
     def __init__(self, folder: Path) -> None:
         self.project = Project(folder / "checkout", flows=True)
@@ -72,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def first_night(site: Site) -> str:
     """The run of the first nightly deployment, which ended well."""
     run = site.stack.trigger("nightly/nightly")
-    state = site.stack.wait(run, 400)
+    state = site.stack.wait(run)
     assert state["name"] == "Completed", state
     return run
 
@@ -95,9 +96,9 @@ def test_setting_up_twice_leaves_one_of_each(site: Site) -> None:
     assert [found["name"] for found in automations] == ["dead runs are crashed"]
 
 
-def test_a_nightly_run_commits_and_pushes_results_and_data(site: Site, first_night: str, tmp_path: Path) -> None:
-    assert site.pushed("--format=%s") == "Rebuild: 18 Completed"
-    message = site.pushed("--format=%B")
+def test_a_nightly_run_commits_and_pushes_the_bytes_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:
+    assert site.pushed("--format=%s") == "Rebuild: 14 Completed"
+    message = re.sub(" +", " ", site.pushed("--format=%B"))
     assert f"Flow-Run: {first_night}" in message
     assert message.endswith("Rebuilt-By: nightly")
     assert "| extract@gallery | Completed |" in message
@@ -105,7 +106,7 @@ def test_a_nightly_run_commits_and_pushes_results_and_data(site: Site, first_nig
     assert sorted(names) == ["dvc.lock", "reports/metrics/gallery.json", "reports/per_query/gallery.csv"]
     subprocess.run(["git", "clone", "-q", str(site.remote), str(tmp_path / "elsewhere")], check=True)
     subprocess.run([sys.executable, "-m", "dvc", "pull", "-q"], cwd=tmp_path / "elsewhere", check=True)
-    assert digests(tmp_path / "elsewhere") == digests(site.folder)
+    assert digests(tmp_path / "elsewhere") == digests(site.folder) == digests(museum.folder)
 
 
 def test_a_nightly_run_shows_what_it_did(site: Site, first_night: str) -> None:
@@ -126,7 +127,7 @@ def test_the_second_night_does_nothing(site: Site, first_night: str) -> None:
     before = site.pushed("--format=%H")
     run = site.stack.trigger("nightly/nightly")
     state = site.stack.wait(run)
-    assert state["message"].startswith("18 UpToDate. No metric differs"), state
+    assert state["message"].startswith("14 UpToDate. No metric differs"), state
     states = site.stack.task_states(run)
     stages = yaml.safe_load((site.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     assert {states[name] for name in stages} == {"UpToDate"}
@@ -147,7 +148,7 @@ def test_steps_are_off_by_parameter_and_local_work_is_kept(site: Site, first_nig
     site.project.commit_all("Show less")
     off = dict.fromkeys(("update", "pull", "publish", "commit", "push_data", "push"), False)
     run = site.stack.trigger("nightly/nightly", **off, compare_with=None)
-    assert site.stack.wait(run)["message"] == "1 Completed, 17 UpToDate."
+    assert site.stack.wait(run)["message"] == "1 Completed, 13 UpToDate."
     assert set(site.stack.task_states(run)) & {"update the checkout", "fetch data", "publish", "commit", "send data", "push"} == set()
     assert site.stack.artifacts(run) == {}
     assert site.pushed("--format=%H") == before
@@ -180,32 +181,30 @@ def test_results_that_fell_are_kept_back_until_accepted(site: Site, first_night:
     assert site.pushed("--format=%s").startswith("Rebuild: ")
 
 
-def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site, first_night: str, tmp_path: Path) -> None:
-    """Plain DVC runs from scratch, in another folder, where Prefect cannot be imported."""
-    site.project.change("resize.pixels", 224)
+def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:
+    before = site.project.params
+    site.project.change("aggregate.rmac.levels", 2)
     command = [sys.executable, "-m", "cli", "repro"]
     runs = [
         subprocess.Popen(command, cwd=site.folder, env=site.stack.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
     ]
-    outputs = [run.communicate(timeout=400)[0] for run in runs]
+    outputs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
-    assert sum("Running stage 'extract@gallery'" in output for output in outputs) == 1, "\n".join(outputs)
+    assert sum("Running stage 'learn@gallery'" in output for output in outputs) == 1, "\n".join(outputs)
     assert any("works on this checkout; waiting" in output for output in outputs)
-    plain = Project(tmp_path / "plain")
+    plain = Project(tmp_path / "plain", origin=museum)
     (plain.folder / "params.yaml").write_bytes((site.folder / "params.yaml").read_bytes())
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/prefect.py").write_text("raise ImportError('not installed')", encoding="utf-8")
-    process = plain.start("repro", env={"PYTHONPATH": str(tmp_path / "site")})
-    output, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, output
+    plain.repro()
     assert digests(plain.folder) == digests(site.folder)
     assert "up to date" in site.project.dvc("status")
     refusing = [*command, "--no-wait", "--force", "evaluate"]
     runs = [subprocess.Popen(refusing, cwd=site.folder, env=site.stack.environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = {run.communicate(timeout=400)[1].splitlines()[-1]: run.returncode for run in runs}
+    errors = {run.communicate()[1].splitlines()[-1]: run.returncode for run in runs}
     assert sorted(errors.values()) == [0, 1]
     assert [error for error, status in errors.items() if status and "works on this checkout; wait for its end" in error]
+    site.project.write_params(before)
+    site.stack.retrieval("repro")
 
 
 def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Site, first_night: str) -> None:
@@ -280,9 +279,7 @@ def test_a_killed_sweep_goes_on_with_the_cells_that_are_missing(site: Site, firs
             [sys.executable, "-m", "cli", "sweep", "experiments/two.yaml"], cwd=site.folder, env=site.stack.environment, stdout=stream, stderr=stream
         )
         table = site.folder / "reports/sweeps/two.csv"
-        deadline = time.monotonic() + 200
         while not (table.exists() and table.read_text(encoding="utf-8").count("\n") >= 2):
-            assert time.monotonic() < deadline
             assert first.poll() is None, log.read_text(encoding="utf-8")
             time.sleep(0.1)
         os.kill(first.pid, signal.SIGKILL)

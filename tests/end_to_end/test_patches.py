@@ -6,13 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts.descriptors import read_folder
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.image_shards import read_sizes
-from pipeline.contracts.manifest import load_manifest
-from pipeline.contracts.tables import read_table
-from pipeline.patches.geometry import multi_resolution_patches
-from pipeline.whole import check_parameters
+from pipeline.contracts.descriptors import DescriptorFacts, read_folder
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.tables import read_table
 from tests.end_to_end.project import Project, original_id
 from tests.patches.reference import plain_distances
 
@@ -23,10 +19,10 @@ AFTER_LEARN = {f"{stage}@gallery" for stage in ("learn", "aggregate", "aggregate
 
 
 @pytest.fixture(scope="module")
-def matched(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def matched(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project of patches whose distractors are copies of its database images."""
     folder = tmp_path_factory.mktemp("patches")
-    project = Project(folder / "project")
+    project = Project(folder / "project", origin=museum)
     for parameter, value in {
         "network.layers": ["block10"],
         "extract.patch_levels": 3,
@@ -37,6 +33,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "aggregate.patches.grid": 2,
         "aggregate.patches.dimensions": 24,
         "search.top_k": 5,
+        "patch_study": {"gallery": {"dataset": "gallery", "patches": 3, "side": 64}},
     }.items():
         project.change(parameter, value)
     project.mix_in_copies(folder / "copies")
@@ -52,15 +49,9 @@ def test_references_and_queries_have_the_patches_of_their_levels(matched: Projec
     folder = matched.folder / "data/descriptors/gallery"
     assert {row.shape for row in stored(folder, "database-").values()} == {(5, 24)}
     assert {row.shape for row in stored(folder, "queries-").values()} == {(14, 24)}
-    facts = load_manifest(folder, "descriptors").facts
-    assert facts["patches"] == {"database": 5, "queries": 14}
-    assert (facts["held_out"], facts["dimensions"], facts["database"]) == (0, 24, 10)
-    table = read_table(load_manifest(folder, "descriptors").paths(folder, "database-")[0], "descriptors").to_pylist()
-    images = matched.folder / "data/images/gallery"
-    sizes = {image_id: (width, height) for path in load_manifest(images, "images").paths(images) for image_id, width, height, _ in read_sizes(path)}
-    first = table[0]["image_id"]
-    geometry = [[row[name] for name in ("level", "x0", "y0", "x1", "y1")] for row in table if row["image_id"] == first]
-    np.testing.assert_allclose(geometry, multi_resolution_patches(*sizes[first], 2).numpy(), atol=1e-3)
+    facts = DescriptorFacts.of(load_manifest(folder, "descriptors"))
+    assert (facts.patches.database, facts.patches.queries) == (5, 14)
+    assert (facts.held_out, facts.dimensions, facts.database) == (0, 24, 10)
 
 
 def test_the_ranking_is_that_of_the_plain_distances(matched: Project) -> None:
@@ -129,41 +120,3 @@ def test_the_report_shows_patches(matched: Project) -> None:
     study = json.loads((matched.folder / "reports/patch_similarity/gallery.json").read_text(encoding="utf-8"))
     assert study["squares"] == 3
     assert study["variants"]["neither"]["shift"][0] == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ("extract.patch_levels", 0, r"extract\.patch_levels: aggregate\.patches\.levels is 2; set it to 2 at least, not 0"),
-        ("aggregate.method", "mac", r"extract\.patch_levels: aggregate\.mac reads whole maps; set it to 0, not 3"),
-        ("hash.method", "itq", r"hash\.method: codes are of whole images"),
-        ("resize.query_crop", "activations", r"resize\.query_crop: patches are cut from pixels"),
-        ("aggregate.patches.grid", 3, r"aggregate\.patches\.grid: .*1 or 2"),
-        ("search.query_levels", 4, r"search\.query_levels: 4 is more than the 3 of extract\.patch_levels"),
-        ("search.shortlist", 3, r"search: top_k 5 is more than the 3 images of the shortlist"),
-    ],
-)
-def test_what_does_not_go_with_patches_is_refused_before_any_work(matched: Project, path: str, value: object, message: str) -> None:
-    before = matched.params
-    try:
-        matched.change(path, value)
-        with pytest.raises(ParameterError, match=message):
-            check_parameters(matched.folder / "params.yaml")
-    finally:
-        matched.write_params(before)
-    check_parameters(matched.folder / "params.yaml")
-
-
-def test_a_distance_is_refused_for_codes(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
-    project.change("hash.method", "itq")
-    project.change("search.distance", "l1")
-    with pytest.raises(ParameterError, match=r"search\.distance: codes are compared by the Hamming distance; set it to null with hash\.method itq"):
-        check_parameters(project.folder / "params.yaml")
-
-
-def test_two_steps_are_refused_for_whole_images(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
-    project.change("search.shortlist", 200)
-    with pytest.raises(ParameterError, match=r"search\.shortlist: only patches are searched in two steps"):
-        check_parameters(project.folder / "params.yaml")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ import yaml
 
 from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import read_folder
-from pipeline.contracts.errors import LeakageError, SanityError
-from pipeline.contracts.manifest import load_manifest
 from pipeline.contracts.models import load_model
-from pipeline.contracts.tables import write_json
 from pipeline.hashing.__main__ import main as hash_stage
 from pipeline.hashing.itq import ITQ
+from pipeline.stage.errors import LeakageError, SanityError
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.tables import write_json
 from tests.end_to_end.project import Project, original_id
 
 pytestmark = pytest.mark.slow
@@ -23,15 +24,16 @@ SELECTIVE = {"mask": "sift", "local_dimensions": 8, "codebook": 4, "restarts": 2
 
 
 @pytest.fixture(scope="module")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def encoded(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose distractors are copies of its own database images, so that both ways describe the same."""
     folder = tmp_path_factory.mktemp("selective")
-    project = Project(folder / "project")
+    project = Project(folder / "project", origin=museum)
     project.change("aggregate.method", "selective")
     for name, value in SELECTIVE.items():
         project.change(f"aggregate.selective.{name}", value)
     project.change("hash.method", "itq")
     project.change("hash.itq.bits", 16)
+    project.change("mask_study", {"gallery": {"dataset": "gallery"}})
     project.mix_in_copies(folder / "copies")
     project.repro()
     return project
@@ -64,7 +66,7 @@ def test_codes_are_those_of_the_saved_model_which_says_what_it_was_learned_on(en
     _, card = load_model(folder)
     assert card["learned_on"]["dataset"] == "gallery"
     assert card["learned_on"]["role"] == "held_out"
-    assert card["learned_on"]["images"] == model.count_ == 32
+    assert card["learned_on"]["images"] == model.count_ == 64
     import torch
 
     ids, rows = next(read_folder(encoded.folder / "data/descriptors/gallery", "queries-"))
@@ -116,19 +118,22 @@ def test_a_hash_function_learned_on_what_it_encodes_is_refused(encoded: Project,
 
 def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
-    from pipeline.contracts.manifest import Manifest, describe_parts
+    from pipeline.stage.manifest import Manifest, describe_parts
 
-    facts = {"held_out_set": {"dataset": "x", "role": "held_out", "images": 20, "duplicates": 0}, "database": 2, "queries": 0, "distractors": 0}
-    facts |= {"dimensions": 12, "held_out": 20, "dataset": "z", "role": "distractor", "patches": {"database": None, "queries": None}}
+    described = load_manifest(encoded.folder / "data/descriptors/gallery", "descriptors").facts
+    described |= {"dimensions": 12, "held_out": 20, "database": 2, "queries": 0}
+    described["held_out_set"] = {"dataset": "x", "role": "held_out", "images": 20, "duplicates": 0}
+    of_kind: dict[str, dict[str, Any]] = {"descriptors": described, "distractors": {"distractors": 0, "dataset": "z", "role": "distractor"}}
     rows = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
     broken = rows[:2].copy()
     broken[1, 3] = np.inf
-    for folder, files in (("data/descriptors/b", {"held_out-00000.parquet": rows, "database-00000.parquet": broken}), ("data/distractors/b", {})):
-        (tmp_path / folder).mkdir(parents=True)
+    for kind, files in (("descriptors", {"held_out-00000.parquet": rows, "database-00000.parquet": broken}), ("distractors", {})):
+        folder = tmp_path / "data" / kind / "b"
+        folder.mkdir(parents=True)
         for name, vectors in files.items():
-            with descriptor_writer(tmp_path / folder / name, 12) as writer:
+            with descriptor_writer(folder / name, 12) as writer:
                 writer.write(descriptor_columns([f"i{index}" for index in range(len(vectors))], vectors))
-        Manifest("descriptors", describe_parts(tmp_path / folder, list(files)), facts).save(tmp_path / folder)
+        Manifest(kind, describe_parts(folder, list(files)), of_kind[kind]).save(folder)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"hash": {"method": "itq", "itq": {"bits": 8}}}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SanityError, match="descriptor of i1 is not finite"):

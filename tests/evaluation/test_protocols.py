@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.contracts.errors import SanityError
 from pipeline.evaluation.average_precision import average_precision
 from pipeline.evaluation.curves import RECALLS, mean_curve
 from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, evaluate, precision_at, score_query, ukbench_score
+from pipeline.stage.errors import SanityError
 
 
 def labels_of(ranking: list[str], relevance: dict[str, str]) -> list[Label]:

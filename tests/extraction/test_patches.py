@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
+from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import read_features
 from pipeline.contracts.patches import PatchForm
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction import patches as patches_module
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
-from pipeline.extraction.params import ExtractParameters
 from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
 from pipeline.extraction.shards import shard_name, write_shards
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.acquisition.__main__ import main as download
-from pipeline.contracts.fingerprint import file_sha256
-from pipeline.contracts.tables import read_json
 from pipeline.finetuning.__main__ import main as finetune
 from pipeline.imaging.__main__ import main as prepare
 from pipeline.networks.__main__ import main as network
 from pipeline.networks.registry import ARCHITECTURES
+from pipeline.stage.fingerprint import file_sha256
+from pipeline.stage.tables import read_json
 from tests.pictures import pixels
 
 INSTANCES, PHOTOGRAPHS = 6, 3

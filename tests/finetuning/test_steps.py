@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
-from pipeline.aggregation.map_stream import MapBatch
 from pipeline.aggregation.params import RegionDescriptorParameters
-from pipeline.contracts.errors import LeakageError, ModelError
+from pipeline.contracts.feature_parameters import NetworkChoice
 from pipeline.contracts.models import load_tensors
-from pipeline.contracts.tables import read_json
 from pipeline.evaluation.average_precision import average_precision
 from pipeline.finetuning.validation import plain_average_precision, validate_descriptors
+from pipeline.maps.stream import MapBatch
 from pipeline.networks.heads import load_heads
 from pipeline.networks.registry import load_from_folder
+from pipeline.stage.errors import LeakageError, ModelError
+from pipeline.stage.tables import read_json
 from tests.finetuning.conftest import Workplace
 
 Adopt = Callable[[], None]
@@ -98,12 +99,12 @@ def test_chain_to_regions(museum: Workplace, adopt: Adopt) -> None:
     assert heads.descriptor is not None
     assert heads.descriptor.form.regions == 2
     described = RegionDescriptor("region_descriptor", RegionDescriptorParameters())
-    described.adopt(networks / "regions", {"name": "regions", "layers": [], "pooled": False})
+    described.adopt(networks / "regions", NetworkChoice(name="regions"))
     vectors = described.describe(MapBatch([torch.rand(3, 512, 14, 15)]))
     assert vectors.shape == (3, described.dimensions(512)) == (3, 8)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(3))
     again = RegionDescriptor("region_descriptor", RegionDescriptorParameters())
-    again.restore(described.tensors(), described.card(), torch.device("cpu"))
+    again.restore(*described.state(), torch.device("cpu"))
     maps = torch.rand(1, 512, 14, 15)
     assert torch.equal(again.describe(MapBatch([maps])), described.describe(MapBatch([maps])))
 

@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from pipeline.acquisition.__main__ import main as download
-from pipeline.contracts.errors import ModelError, ParameterError, SanityError
 from pipeline.contracts.settings import settings
 from pipeline.finetuning.__main__ import main as finetune
 from pipeline.finetuning.training import Training
 from pipeline.imaging.__main__ import main as prepare
+from pipeline.stage.errors import ModelError, ParameterError, SanityError
 from pipeline.whole import check_parameters
 from tests.conftest import PROJECT
 from tests.finetuning.conftest import LEARNING_RATE, Workplace
@@ -112,7 +112,7 @@ def test_one_photograph_and_unreadable_ones(
     museum: Workplace, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     """Instance 0 keeps one photograph, all of instance 1 are damaged; a batch is larger than all there is."""
-    source = museum.folder / "mended"
+    source = museum.folder / "repaired"
     shutil.copytree(museum.folder / "photographs", source)
     for number in (1, 2):
         (source / f"database/piece0/{number}.png").unlink()

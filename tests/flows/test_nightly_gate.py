@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flows.nightly import refuse_drops
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 from tasks.comparison import Compared
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.contracts.errors import ModelError, ParameterError, SanityError
 from pipeline.hashing.binary_autoencoder import RelaxedBinaryAutoencoder
 from pipeline.hashing.hasher import Hasher, pack, signs, unpack
 from pipeline.hashing.itq import ITQ
 from pipeline.hashing.kmeans_hashing import KMeansHashing, balanced_allocation
 from pipeline.hashing.params import HASH_METHODS
+from pipeline.stage.errors import ModelError, ParameterError, SanityError
 
 KINDS: list[type[Hasher]] = [ITQ, KMeansHashing, RelaxedBinaryAutoencoder]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.contracts.errors import ModelError
 from pipeline.hashing.hasher import unpack
 from pipeline.hashing.thresholding import Level, Thresholding
+from pipeline.stage.errors import ModelError
 
 
 @pytest.mark.parametrize("level", ["median", "mean"])

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.errors import ImageError, ParameterError
-from pipeline.contracts.parameters import validate
 from pipeline.imaging.images import crop_box, decode, encode, extend_box, load_image, resize, target_size
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare
+from pipeline.stage.errors import ImageError, ParameterError
+from pipeline.stage.parameters import validate
 from tests.pictures import encoded, pixels
 
 

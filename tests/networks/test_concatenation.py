@@ -9,12 +9,12 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from pipeline.contracts.errors import ModelError, ParameterError
 from pipeline.contracts.models import load_tensors, save_tensors
 from pipeline.networks import __main__ as stage
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.params import ConcatenatedSource, NetworkSource, network_from
 from pipeline.networks.registry import load_from_folder, load_network
+from pipeline.stage.errors import ModelError, ParameterError
 from tests.loopback import LoopbackServer
 from tests.networks.test_networks import random_weights
 

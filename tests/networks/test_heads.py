@@ -8,11 +8,11 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.contracts.errors import ModelError
 from pipeline.networks.classifier import Classifier, published
 from pipeline.networks.heads import load_classifier
 from pipeline.networks.region_head import RegionForm, RegionHead
 from pipeline.networks.registry import ARCHITECTURES, own_keys
+from pipeline.stage.errors import ModelError
 
 TORCHVISION: dict[str, Callable[..., nn.Module]] = {
     "alexnet": torchvision.models.alexnet,
@@ -150,8 +150,8 @@ def test_gradient_of_the_region_descriptor_is_the_numerical_one() -> None:
 def test_head_survives_its_tensors_and_card() -> None:
     head = RegionHead(RegionForm(3, 2, "max"), 5, 4)
     nn.init.normal_(head.weight)
-    again = RegionHead.from_tensors(head.tensors(), head.card())
+    again = RegionHead.from_state(*head.state())
     maps, scores = torch.rand(1, 5, 4, 4), torch.rand(1, 2, 2, 2)
     assert torch.equal(head(maps, scores), again(maps, scores))
     with pytest.raises(ModelError, match="card says"):
-        RegionHead.from_tensors(head.tensors(), head.card() | {"channels": 6})
+        RegionHead.from_state(head.state()[0], head.state()[1] | {"channels": 6})

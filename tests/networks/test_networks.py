@@ -7,13 +7,13 @@ import pytest
 import torch
 import torchvision
 
-from pipeline.contracts.errors import ModelError, SourceError
 from pipeline.contracts.models import save_tensors
 from pipeline.networks import __main__ as stage
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.preprocessing import PREPROCESSINGS
 from pipeline.networks.registry import ARCHITECTURES, load_from_folder, load_network, own_keys
 from pipeline.networks.weights import fetch_weights, read_weights
+from pipeline.stage.errors import ModelError, SourceError
 from tests.loopback import LoopbackServer
 
 

@@ -5,24 +5,27 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.contracts.errors import ShardError
-from pipeline.contracts.rankings import ANSWERS, ANSWERS_SCHEMA, COUNTS_SCHEMA, RANKING_SCHEMA
-from pipeline.contracts.tables import write_json, write_table
+from pipeline.contracts.metrics import Metrics, Scores
+from pipeline.contracts.rankings import ANSWERS, ANSWERS_SCHEMA, COUNTS_SCHEMA, RANKING_SCHEMA, Provenance
 from pipeline.imaging.images import encode
 from pipeline.reporting.activation_studies import NOTHING, ActivationPage, activation_page, training_curves
 from pipeline.reporting.figures import precision_recall, svg
-from pipeline.reporting.page import BenchmarkPage, render, settings_of
+from pipeline.reporting.mask_studies import MaskPage, mask_page
+from pipeline.reporting.online_times import online_times
+from pipeline.reporting.page import BenchmarkPage, render
 from pipeline.reporting.patch_studies import patch_similarity
 from pipeline.reporting.region_studies import RegionPage, region_page
 from pipeline.reporting.retrievals import Retrievals, choose
-from pipeline.reporting.rows import read_rows
-from pipeline.reporting.studies import MaskPage, SweepPage, mask_page, online_times, sweep_pages
+from pipeline.reporting.sweeps import SweepPage, sweep_pages
+from pipeline.search.params import SearchParameters
+from pipeline.stage.errors import ShardError
+from pipeline.stage.tables import write_json, write_table
+from pipeline.stage.text_tables import read_rows
 
 RANKS = {"q1": "abcd", "q2": "dcba", "q3": "cabd"}
 LABELS = {("q1", "a"): "good", ("q1", "b"): "junk", ("q2", "a"): "ok", ("q3", "b"): "good"}
@@ -86,28 +89,44 @@ def test_no_query_is_best_and_worst_at_once(tmp_path: Path) -> None:
     assert [query.query_id for query in shown.worst] == ["q2"]
 
 
-def metrics() -> dict[str, Any]:
-    numbers = {"map": 0.5, "map_plain": 0.6, "precision_at_1": 1.0, "scored_queries": 3, "at_chance_level": 1}
-    facts = {"database_images": 4, "distractors": 0, "dimensions": 2, "unreadable_images": 0, "queries_unreadable": 0, "held_out_duplicates": 2}
-    return facts | {"bits": 64, "database": numbers}
+def scores(**changes: float) -> Scores:
+    numbers = {"map": 0.5, "map_trapezoid": 0.5, "map_plain": 0.6, "map_at_chance": 0.1, "precision_at_1": 1.0, "scored_queries": 3}
+    return Scores.model_validate(numbers | changes)
+
+
+def provenance() -> Provenance:
+    """Of codes, re-ranked, after database augmentation."""
+    features = {
+        "network": {"name": "net"},
+        "extract": {},
+        "images": {"images": 4, "unreadable": 0, "source": "folder", "resize": {}},
+    }
+    described = {"database": 4, "queries": 3, "held_out": 0, "patches": {"database": None, "queries": None}, "zero_descriptors": 0, "dimensions": 2}
+    described |= {"method": "<mac>", "parameters": {}, "learned_on": None, "network_trained_on": [], "duplicates": 0, "features": features}
+    described |= {"held_out_set": {"dataset": "other", "role": "held_out", "images": 5}}
+    search = SearchParameters.model_validate(
+        {"augmentation": {"neighbours": 3}, "rerank": {"method": "localization", "localization": {"shortlist": 9}}}
+    )
+    return Provenance.model_validate(
+        {
+            "descriptors": described,
+            "distractors": {"distractors": 0, "dataset": "none", "role": "distractor"},
+            "codes": {"method": "itq", "parameters": {}, "learned_on": None},
+            "search": search.in_use(),
+            "shortlist": 7,
+            "refinements": search.words,
+            "evaluate": {"rule": "trapezoid"},
+        }
+    )
 
 
 def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
-    about = {
-        "descriptors": {"method": "<mac>", "features": {"network": {"name": "net"}}, "learned_on": None, "network_trained_on": []},
-        "codes": {"method": "itq"},
-        "search": {
-            "shortlist": 7,
-            "augmentation": {"neighbours": 3, "instances": "none"},
-            "expansion": {"results": 0},
-            "rerank": {"method": "localization", "localization": {"shortlist": 9, "expansion": 5}},
-        },
-    }
+    metrics = Metrics(database_images=4, dimensions=2, held_out_duplicates=2, bits=64, database=scores(at_chance_level=1))
     kept = MaskPage({"images": 3}, "<svg></svg>", "<svg></svg>", [("a", {"max": "data:image/jpeg;base64,BB"})])
     regions = RegionPage(4, "<svg></svg>", [("a", {"a": "data:image/jpeg;base64,CC"})])
     activations = ActivationPage("net", [("a", {"<piece>": "data:image/jpeg;base64,DD"})])
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
-    bench = BenchmarkPage("b&b", metrics(), about, "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions, activations)
+    bench = BenchmarkPage("b&b", metrics, provenance(), "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions, activations)
     matching = [{"dimensions": "256", "work": "<patches>", "seconds": "0.7"}]
     page = render(
         [bench], [sweep], ["<svg></svg>"], matching, {"step": "<svg id='curve'></svg>"}, [{"system": "<net>"}], {"a": "data:image/jpeg;base64,AA"}, 50
@@ -134,14 +153,31 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert "<td>256</td><td>&lt;patches&gt;</td><td>0.7</td>" in page
 
 
+def test_studies_that_were_not_asked_for_are_not_shown(tmp_path: Path) -> None:
+    bench = BenchmarkPage("b", Metrics(database_images=4, database=scores()), provenance(), "<svg></svg>", "<svg></svg>", chosen(tmp_path))
+    page = render([bench], [], [], [], {}, [], {}, 50)
+    assert "Best queries" in page
+    for heading in ("Masks of local features", "Patches seen at another scale", "Regions and boxes", "Class activations", "Which instance"):
+        assert heading not in page
+
+
 def test_settings_of_revisited_metrics() -> None:
-    easy = {"map": 0.1}
-    content = {"database_images": 5, "distractors": 7, "database": {"easy": easy, "hard": easy}, "with_distractors": {"easy": easy}}
-    assert [(setting.name, setting.size) for setting in settings_of(content)] == [
+    easy = scores()
+    metrics = Metrics(database_images=5, distractors=7, database={"easy": easy, "hard": easy}, with_distractors={"easy": easy})
+    assert [(setting.name, setting.size) for setting in metrics.settings] == [
         ("database/easy", 5),
         ("database/hard", 5),
         ("with_distractors/easy", 12),
     ]
+
+
+def test_metrics_are_read_as_they_were_written_rounded_to_four_digits(tmp_path: Path) -> None:
+    Metrics(database=scores(map=1 / 3, recall_at_10=2 / 3)).save(tmp_path / "m.json")
+    found = Metrics.load(tmp_path / "m.json").settings[0].scores
+    assert (found.map, found.numbers["recall_at_10"]) == (0.3333, 0.6667)
+    (tmp_path / "m.json").write_text('{"database": {"map": "much"}}', encoding="utf-8")
+    with pytest.raises(ShardError, match=r"m\.json: no metrics \(database"):
+        Metrics.load(tmp_path / "m.json")
 
 
 def test_figures_have_stable_bytes(tmp_path: Path) -> None:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.contracts.catalogue import CatalogueRow, GroundTruth, write_catalogue
-from pipeline.contracts.tables import open_table, table_facts
+from pipeline.contracts.results import Results
 from pipeline.evaluation.answers import score_answers, shown_by_queries
-from pipeline.search.answering import known_instances, search_unknown, write_answers
+from pipeline.reranking.expansion import augment_database, augment_within_instances, average_instances
+from pipeline.search.answer_table import known_instances, search_unknown, write_answers
 from pipeline.search.answers import Answer, UnknownObjects, answers_of
-from pipeline.search.exact import Results
-from pipeline.search.expansion import augment_database, augment_within_instances, average_instances
 from pipeline.search.params import SearchParameters
-from pipeline.search.searches import DescriptorSearch
+from pipeline.search.plain_search import DescriptorSearch
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth, write_catalogue
+from pipeline.stage.tables import open_table, table_facts
 from tests.search.test_patch_matching import folder_of
 
 INSTANCES = {"a1": "a", "a2": "a", "b1": "b"}
@@ -100,11 +100,12 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     assert table_facts(file)["threshold"] == unknown.threshold
     assert [entry["known"] for entry in file.read().to_pylist()] == [True, False, True]
     found = score_answers(path, {"q1": "piece0", "q2": "piece0", "q3": "piece1", "q4": "piece2"})
-    assert found["correct"] == pytest.approx(2 / 4)
-    assert found["accepted"] == pytest.approx(2 / 4)
-    assert found["correct_of_accepted"] == 1
-    assert found["unknown_learned_on"] == 2
-    assert score_answers(path, {}) == {}
+    assert found is not None
+    assert found.correct == pytest.approx(2 / 4)
+    assert found.accepted == pytest.approx(2 / 4)
+    assert found.correct_of_accepted == 1
+    assert found.unknown_learned_on == 2
+    assert score_answers(path, {}) is None
 
 
 def test_queries_without_another_photograph_of_their_instance_are_left_out() -> None:

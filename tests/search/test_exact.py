@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from pipeline.search.exact import Blocks, count_labelled, top_results
+from pipeline.search.vector_scan import Blocks, count_labelled, top_results
 
 
 def database(count: int, dimensions: int = 6, levels: int | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.contracts.codes import Codes
+from pipeline.search.code_scan import count_labelled_codes, nearest_codes
 from pipeline.search.distances import hamming_distances
-from pipeline.search.hamming import count_labelled_codes, nearest_codes
 from pipeline.search.indexes import build_index
 
 GENERATOR = np.random.default_rng(0)

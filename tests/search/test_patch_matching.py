@@ -10,15 +10,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.contracts.catalogue import GroundTruth
-from pipeline.contracts.descriptors import KIND, descriptor_columns, descriptor_writer
-from pipeline.contracts.manifest import Manifest, describe_parts
-from pipeline.search import patch_matching, patch_scan, searches
-from pipeline.search.exact import Counts, Results
+from pipeline.contracts.descriptors import DISTRACTORS, KIND, descriptor_columns, descriptor_writer
+from pipeline.contracts.results import Counts, Results
+from pipeline.search import patch_matching, patch_scan, plain_search
 from pipeline.search.params import Distance, SearchParameters
 from pipeline.search.patch_matching import patch_distances
 from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist, whole_image
-from pipeline.search.searches import DescriptorSearch, PatchSearch, ranked, ranked_shortlist
+from pipeline.search.plain_search import DescriptorSearch, PatchSearch, ranked, ranked_shortlist
+from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.manifest import Manifest, describe_parts
 from tests.patches.reference import plain_distances
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
@@ -91,7 +91,7 @@ def test_equal_references_stay_equal_wherever_they_stand(distance: Distance) -> 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("columns", [9, 4096])
 def test_the_search_ranks_and_counts_as_a_sort_of_all_distances(distance: Distance, size: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searches, "COLUMNS_AT_ONCE", columns)
+    monkeypatch.setattr(plain_search, "COLUMNS_AT_ONCE", columns)
     queries, references = patches(6, 4, 5), patches(7, 40, 6)
     ids = [f"i{index}" for index in range(40)]
     labelled = [["i3", "i4", "nowhere"], [], ["i0"], ids[:20]]
@@ -157,15 +157,14 @@ def test_stored_descriptors_are_searched_by_the_distance_of_the_parameters(tmp_p
 
 
 def folder_of(folder: Path, sets: dict[str, npt.NDArray[Any]]) -> Path:
-    """Descriptor shards of sets by prefix, ids being the prefix and a number; patches get a geometry of zeros."""
+    """Descriptor shards of sets by prefix, ids being the prefix and a number."""
     folder.mkdir()
     names = [f"{prefix}-00000.parquet" for prefix in sets]
     for name, (prefix, rows) in zip(names, sets.items(), strict=True):
         several = rows.shape[1] if rows.ndim == 3 else None
-        geometry = np.zeros((*rows.shape[:2], 5)) if several else None
         with descriptor_writer(folder / name, rows.shape[-1], several) as writer:
-            writer.write(descriptor_columns([f"{prefix}{place}" for place in range(len(rows))], rows, geometry))
-    Manifest(KIND, describe_parts(folder, names)).save(folder)
+            writer.write(descriptor_columns([f"{prefix}{place}" for place in range(len(rows))], rows))
+    Manifest(DISTRACTORS if "distractors" in sets else KIND, describe_parts(folder, names)).save(folder)
     return folder
 
 

@@ -11,20 +11,30 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.acquisition.gallery_pictures import HELD_OUT_PHOTOGRAPHS, pictures
-from pipeline.contracts.catalogue import GroundTruth
-from pipeline.contracts.errors import ParameterError, SanityError
-from pipeline.search.exact import Counts, Results, count_labelled, top_results
-from pipeline.search.expansion import augment_database, expand_queries
-from pipeline.search.params import SearchParameters, SpatialVerificationParameters, refuse_form
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.image_shards import ImageFacts
+from pipeline.contracts.results import Counts, Results
+from pipeline.reranking.content import Content
+from pipeline.reranking.expansion import augment_database, expand_queries
+from pipeline.reranking.params import SpatialVerificationParameters
+from pipeline.reranking.shortlists import Rescored, Shortlists, merge
+from pipeline.reranking.spatial_verification import key_points, verify
+from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.search.refined_search import RefinedSearch, compared_again
-from pipeline.search.reranking.content import Content
-from pipeline.search.reranking.shortlists import Rescored, Shortlists, merge
-from pipeline.search.reranking.spatial_verification import key_points, verify
-from tests.search.reference_reranking import Floats, plain_diffusion, plain_k_reciprocal
+from pipeline.search.vector_scan import count_labelled, top_results
+from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.errors import ParameterError, SanityError
+from tests.reranking.reference import Floats, plain_diffusion, plain_k_reciprocal
 from tests.search.test_patch_matching import blocks_of, folder_of, patches
 
 SHOWN = {f"database{place}": f"piece{place // 3}" for place in range(18)}
 IDS = [f"database{place}" for place in range(20)] + [f"distractors{place}" for place in range(10)]
+
+
+FACTS = FeatureFacts(
+    network=NetworkChoice(name="net"), extract=ExtractParameters(), images=ImageFacts(images=1, unreadable=0, source="folder", resize={})
+)
 
 
 def refined(folder: Path, **changes: Any) -> tuple[RefinedSearch, list[str], npt.NDArray[np.float32]]:
@@ -32,7 +42,7 @@ def refined(folder: Path, **changes: Any) -> tuple[RefinedSearch, list[str], npt
     queries, references = patches(40, 4, 1)[:, 0], patches(41, 30, 1)[:, 0]
     own = folder_of(folder / "own", {"database": references[:20], "queries": queries})
     others = folder_of(folder / "others", {"distractors": references[20:]})
-    content = Content("b", "d", "none", {}, torch.device("cpu"))
+    content = Content("b", "d", "none", FACTS, torch.device("cpu"))
     search = RefinedSearch(own, others, 30, SearchParameters.model_validate({"top_k": 12} | changes), torch.device("cpu"), content, SHOWN)
     asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
     assert rows is not None
@@ -230,7 +240,7 @@ def test_codes_and_patches_are_not_refined(patch_levels: int, codes: str | None)
         ({"augmentation": {"neighbours": 2}}, "augmentation.neighbours"),
     ):
         with pytest.raises(ParameterError, match=f"search.{path}.*set it to (none|0)$"):
-            refuse_form(SearchParameters.model_validate(changes), patch_levels, codes)
+            refuse_unsearchable(SearchParameters.model_validate(changes), patch_levels, codes)
 
 
 def test_only_the_method_in_use_is_told() -> None:

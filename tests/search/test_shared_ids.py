@@ -5,24 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts.descriptors import KIND, descriptor_columns, descriptor_writer
-from pipeline.contracts.errors import SanityError
-from pipeline.contracts.manifest import Manifest, describe_parts
+from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
 from pipeline.search.__main__ import refuse_shared_ids
+from pipeline.stage.errors import SanityError
 
 
-def folder_of(place: Path, name: str, ids: list[str]) -> Manifest:
-    place.mkdir()
-    with descriptor_writer(place / name, 4) as writer:
+def shard(path: Path, ids: list[str]) -> Path:
+    with descriptor_writer(path, 4) as writer:
         writer.write(descriptor_columns(ids, np.ones((len(ids), 4), np.float32)))
-    return Manifest(KIND, describe_parts(place, [name]))
+    return path
 
 
 def test_an_id_that_both_have_is_named(tmp_path: Path) -> None:
-    folders = {"descriptors": tmp_path / "own", "distractors": tmp_path / "others"}
-    manifests = {"descriptors": folder_of(folders["descriptors"], "database-00000.parquet", ["a", "b"])}
-    manifests["distractors"] = folder_of(folders["distractors"], "distractors-00000-00000.parquet", ["c", "b"])
+    own, others = shard(tmp_path / "database-00000.parquet", ["a", "b"]), shard(tmp_path / "distractors-00000-00000.parquet", ["c", "b"])
     with pytest.raises(SanityError, match=r"benchmarks\.x\.distractors: b is an image of the database as well"):
-        refuse_shared_ids("x", folders, manifests)
-    manifests["distractors"] = Manifest(KIND, ())
-    refuse_shared_ids("x", folders, manifests)
+        refuse_shared_ids("x", [own], [others])
+    refuse_shared_ids("x", [own], [])

@@ -9,11 +9,11 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from pipeline.contracts.catalogue import CatalogueRow, write_catalogue
+from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.params import ExtractParameters
 from pipeline.networks.__main__ import main as network_stage
 from pipeline.networks.registry import load_network
+from pipeline.stage.catalogue import CatalogueRow, write_catalogue
 from pipeline.studies.params import PatchStudyParameters
 from pipeline.studies.patch_similarity import compare, draw, similarities, unrelated_squares
 from pipeline.studies.patch_similarity import main as stage
@@ -72,7 +72,7 @@ def gallery_of(folder: Path, sizes: list[tuple[int, int]], instances: list[str |
 def test_squares_are_drawn_from_images_that_are_large_enough(tmp_path: Path) -> None:
     smallest = int(2.25 * SMALLEST)
     folder = gallery_of(tmp_path / "x", [(smallest - 1, 300), (smallest, 300), (200, 160), (120, 90)], ["a", "b", "b", None])
-    views = draw(folder, PatchStudyParameters(patches=8))
+    views = draw(folder, PatchStudyParameters(dataset="x", patches=8))
     assert len(views) == 8
     assert {view.shown for view in views} == {"b", "i3"}
     assert all(len(view.square) >= SMALLEST for view in views)
@@ -80,11 +80,11 @@ def test_squares_are_drawn_from_images_that_are_large_enough(tmp_path: Path) -> 
 
 def test_too_few_images_give_an_empty_study(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     gallery_of(workplace / "data/images/one", [(200, 160), (200, 160)], ["a", "a"])
-    sections: dict[str, object] = {"network": {"name": "net", "layers": []}, "patch_study": {}}
+    sections: dict[str, object] = {"network": {"name": "net", "layers": []}, "patch_study": {"b": {"dataset": "one"}}}
     sections["networks"] = {"net": {"architecture": "efficientnet_lite0", "weights": "package"}}
     (workplace / "params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
     network_stage(["net"])
-    stage(["b", "--dataset", "one"])
+    stage(["b"])
     assert "nothing is compared" in caplog.text
     assert json.loads(Path("reports/patch_similarity/b.json").read_text(encoding="utf-8")) == {"squares": 0}
 
@@ -109,7 +109,7 @@ def test_an_unchanged_view_is_the_same_and_searching_more_never_finds_less() -> 
     )
     random = np.random.default_rng(1)
     views = [draw_views(f"i{seed}", pixels(seed, 200, 160), SCALES, SHIFTS, random) for seed in range(3)]
-    study = compare(views, extractor, PatchStudyParameters(patches=3, levels=3, query_levels=2, side=64, scales=SCALES, shifts=SHIFTS))
+    study = compare(views, extractor, PatchStudyParameters(dataset="x", patches=3, levels=3, query_levels=2, side=64, scales=SCALES, shifts=SHIFTS))
     variants = study["variants"]
     assert list(variants) == ["neither", "jittering", "multi-resolution", "multi-resolution and jittering"]
     assert variants["neither"]["scale"][1] == pytest.approx(1, abs=1e-5)
@@ -122,4 +122,4 @@ def test_an_unchanged_view_is_the_same_and_searching_more_never_finds_less() -> 
 @pytest.mark.parametrize("section", [{"shifts": [1.0]}, {"shifts": []}, {"scales": [0.0]}, {"levels": 1}])
 def test_impossible_studies_are_refused(section: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        PatchStudyParameters.model_validate(section)
+        PatchStudyParameters.model_validate({"dataset": "x"} | section)

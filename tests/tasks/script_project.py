@@ -17,6 +17,10 @@ if value == "fail":
 if value == "unreachable" and not Path("online").exists():
     print("error: nobody answers", file=sys.stderr)
     sys.exit(75)
+if isinstance(value, str) and value.startswith("meet "):
+    Path(name + ".here").touch()
+    while not Path(value.removeprefix("meet ") + ".here").exists():
+        time.sleep(0.02)
 if isinstance(value, float):
     Path(name + ".pid").write_text(str(__import__("os").getpid()))
     time.sleep(value)
@@ -36,14 +40,18 @@ ORDER = tuple(NEEDS)
 
 
 class ScriptProject:
-    """The project in a folder; `set` changes a stage's parameter."""
+    """The project in a folder; `set` changes a stage's parameter.
+
+    A stage whose parameter is "fail" fails for good and one whose parameter is "unreachable" fails until the file `online` is there; "meet NAME"
+    waits until the stage NAME runs too; a float lets it take so many seconds.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stage.py").write_text(STAGE, encoding="utf-8")
         (folder / "cli.py").write_text(CHECK.format(names=set(NEEDS)), encoding="utf-8")
-        (folder / ".gitignore").write_text("/data/\n/runs.log\n*.pid\n__pycache__/\n", encoding="utf-8")
+        (folder / ".gitignore").write_text("/data/\n/runs.log\n*.pid\n*.here\n__pycache__/\n", encoding="utf-8")
         stages = {
             name: {
                 "cmd": f"{sys.executable} stage.py {' '.join([name, *needs])}",

@@ -1,8 +1,8 @@
-"""Carrying out a plan: what goes wrong before or beside the stages is told, and never waits for ever."""
+"""Carrying out a plan: what goes wrong before or between the stages is told, and never waits for ever."""
 
 import pytest
 
-from pipeline.contracts.errors import ParameterError
+from pipeline.stage.errors import ParameterError
 from tasks.execution import Execution, StageFeed
 from tasks.settings import flow_settings
 from tasks.stages import StageResult, StageState

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from pipeline.contracts.errors import ParameterError, PipelineError
-from pipeline.contracts.parameters import UNSEEN
+from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.parameters import UNSEEN
 from tasks.planning import Plan, Verdict, make_plan
 from tasks.stage_graph import apply_overrides, open_graph
 from tests.tasks.script_project import ORDER, ScriptProject

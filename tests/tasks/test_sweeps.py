@@ -1,4 +1,4 @@
-"""Grids: their cells, what they set, what is refused, and the table of measured beside published."""
+"""Grids: their cells, what they set, what is refused, and the table of measured and published."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.contracts.errors import ParameterError
-from pipeline.contracts.parameters import read_section
-from pipeline.contracts.tables import read_json
+from pipeline.contracts.metrics import Metrics, Scores
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import read_section
+from pipeline.stage.tables import read_json
 from pipeline.whole import check_parameters
 from tasks.experiments import check_overrides
 from tasks.stage_graph import apply_overrides
@@ -30,6 +31,11 @@ GRID: dict[str, Any] = {
         {"where": {"pooling": "MAC"}, "benchmark": "oxford5k", "map": 0.5, "source": "two"},
     ],
 }
+
+
+def scores(mean: float, **more: float) -> Scores:
+    numbers = {"map": mean, "map_trapezoid": mean, "map_plain": mean, "map_at_chance": 0.0, "precision_at_1": 0.5, "scored_queries": 3}
+    return Scores.model_validate(numbers | more)
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -109,10 +115,10 @@ def test_wrong_overrides_are_refused_before_anything_runs() -> None:
         check_overrides(PROJECT, [["search.no_such=5"]])
 
 
-def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
+def test_the_table_sets_measured_next_to_published(tmp_path: Path) -> None:
     grid = load_sweep(written(tmp_path))
     chosen = cells(grid, read_section("", PROJECT / "params.yaml"))
-    measured = numbers({"gallery": {"database": {"map": 0.25, "precision_at_1": 0.5}, "with_distractors": {"hard": {"map": 0.125}}, "queries": 3}})
+    measured = numbers({"gallery": Metrics(database=scores(0.25), with_distractors={"hard": scores(0.125)}, queries=3)})
     assert set(measured) == {("gallery", "database"), ("gallery", "with_distractors/hard")}
     rows = table(grid, [Measured(chosen[0], "a", "ran", measured), Measured(chosen[3], "b", "ran", measured), Measured(chosen[2], "c", "failed: x")])
     assert [(row["pooling"], row["benchmark"], row["database"], row["mAP"], row["published"], row["state"]) for row in rows] == [
@@ -126,7 +132,7 @@ def test_the_table_sets_measured_beside_published(tmp_path: Path) -> None:
     ]
     text = write_tables(tmp_path, "grid", grid, "abc", rows)
     assert text.splitlines()[0] == "# A grid"
-    assert text.count("\n| ") == len(rows) + 2, "with headings and a rule"
+    assert text.count("\n|") == len(rows) + 2, "with headings and a rule"
     assert (tmp_path / "grid.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
     content = read_json(tmp_path / "grid.json")
     assert (content["title"], content["commit"], len(content["rows"])) == ("A grid", "abc", len(rows))
@@ -151,6 +157,6 @@ def test_a_base_gives_targets_and_overrides_that_the_file_may_replace(tmp_path: 
 def test_ukbench_is_shown_in_the_measure_that_it_is_published_in(tmp_path: Path) -> None:
     grid = load_sweep(written(tmp_path))
     chosen = cells(grid, read_section("", PROJECT / "params.yaml"))
-    values = numbers({"ukbench": {"database": {"map": 0.9, "precision_at_1": 1.0, "ukbench_score": 3.6}}})
+    values = numbers({"ukbench": Metrics(database=scores(0.9, ukbench_score=3.6))})
     rows = [row for row in table(grid, [Measured(chosen[0], "a", "ran", values)]) if row["benchmark"] == "ukbench"]
     assert [(row["database"], row["mAP"]) for row in rows] == [("database, good of 4", "3.6000")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.errors import PipelineError
+from pipeline.stage.errors import PipelineError
 from tasks.workspace import (
     TRAILER,
     BusyError,
@@ -40,7 +40,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(built: ScriptProject) -> Path:
-    """A project that is committed and has a bare remote beside it."""
+    """A project that is committed and has a bare remote next to it."""
     folder = built.folder
     for key, value in (("user.name", "Test"), ("user.email", "test@example.org")):
         git(folder, "config", key, value)

@@ -1,4 +1,4 @@
-"""Activation clusters: maxima of clusters of local features, and of colours, in the place of R-MAC's squares (paper 2, §3)."""
+"""Activation clusters: maxima of clusters of local features, and of colours, instead of R-MAC's squares (paper 2, §3)."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import torch
 from pipeline.aggregation.clusters import cluster_max, feature_similarity, normalized_cut, spatial_similarity
 from pipeline.aggregation.describers.regional import RegionalDescriber
 from pipeline.aggregation.describers.whitened import naming
-from pipeline.aggregation.map_stream import MapStream
-from pipeline.aggregation.moments import Moments
 from pipeline.aggregation.params import ClusterParameters, ClustersParameters
-from pipeline.aggregation.pictures import Picture
-from pipeline.aggregation.whitening import PCA
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapStream
+from pipeline.projections.moments import Moments
+from pipeline.projections.whitening import PCA
 
 SIMILARITIES_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
 """Entries of the similarity matrices of the images that are clustered together; one image at least."""
@@ -25,14 +25,6 @@ class ActivationClusters(RegionalDescriber):
     """The regions are clusters of each image's local features after PCA, and of its colours."""
 
     parameters: ClustersParameters
-
-    @property
-    def learns(self) -> bool:
-        return super().learns or bool(self.parameters.feature_counts)
-
-    @property
-    def needs_pictures(self) -> bool:
-        return bool(self.parameters.colour_counts)
 
     def fit_before(self, maps: MapStream) -> None:
         if self.parameters.feature_counts:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import cv2
 import faiss
@@ -10,19 +10,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.aggregation.codebooks import kmeans
 from pipeline.aggregation.describers.whitened import WhitenedDescriber, naming
-from pipeline.aggregation.map_stream import MapStream
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import BagOfWordsParameters
-from pipeline.aggregation.pictures import Picture
-from pipeline.contracts.errors import ModelError
+from pipeline.contracts.models import Learned
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapStream
+from pipeline.projections.codebooks import kmeans
+from pipeline.projections.normalization import l2
+from pipeline.stage.errors import ModelError
 
 Descriptors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(Learned):
     """Attributes:
     words: (W, 128) float32 centroids of SIFT descriptors.
     idf: (W,) float32, inverse document frequency among the held-out photographs.
@@ -30,19 +31,7 @@ class Vocabulary:
 
     words: torch.Tensor
     idf: torch.Tensor
-    kind: ClassVar[str] = "vocabulary"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {"words": self.words, "idf": self.idf}
-
-    def card(self) -> dict[str, Any]:
-        return {"kind": self.kind, "words": len(self.words)}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
-        if len(tensors["words"]) != card["words"]:
-            raise ModelError(f"the vocabulary has {len(tensors['words'])} words, its card says {card['words']}; run the learn stage again")
-        return cls(tensors["words"], tensors["idf"])
+    arrays: ClassVar[tuple[str, ...]] = ("words", "idf")
 
     def counts(self, descriptors: Descriptors) -> torch.Tensor:
         """(W,) how often each word is the nearest of descriptors (n, 128)."""
@@ -56,15 +45,7 @@ class BagOfWords(WhitenedDescriber):
     """Term frequency times inverse document frequency, l2-normalised; the feature maps are not looked at."""
 
     parameters: BagOfWordsParameters
-    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {Vocabulary.kind: Vocabulary}
-
-    @property
-    def learns(self) -> bool:
-        return True
-
-    @property
-    def needs_pictures(self) -> bool:
-        return True
+    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {Vocabulary.__name__: Vocabulary}
 
     def fit_before(self, maps: MapStream) -> None:
         found = list(self._held_out(maps))

@@ -8,16 +8,17 @@ import torch
 
 from pipeline.aggregation.describers.network_parts import ClassifierPart, classifier_of
 from pipeline.aggregation.describers.whitened import WhitenedDescriber
-from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.pictures import Picture
+from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.maps.pictures import Picture
+from pipeline.projections.normalization import l2
 
 
 class ClassScores(WhitenedDescriber):
     """Mean of the active network's class scores, before softmax, over the windows of a map, l2-normalised."""
 
-    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {ClassifierPart.kind: ClassifierPart}
+    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {ClassifierPart.__name__: ClassifierPart}
 
-    def adopt(self, folder: Path, choice: dict[str, Any]) -> None:
+    def adopt(self, folder: Path, choice: NetworkChoice) -> None:
         self.models["classifier"] = classifier_of(self.method, folder, choice)
 
     def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from pipeline.aggregation.map_stream import MapBatch, MapStream
-from pipeline.contracts.parameters import Section
+from pipeline.aggregation.params import MethodParameters
+from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.models import State, part_of
+from pipeline.maps.stream import MapBatch, MapStream
 
 
 class Describer(ABC):
@@ -17,13 +19,13 @@ class Describer(ABC):
     Subclasses give `pooled` and `finish`, and `fit_before` and `fit_final` for what they learn for the one and for the other.
 
     Attributes:
-        kinds: the classes of learned parts that it may have, by name; each has `tensors`, `card` (with `kind`) and `from_tensors`.
+        kinds: the classes of learned parts that it may have, by name; each has `state` and `from_state` (contracts.models.Learned).
         models: everything learned, by name.
     """
 
     kinds: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, method: str, parameters: Section) -> None:
+    def __init__(self, method: str, parameters: MethodParameters) -> None:
         self.method, self.parameters = method, parameters
         self.models: dict[str, Any] = {}
 
@@ -39,7 +41,7 @@ class Describer(ABC):
     def dimensions(self, channels: int) -> int:
         """Length of the descriptors of maps with this many channels, once everything is learned."""
 
-    def adopt(self, folder: Path, choice: dict[str, Any]) -> None:
+    def adopt(self, folder: Path, choice: NetworkChoice) -> None:
         """Take over what it needs of the active network.
 
         Args:
@@ -59,25 +61,11 @@ class Describer(ABC):
         """Learn what `finish` needs, from what `pooled` gives for every held-out batch."""
         return
 
-    @property
-    def learns(self) -> bool:
-        """Whether a held-out set is needed."""
-        return True
-
-    @property
-    def needs_pictures(self) -> bool:
-        """Whether batches must hold the pictures."""
-        return False
-
     def patches(self, purpose: str, patch_levels: int) -> int | None:
         """How many of the patches of `patch_levels` levels an image keeps, from the first on, as one of `database`, `queries`, `distractors`.
 
         None: it has one descriptor.
         """
-        return None
-
-    def geometry(self, batch: MapBatch) -> torch.Tensor | None:
-        """(P, 5): level, x0, y0, x1, y1 of the patches that `describe` gives for each image of the batch; None without patches."""
         return None
 
     def fit(self, maps: MapStream) -> None:
@@ -93,24 +81,17 @@ class Describer(ABC):
         """Maps of B images to (B, D), or to (B, P, D), l2-normalised; an image without any activation gives zeros."""
         return self.finish(self.pooled(batch))
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Everything learned, by model and name."""
-        return {f"{name}.{key}": value for name, model in self.models.items() for key, value in model.tensors().items()}
-
-    def card(self) -> dict[str, Any]:
-        """Method, parameters, and what each learned part is."""
-        parts = {name: model.card() for name, model in self.models.items()}
-        return {"method": self.method, "parameters": self.parameters.model_dump(), "models": parts}
+    def state(self) -> State:
+        """Everything learned: tensors by model and name, and a card with the method, its parameters, and what each model is."""
+        tensors: dict[str, torch.Tensor] = {}
+        cards = {}
+        for name, model in self.models.items():
+            own, cards[name] = model.state()
+            tensors |= {f"{name}.{key}": value for key, value in own.items()}
+        return tensors, {"method": self.method, "parameters": self.parameters.model_dump(), "models": cards}
 
     def restore(self, tensors: dict[str, torch.Tensor], card: dict[str, Any], device: torch.device) -> None:
-        """Take over what `tensors` and `card` gave."""
-        for name, facts in card["models"].items():
-            own = {key.removeprefix(f"{name}."): value.to(device) for key, value in tensors.items() if key.startswith(f"{name}.")}
-            self.models[name] = self.kinds[facts["kind"]].from_tensors(own, facts)
-
-
-def kept_patches(vectors: torch.Tensor, geometry: torch.Tensor | None, kept: int | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The first of the patches (B, P, D) and of their geometry (P, 5); all of what is no patches."""
-    if kept is None or geometry is None:
-        return vectors, None
-    return vectors[:, :kept], geometry[:kept]
+        """Take over what `state` gave."""
+        for name, own in card["models"].items():
+            values = {key: value.to(device) for key, value in part_of(tensors, name).items()}
+            self.models[name] = self.kinds[own["kind"]].from_state(values, own)

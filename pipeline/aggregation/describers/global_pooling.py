@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.aggregation.describers.whitened import WhitenedDescriber
-from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.params import CrowParameters, GemParameters, SpocParameters
-from pipeline.aggregation.pictures import Picture
+from pipeline.aggregation.params import CrowParameters, GemParameters, MacParameters, SpocParameters
 from pipeline.aggregation.pooling import crow, gem, mac, spoc
+from pipeline.maps.pictures import Picture
+from pipeline.projections.normalization import l2
 
 
 class GlobalPooling(WhitenedDescriber):
@@ -22,8 +22,10 @@ class GlobalPooling(WhitenedDescriber):
                 return l2(gem(maps, power))
             case CrowParameters(spatial_power=spatial_power):
                 return l2(crow(maps, spatial_power))
-            case _:
+            case MacParameters():
                 return l2(mac(maps))
+            case _:
+                raise TypeError(f"{type(self.parameters).__name__} belongs to no pooling")
 
     def combine(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
         if not isinstance(self.parameters, GemParameters):

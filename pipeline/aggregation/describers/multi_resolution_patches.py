@@ -8,12 +8,11 @@ import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.whitened import learn_whitening
-from pipeline.aggregation.map_stream import MapBatch
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import PatchesParameters
-from pipeline.aggregation.regions import multi_resolution_patches
-from pipeline.aggregation.whitening import WHITENINGS
 from pipeline.contracts.patches import PatchForm, patch_count
+from pipeline.maps.stream import MapBatch
+from pipeline.projections.normalization import l2
+from pipeline.projections.whitening import WHITENINGS
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +23,11 @@ class MultiResolutionPatches(Describer):
     parameters: PatchesParameters
     kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in WHITENINGS.values()}
 
-    @property
-    def learns(self) -> bool:
-        return self.parameters.whitening != "none"
-
     def dimensions(self, channels: int) -> int:
         return len(self.models["patches"].components_) if self.models else channels * self.parameters.grid**2
 
     def patches(self, purpose: str, patch_levels: int) -> int:
         return patch_count(patch_levels if purpose == "queries" else self.parameters.levels)
-
-    def geometry(self, batch: MapBatch) -> torch.Tensor:
-        return multi_resolution_patches(*batch.image_size, _form_of(batch).levels)
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         parameters = self.parameters
@@ -46,7 +38,7 @@ class MultiResolutionPatches(Describer):
         if parameters.dimensions is None:
             kept, half = model.components_.shape[0], model.components_.shape[1] // 2
             if kept < half:
-                log.warning("%d held-out patches bear %d components, fewer than half of %d.", model.count_, kept, 2 * half)
+                log.warning("%d held-out patches give %d components, fewer than half of %d.", model.count_, kept, 2 * half)
             model.components_ = model.components_[:half].contiguous()
         self.models["patches"] = model
 

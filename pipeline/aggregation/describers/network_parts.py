@@ -1,39 +1,39 @@
 """Parts of the active network that a describer takes over into its model: the classifier and the region head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 
-from pipeline.contracts.errors import ModelError
-from pipeline.contracts.tables import read_json
+from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.models import Learned, State
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.heads import Heads, load_classifier, load_heads
 from pipeline.networks.region_head import RegionHead
 from pipeline.networks.registry import CARD
+from pipeline.stage.errors import ModelError
+from pipeline.stage.tables import read_json
 
 
 @dataclass(frozen=True)
-class ClassifierPart:
+class ClassifierPart(Learned):
     """A network's classifier as a learned part of a describer."""
 
     architecture: str
     module: Classifier
-    kind: ClassVar[str] = "classifier"
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return self.module.state_dict()
-
-    def card(self) -> dict[str, Any]:
-        return {"kind": self.kind, "architecture": self.architecture, "classes": self.module.classes}
+    def state(self) -> State:
+        card = {"kind": type(self).__name__, "architecture": self.architecture, "classes": self.module.classes}
+        return self.module.state_dict(), card
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> Self:
-        return cls(card["architecture"], load_classifier(card["architecture"], tensors))
+    def from_state(cls, tensors: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> Self:
+        return cls(card["architecture"], load_classifier(card["architecture"], dict(tensors)))
 
 
-def classifier_of(method: str, folder: Path, choice: dict[str, Any]) -> ClassifierPart:
+def classifier_of(method: str, folder: Path, choice: NetworkChoice) -> ClassifierPart:
     """The classifier of the network in a folder.
 
     Args:
@@ -49,7 +49,7 @@ def classifier_of(method: str, folder: Path, choice: dict[str, Any]) -> Classifi
     return ClassifierPart(read_json(folder / CARD)["architecture"], heads.classifier)
 
 
-def region_head_of(method: str, folder: Path, choice: dict[str, Any]) -> RegionHead:
+def region_head_of(method: str, folder: Path, choice: NetworkChoice) -> RegionHead:
     """The region head of the network in a folder.
 
     Raises:
@@ -61,10 +61,10 @@ def region_head_of(method: str, folder: Path, choice: dict[str, Any]) -> RegionH
     return heads.descriptor
 
 
-def _heads(method: str, folder: Path, choice: dict[str, Any]) -> Heads:
+def _heads(method: str, folder: Path, choice: NetworkChoice) -> Heads:
     heads = load_heads(folder)
     default = read_json(folder / CARD)["default_layer"]
-    if list(choice["layers"]) not in ([], [default]) or choice["pooled"]:
+    if list(choice.layers) not in ([], [default]) or choice.pooled:
         raise ModelError(
             f"network.layers: aggregate.{method} reads maps of the network's last layer; set it to [{default}], and network.pooled to false"
         )

@@ -10,7 +10,8 @@ import torch
 from pipeline.aggregation.describers.network_parts import ClassifierPart, classifier_of, region_head_of
 from pipeline.aggregation.describers.whitened import WhitenedDescriber
 from pipeline.aggregation.params import RegionDescriptorParameters
-from pipeline.aggregation.pictures import Picture
+from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.maps.pictures import Picture
 from pipeline.networks.region_head import RegionHead
 
 
@@ -18,9 +19,9 @@ class RegionDescriptor(WhitenedDescriber):
     """What the head that a step region_descriptor trained gives for each scale's maps; scales are averaged."""
 
     parameters: RegionDescriptorParameters
-    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {ClassifierPart.kind: ClassifierPart, RegionHead.kind: RegionHead}
+    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {ClassifierPart.__name__: ClassifierPart, RegionHead.__name__: RegionHead}
 
-    def adopt(self, folder: Path, choice: dict[str, Any]) -> None:
+    def adopt(self, folder: Path, choice: NetworkChoice) -> None:
         head = region_head_of(self.method, folder, choice)
         if self.parameters.regions is not None and head.form.regions is not None:
             head.form = replace(head.form, regions=self.parameters.regions)

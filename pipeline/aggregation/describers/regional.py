@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.aggregation.describers.whitened import WhitenedDescriber, learn_whitening, naming
-from pipeline.aggregation.map_stream import MapStream
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import RegionalParameters
-from pipeline.aggregation.pictures import Picture
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapStream
+from pipeline.projections.normalization import l2
 
 
 class RegionalDescriber(WhitenedDescriber):
@@ -20,10 +20,6 @@ class RegionalDescriber(WhitenedDescriber):
     @abstractmethod
     def regional(self, maps: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:
         """(B, K, H, W) to the regions' maxima (B, n, K); zeros for an empty region."""
-
-    @property
-    def learns(self) -> bool:
-        return super().learns or self.parameters.regional_whitening != "none"
 
     def dimensions(self, channels: int) -> int:
         return super().dimensions(len(self.models["regional"].components_) if "regional" in self.models else channels)

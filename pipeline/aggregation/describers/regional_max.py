@@ -6,8 +6,8 @@ import torch
 
 from pipeline.aggregation.describers.regional import RegionalDescriber
 from pipeline.aggregation.params import RmacParameters
-from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.regions import regional_max, rmac_regions
+from pipeline.maps.pictures import Picture
 
 
 class RegionalMax(RegionalDescriber):

@@ -10,14 +10,14 @@ from pipeline.aggregation.democratic import aggregate, sum_by_image
 from pipeline.aggregation.describers.whole_image import WholeImageDescriber
 from pipeline.aggregation.embeddings import EMBEDDINGS, VALUES_AT_ONCE, Embedding, WhitenedEmbedding
 from pipeline.aggregation.local_features import chunks, pack, sample, select_locations
-from pipeline.aggregation.map_stream import MapStream
-from pipeline.aggregation.moments import Moments
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import SelectiveParameters
-from pipeline.aggregation.pictures import Picture
 from pipeline.aggregation.post_processing import PostProcessing
-from pipeline.aggregation.whitening import PCA
-from pipeline.contracts.errors import ModelError
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapStream
+from pipeline.projections.moments import Moments
+from pipeline.projections.normalization import l2
+from pipeline.projections.whitening import PCA
+from pipeline.stage.errors import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,6 @@ class SelectiveFeatures(WholeImageDescriber):
 
     parameters: SelectiveParameters
     kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (PCA, PostProcessing, *EMBEDDINGS.values())}
-
-    @property
-    def needs_pictures(self) -> bool:
-        return self.parameters.mask == "sift"
 
     def select(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
         """Maps (B, K, H, W) to the locations kept, (B, H, W) bool."""

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 
 from pipeline.aggregation.describers.whole_image import WholeImageDescriber
-from pipeline.aggregation.map_stream import MapStream
-from pipeline.aggregation.moments import Moments
-from pipeline.aggregation.normalization import l2
 from pipeline.aggregation.params import WhitenedParameters
-from pipeline.aggregation.whitening import PCA, WHITENINGS, LearnedWhitening
-from pipeline.contracts.errors import ModelError
+from pipeline.maps.stream import MapStream
+from pipeline.projections.moments import Moments
+from pipeline.projections.normalization import l2
+from pipeline.projections.whitening import PCA, WHITENINGS, LearnedWhitening
+from pipeline.stage.errors import ModelError
 
 
 class WhitenedDescriber(WholeImageDescriber):
@@ -21,10 +21,6 @@ class WhitenedDescriber(WholeImageDescriber):
 
     parameters: WhitenedParameters
     kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (*WHITENINGS.values(), LearnedWhitening)}
-
-    @property
-    def learns(self) -> bool:
-        return self.parameters.whitening != "none"
 
     def fit(self, maps: MapStream) -> None:
         if self.parameters.whitening != "learned":

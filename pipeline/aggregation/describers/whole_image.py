@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.aggregation.describers.describer import Describer
-from pipeline.aggregation.map_stream import MapBatch
-from pipeline.aggregation.normalization import l2
-from pipeline.aggregation.pictures import Picture
+from pipeline.maps.pictures import Picture
+from pipeline.maps.stream import MapBatch
+from pipeline.projections.normalization import l2
 
 
 class WholeImageDescriber(Describer):

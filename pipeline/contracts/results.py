@@ -1,0 +1,43 @@
+"""What a search gives: the first results of every query, and exact counts for its labelled images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Results:
+    """The first k results of Q queries.
+
+    Attributes:
+        image_ids: Q lists, best first; of equal scores the one that stands earlier in the database.
+        scores: Q lists, as long.
+        size: number of database images.
+        boxes: where re-ranking found the query in each: x0, y0, x1, y1 in shares of the image's sides; None for none, and without re-ranking.
+    """
+
+    image_ids: list[list[str]]
+    scores: list[list[float]]
+    size: int
+    boxes: list[list[tuple[float, float, float, float] | None]] | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """For each (query, labelled image) that is in the database: its score, the images above it, and those equal to it, itself included."""
+
+    pairs: list[tuple[int, str]]
+    scores: npt.NDArray[np.float32]
+    above: npt.NDArray[np.int64]
+    equal: npt.NDArray[np.int64]
+
+
+def places_of(image_ids: Sequence[Sequence[str]]) -> dict[str, list[tuple[int, int]]]:
+    """(list, place in it) by image, of several lists of images."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for query, ids in enumerate(image_ids):
+        for place, image_id in enumerate(ids):
+            places.setdefault(image_id, []).append((query, place))
+    return places

@@ -1,0 +1,20 @@
+"""A file that is published somewhere."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download.
+
+    Attributes:
+        url: where it is published.
+        name: what it is called in data/raw/DATASET.
+        bytes: its size, where published.
+        checksum: 'sha256:…' or 'md5:…', where published; a prefix of the digest will do.
+    """
+
+    url: str
+    name: str
+    bytes: int | None = None
+    checksum: str | None = None

@@ -1,0 +1,61 @@
+"""What every stage's command does around its work: logging, one-line errors, exit status, the record of the run."""
+
+import errno
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from pipeline.stage.errors import PipelineError, UnreachableError
+from pipeline.stage.run_record import Produced, write_record
+
+
+def run_stage(main: Callable[[list[str]], Produced]) -> None:
+    """Run a stage's main with the command line's arguments, write what the run cost, and exit: 0, or after one line on standard error 75
+    where trying again can help, else 1."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    _convert_without_pandas()
+    logging.basicConfig(level=os.environ.get("RETRIEVAL_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    try:
+        write_record(main(sys.argv[1:]))
+    except UnreachableError as error:
+        fail(str(error), os.EX_TEMPFAIL)
+    except PipelineError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fail(f"the disk is full while writing {error.filename or 'an output'}: free some space and run again; finished shards are kept")
+        raise
+    except KeyboardInterrupt:
+        fail("interrupted; finished shards are kept, run again to go on")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """A polite end, from a cancelled run or a machine that shuts down, cleans up like Ctrl-C."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _convert_without_pandas() -> None:
+    """Let pyarrow's first conversion find no pandas: where it is installed, pyarrow imports it then, which takes every stage a second."""
+    import pyarrow as pa
+
+    class Hidden:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "pandas":
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(Hidden)
+
+
+def fail(message: str, status: int = 1) -> None:
+    """Print one line on standard error and exit."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status)
