@@ -12,7 +12,8 @@ test: setup
 	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 quick: setup
-	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
+		--ignore tests/end_to_end --ignore tests/tasks --ignore tests/flows --ignore tests/test_stage_graph.py
 
 lint: setup
 	$(BIN)/ruff check .

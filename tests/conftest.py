@@ -14,6 +14,12 @@ MEASURED = ("online_time.csv", "patch_matching.csv", "instance_search.csv")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of functions come first, then those that build projects, the longest module before the others."""
+    last = ("tests/test_stage_graph", "tests/tasks", "tests/flows", "tests/end_to_end/test_orchestration", "tests/end_to_end")
+    items.sort(key=lambda item: next((place for place, start in enumerate(last, 1) if item.nodeid.startswith(start)), 0))
+
+
 @pytest.fixture(autouse=True)
 def _fresh_settings() -> Iterator[None]:
     """Settings are read once per process; a test that sets variables starts afresh."""

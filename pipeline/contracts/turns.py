@@ -50,7 +50,8 @@ def _first_free(locks: list[FileLock], holder: str) -> Iterator[None]:
 
 
 def _lock(name: str) -> FileLock:
-    return FileLock(Path(tempfile.gettempdir()) / f"retrieval-{name}.lock", mode=0o666)
+    """One object per file, so that a process that has its turn does not wait for itself."""
+    return FileLock(Path(tempfile.gettempdir()) / f"retrieval-{name}.lock", mode=0o666, is_singleton=True, thread_local=False)
 
 
 def _taken(lock: FileLock) -> bool:

@@ -168,6 +168,7 @@ def test_flickr100k(server: LoopbackServer, workplace: Path, monkeypatch: pytest
     assert truth.queries == ()
 
 
+@pytest.mark.slow
 def test_flickr100k_gives_a_held_out_set_drawn_by_its_seed(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = photos(*(f"c{number}.jpg" for number in range(6)))
     drawn = []

@@ -73,7 +73,7 @@ def test_one_run_at_a_time_and_any_death_frees_the_checkout(project: ScriptProje
     ):
         pass
     holder.kill()
-    holder.wait()
+    holder.communicate()
     with checkout_lock(project.folder, wait=False), checkout_lock(project.folder, wait=False):
         pass
 
