@@ -33,3 +33,26 @@ def test_nothing_is_unpickled() -> None:
         for name in sources
         if re.search(r"import pickle|pickle\.load|allow_pickle=True|weights_only=False", (PROJECT / name).read_text(encoding="utf-8"))
     ] == []
+
+
+def test_readme_is_short() -> None:
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))])
+def test_links_of_a_page_lead_to_files(page: str) -> None:
+    place = PROJECT / page
+    links = re.findall(r"\]\(([^)#]+)\)", place.read_text(encoding="utf-8"))
+    assert [link for link in links if not link.startswith("https://") and not (place.parent / link).exists()] == []
+
+
+def test_commands_and_settings_that_pages_name_are_there() -> None:
+    from cli import app
+    from pipeline.contracts.settings import Settings
+    from tasks.settings import FlowSettings
+
+    text = "\n".join(path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"(?:    |`)retrieval ([a-z]+)", text)) <= commands
+    known = {f"RETRIEVAL_{name.upper()}" for kind in (Settings, FlowSettings) for name in kind.model_fields}
+    assert set(re.findall(r"RETRIEVAL_[A-Z_]+[A-Z]", text)) == known

@@ -1,5 +1,8 @@
 """The embedded museum: deterministic bytes, distinct instances, boxes around what is seen."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,10 @@ from pipeline.acquisition.gallery_pictures import BENCHMARK_PHOTOGRAPHS, HELD_OU
 from pipeline.acquisition.gallery_rooms import HEIGHT, WIDTH, Dice, photograph
 from pipeline.acquisition.params import dataset_from
 from pipeline.stage.fingerprint import file_sha256
+from tests.conftest import PROJECT
+
+DIGEST = "62d77f126123f24c1ed3fc271cd1462ceb0672f8e5f65a53200cf7424e40c318"
+"""Of the photographs that `make` makes; it changes with the pictures, with Pillow's JPEG encoder, and with nothing else."""
 
 
 def make(folder: Path, workers: str, **section: object) -> Path:
@@ -21,6 +28,16 @@ def make(folder: Path, workers: str, **section: object) -> Path:
 def test_bytes_depend_on_the_seed_alone(tmp_path: Path) -> None:
     one, two, other = make(tmp_path / "1", "1"), make(tmp_path / "2", "2"), make(tmp_path / "3", "1", seed=1)
     assert file_sha256(one) == file_sha256(two) != file_sha256(other)
+
+
+def test_bytes_are_the_same_on_every_processor(tmp_path: Path) -> None:
+    """Here, and as on a processor that has none of the instructions that NumPy and the JPEG library would choose."""
+    assert file_sha256(make(tmp_path / "here", "1")) == DIGEST
+    code = "import sys; from pathlib import Path; from tests.acquisition.test_gallery import make; make(Path(sys.argv[1]), '1')"
+    features = "AVX512F AVX512CD AVX512_SKX AVX2 FMA3 AVX F16C POPCNT SSE42 SSE41 SSSE3 X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
+    plain = {"NPY_DISABLE_CPU_FEATURES": features, "JSIMD_FORCENONE": "1", "OPENBLAS_CORETYPE": "Prescott"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "plain")], env=os.environ | plain, cwd=PROJECT, check=True)
+    assert file_sha256(tmp_path / "plain/images.tar") == DIGEST
 
 
 def test_roles_and_counts(tmp_path: Path) -> None:
