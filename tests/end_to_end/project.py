@@ -121,7 +121,7 @@ class Project:
 
     def commit_all(self, message: str) -> None:
         self.git("add", "--all")
-        self.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", message)
+        self.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--allow-empty", "--message", message)
 
     def repro(self, *targets: str, **env: str) -> set[str]:
         """`dvc repro`; returns the stages that ran."""
