@@ -46,16 +46,15 @@ class Walk:
             settled = [result for each in ready if (result := self._without_process(each))]
             for result in settled:
                 self._settle(result)
-            ready = sorted((each for each in ready if all(each.stage is not result.stage for result in settled)), key=_longest_first)
             if not settled:
-                free = self.parallel - running
-                for each in ready[:free]:
-                    self._start(each, reports.put)
-                running += len(ready[:free])
-                ready = ready[free:]
+                ready.sort(key=_longest_first)
+                while ready and running < self.parallel:
+                    self._start(ready.pop(0), reports.put)
+                    running += 1
                 settled = [reports.get()]
                 running -= 1
             self._results |= {result.stage.name: result for result in settled}
+            ready = [each for each in ready if each.stage.name not in self._results]
             order.done(*(result.stage.name for result in settled))
         return [self._results[name] for name in planned]
 

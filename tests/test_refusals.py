@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline.stage.errors import ParameterError
 from pipeline.whole import check_parameters
-from tests.conftest import PROJECT
+from tests.params_file import written
 
 PATCHES = {
     "extract.patch_levels": 3,
@@ -18,20 +17,6 @@ PATCHES = {
 }
 REFINED = {"search.augmentation.neighbours": 2, "search.rerank.method": "diffusion"}
 CODES = {"hash.method": "itq"}
-
-
-def written(folder: Path, values: dict[str, object]) -> Path:
-    """The project's params.yaml with other values."""
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
-    for path, value in values.items():
-        section = content
-        *parents, last = path.split(".")
-        for key in parents:
-            section = section[key]
-        section[last] = value
-    file = folder / "params.yaml"
-    file.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return file
 
 
 @pytest.mark.parametrize("values", [PATCHES, REFINED, CODES])

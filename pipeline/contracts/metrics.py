@@ -21,7 +21,7 @@ class Scores(BaseModel):
     Further numbers: precision_at_K, recall_at_K, and for UKBench ukbench_score and ukbench_percent.
 
     Attributes:
-        map: mean average precision by the rule that `evaluate.rule` names; the both rules are reported as well.
+        map: mean average precision by the rule that `evaluate.rule` names; both rules are reported as well.
         map_at_chance: of a random order.
         at_chance_level: 1 where `map` is hardly better.
     """

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from pathlib import Path
 from typing import Any
 
 from pipeline.contracts import codes, descriptors
@@ -10,12 +9,12 @@ from pipeline.contracts.codes import CodeFacts
 from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
 from pipeline.contracts.held_out import LearnedOn, refuse_leakage, refuse_leakage_to_distractors
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.hashing.params import HashParameters, load_hash
+from pipeline.hashing.params import load_hash
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.fingerprint import fingerprint
-from pipeline.stage.manifest import Manifest, load_manifest
+from pipeline.stage.manifest import load_manifest
 from pipeline.stage.parameters import PARAMS_FILE
 from pipeline.stage.run_record import Produced
 
@@ -44,26 +43,13 @@ def main(arguments: list[str]) -> Produced:
         refuse_leakage(options.benchmark, options.dataset, held_out.dataset, held_out.role, allowed)
         refuse_leakage_to_distractors(options.benchmark, distractors.dataset, distractors.role, held_out, allowed)
         learned_on = LearnedOn(**held_out.model_dump(), fingerprint=manifests[0].fingerprint)
-        names = _encode(method, parameters, [(own, manifests[0]), (mixed_in, manifests[1])], described, count, store, learned_on)
+        from pipeline.hashing.encoding import encode_descriptors  # with torch, which `none` does not need
+
+        names = encode_descriptors(method, parameters, [(own, manifests[0]), (mixed_in, manifests[1])], described, count, store, learned_on)
     output = places.codes(options.benchmark)
     store.publish(output, names, codes.KIND, CodeFacts(method=method, parameters=settings, learned_on=learned_on))
     log.info("%s: %s.", output, f"{count} codes of {parameters.bits} bits by {method}" if parameters else "no codes, hash.method is none")
     return Produced((output,), count, "codes")
-
-
-def _encode(
-    method: str,
-    parameters: HashParameters,
-    folders: list[tuple[Path, Manifest]],
-    described: DescriptorFacts,
-    count: int,
-    store: ScratchStore,
-    learned_on: LearnedOn,
-) -> list[str]:
-    """Write the codes and their model; returns the files' names. Torch is imported here: `none` does not need it."""
-    from pipeline.hashing.encoding import encode_descriptors
-
-    return encode_descriptors(method, parameters, folders, described, count, store, learned_on)
 
 
 if __name__ == "__main__":

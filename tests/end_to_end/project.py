@@ -13,6 +13,7 @@ from pipeline.contracts.image_shards import read_images
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.manifest import load_manifest
 from tests.conftest import MEASURED, PROJECT
+from tests.params_file import set_at
 
 SMALL: dict[str, Any] = {
     "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 2},
@@ -82,11 +83,7 @@ class Project:
     def change(self, path: str, value: object) -> None:
         """Change one value of params.yaml."""
         content = self.params
-        section = content
-        *parents, last = path.split(".")
-        for key in parents:
-            section = section[key]
-        section[last] = value
+        set_at(content, path, value)
         self.write_params(content)
 
     def write_params(self, content: dict[str, Any]) -> None:

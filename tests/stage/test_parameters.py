@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline.contracts.settings import settings
 from pipeline.imaging.params import ResizeParameters
@@ -11,6 +10,7 @@ from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import Section, load_section, read_section
 from pipeline.whole import check_parameters
 from tests.conftest import PROJECT
+from tests.params_file import written
 
 
 def test_the_projects_own_file_is_right() -> None:
@@ -62,16 +62,8 @@ def test_the_projects_own_file_is_right() -> None:
     ],
 )
 def test_impossible_values_are_refused_by_path(tmp_path: Path, path: str, value: object, message: str) -> None:
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
-    section = content
-    *parents, last = path.split(".")
-    for key in parents:
-        section = section[key]
-    section[last] = value
-    file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(ParameterError, match=message) as caught:
-        check_parameters(file)
+        check_parameters(written(tmp_path, {path: value}))
     assert "\n" not in str(caught.value)
 
 
