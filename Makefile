@@ -9,10 +9,10 @@ repro: setup
 	$(BIN)/retrieval repro
 
 test: setup
-	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup
-	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
+	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" \
 		--ignore tests/end_to_end --ignore tests/tasks --ignore tests/flows --ignore tests/test_stage_graph.py
 
 lint: setup

@@ -14,7 +14,7 @@ from flows.rebuild import Rebuilt, rebuild_checkout
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.places import COMPARISON
 from tasks import workspace
-from tasks.comparison import Compared, compare, last_results
+from tasks.comparison import Compared, compare, last_results, refuse_drops
 from tasks.publication import publish_run
 from tasks.summary import counts, stage_markdown
 from tasks.worker_watch import end_with_worker
@@ -111,24 +111,6 @@ def compare_results(root: Path, revision: str) -> Compared:
     compared = compare(root, last_results(root) if revision == "last results" else revision, html=root / COMPARISON)
     get_run_logger().info(compared.verdict)
     return compared
-
-
-def refuse_drops(compared: Compared, largest: float) -> str:
-    """Keep results back in which a mean average precision surely fell by more than `largest`, or fell so where nothing can be tested.
-
-    Raises:
-        PipelineError: names the benchmarks and how to accept them.
-    """
-    fallen = []
-    for benchmark in compared.content["benchmarks"]:
-        for metric in benchmark["metrics"]:
-            paired, fall = metric["paired"], metric["before"] - metric["after"]
-            sure = paired is None or (paired["high"] < 0 and paired["p_value"] < 0.05)
-            if metric["name"] == "map" and sure and (fall if paired is None else -paired["mean"]) > largest:
-                fallen.append(f"{benchmark['benchmark']} {benchmark['setting']} {metric['before']:.4f} to {metric['after']:.4f}")
-    if fallen:
-        raise PipelineError(f"mAP fell by more than {largest:g}: {'; '.join(fallen)}; nothing was committed, accept with largest_drop: null")
-    return "No mean average precision fell by more than chance and the limit."
 
 
 def commit_message(done: Rebuilt, compared: Compared | None) -> str:

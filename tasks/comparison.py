@@ -1,4 +1,5 @@
-"""Comparing the results of two commits, or of a commit and the work tree: their files are laid out side by side and handed to pipeline.comparison."""
+"""Comparing the results of two commits, or of a commit and the work tree: their files are laid out side by side and handed to
+pipeline.comparison; and what of the outcome keeps results back."""
 
 import json
 import subprocess
@@ -105,3 +106,21 @@ def _seconds(root: Path, entries: dict[str, dict[str, Any]]) -> dict[str, float]
 def last_results(root: Path) -> str:
     """The last commit that recorded results."""
     return git(root, "log", "-1", "--format=%H", "--", "dvc.lock", "reports") or "HEAD"
+
+
+def refuse_drops(compared: Compared, largest: float) -> str:
+    """Keep results back in which a mean average precision surely fell by more than `largest`, or fell so where nothing can be tested.
+
+    Raises:
+        PipelineError: names the benchmarks and how to accept them.
+    """
+    fallen = []
+    for benchmark in compared.content["benchmarks"]:
+        for metric in benchmark["metrics"]:
+            paired, fall = metric["paired"], metric["before"] - metric["after"]
+            sure = paired is None or (paired["high"] < 0 and paired["p_value"] < 0.05)
+            if metric["name"] == "map" and sure and (fall if paired is None else -paired["mean"]) > largest:
+                fallen.append(f"{benchmark['benchmark']} {benchmark['setting']} {metric['before']:.4f} to {metric['after']:.4f}")
+    if fallen:
+        raise PipelineError(f"mAP fell by more than {largest:g}: {'; '.join(fallen)}; nothing was committed, accept with largest_drop: null")
+    return "No mean average precision fell by more than chance and the limit."

@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of functions come first, then those that build projects, the longest module before the others."""
-    last = ("tests/test_stage_graph", "tests/tasks", "tests/flows", "tests/end_to_end/test_orchestration", "tests/end_to_end")
+    last = ("tests/end_to_end/test_orchestration", "tests/end_to_end", "tests/tasks", "tests/test_stage_graph", "tests/flows")
     items.sort(key=lambda item: next((place for place, start in enumerate(last, 1) if item.nodeid.startswith(start)), 0))
 
 

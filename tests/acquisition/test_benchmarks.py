@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 import yaml
 
 from pipeline.acquisition import __main__ as acquisition
@@ -89,6 +88,8 @@ def test_another_broken_image_counts_against_what_is_tolerated(server: LoopbackS
 
 
 def gnd_mat() -> bytes:
+    import scipy.io
+
     def entry(easy: list[int], hard: list[int], junk: list[int]) -> tuple[object, ...]:
         return (np.array(easy), np.array(hard), np.array(junk), np.array([4.0, 2.0, 50.0, 40.0]))
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.acquisition.gallery_pictures import BENCHMARK_PHOTOGRAPHS, HELD_OUT_PHOTOGRAPHS, pictures
 from pipeline.acquisition.gallery_rooms import HEIGHT, WIDTH, Dice, photograph
@@ -17,7 +18,7 @@ DIGEST = "62d77f126123f24c1ed3fc271cd1462ceb0672f8e5f65a53200cf7424e40c318"
 """Of the photographs that `make` makes; it changes with the pictures, with Pillow's JPEG encoder, and with nothing else."""
 
 
-def make(folder: Path, workers: str, **section: object) -> Path:
+def make(folder: Path, **section: object) -> Path:
     folder.mkdir()
     dataset_from({"source": "gallery", "instances": 3, "references": 2, "queries": 1, "held_out": 1, **section}, "datasets.g", "params.yaml").make(
         folder
@@ -25,25 +26,29 @@ def make(folder: Path, workers: str, **section: object) -> Path:
     return folder / "images.tar"
 
 
-def test_bytes_depend_on_the_seed_alone(tmp_path: Path) -> None:
-    one, two, other = make(tmp_path / "1", "1"), make(tmp_path / "2", "2"), make(tmp_path / "3", "1", seed=1)
-    assert file_sha256(one) == file_sha256(two) != file_sha256(other)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of three instances, as `make` makes them."""
+    return make(tmp_path_factory.mktemp("gallery") / "raw").parent
 
 
-def test_bytes_are_the_same_on_every_processor(tmp_path: Path) -> None:
+def test_bytes_depend_on_the_seed(made: Path, tmp_path: Path) -> None:
+    assert file_sha256(make(tmp_path / "other", seed=1)) != file_sha256(made / "images.tar")
+
+
+def test_bytes_are_the_same_on_every_processor(made: Path, tmp_path: Path) -> None:
     """Here, and as on a processor that has none of the instructions that NumPy and the JPEG library would choose."""
-    assert file_sha256(make(tmp_path / "here", "1")) == DIGEST
-    code = "import sys; from pathlib import Path; from tests.acquisition.test_gallery import make; make(Path(sys.argv[1]), '1')"
+    assert file_sha256(made / "images.tar") == DIGEST
+    code = "import sys; from pathlib import Path; from tests.acquisition.test_gallery import make; make(Path(sys.argv[1]))"
     features = "AVX512F AVX512CD AVX512_SKX AVX2 FMA3 AVX F16C POPCNT SSE42 SSE41 SSSE3 X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
     plain = {"NPY_DISABLE_CPU_FEATURES": features, "JSIMD_FORCENONE": "1", "OPENBLAS_CORETYPE": "Prescott"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "plain")], env=os.environ | plain, cwd=PROJECT, check=True)
     assert file_sha256(tmp_path / "plain/images.tar") == DIGEST
 
 
-def test_roles_and_counts(tmp_path: Path) -> None:
-    make(tmp_path / "raw", "1")
+def test_roles_and_counts(made: Path) -> None:
     dataset = dataset_from({"source": "gallery", "instances": 3}, "datasets.g", "params.yaml")
-    photographs = list(dataset.photographs(tmp_path / "raw"))
+    photographs = list(dataset.photographs(made))
     counts = {role: sum(photo.role == role for photo in photographs) for role in ("database", "query", "held_out")}
     assert counts == {"database": 6, "query": 3, "held_out": 32}
     assert len({photo.image_id for photo in photographs}) == len(photographs)

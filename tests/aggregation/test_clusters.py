@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.cluster import SpectralClustering
 
-from bench.clusters import scenes
 from pipeline.aggregation import spectral
 from pipeline.aggregation.clusters import cluster_max, cut_values, feature_similarity, gaussian_similarity, normalized_cut, spatial_similarity
 from pipeline.aggregation.describers.activation_clusters import STARTS
@@ -22,6 +20,14 @@ def clouds(nodes: int, groups: int, seed: int) -> torch.Tensor:
     """(nodes, 4) points around `groups` centres."""
     centres = 3 * random(groups, 4, seed=seed)
     return centres[torch.arange(nodes) % groups] + random(nodes, 4, seed=seed + 100)
+
+
+def spectral_clustering(similarity: torch.Tensor, count: int) -> torch.Tensor:
+    """Labels of scikit-learn's spectral clustering, discretised as Yu and Shi do."""
+    from sklearn.cluster import SpectralClustering
+
+    model = SpectralClustering(count, affinity="precomputed", assign_labels="discretize", random_state=0)
+    return torch.from_numpy(model.fit_predict(similarity.double().numpy()).astype(np.int64))
 
 
 def same_partition(labels: torch.Tensor, truth: torch.Tensor) -> bool:
@@ -102,20 +108,20 @@ def test_cuts_are_not_worse_than_scikit_learns(count: int, scale: float) -> None
     for seed, (nodes, groups) in enumerate([(150, 5), (300, 20), (432, 9), (576, 12)]):
         similarity = feature_similarity(clouds(nodes, groups, seed), None, scale)
         (own,) = normalized_cut(similarity, [count])
-        model = SpectralClustering(count, affinity="precomputed", assign_labels="discretize", random_state=0)
-        theirs = torch.from_numpy(model.fit_predict(similarity.double().numpy()).astype(np.int64))
+        theirs = spectral_clustering(similarity, count)
         cuts = [float(cut_values(similarity[None], labels[None], count)) for labels in (own, theirs)]
         assert cuts[0] <= 1.01 * cuts[1] + 1e-4, (nodes, cuts)
 
 
 @pytest.mark.parametrize("count", [5, 20])
 def test_regularised_cuts_as_the_describer_makes_them_are_on_average_not_worse(count: int) -> None:
+    from bench.clusters import scenes
+
     cuts = []
     for features in scenes(4, 18, 24, 4, 0):
         similarity = feature_similarity(features, None, 0.05)
         (own,) = normalized_cut(similarity, [count], 0.5, STARTS)
-        model = SpectralClustering(count, affinity="precomputed", assign_labels="discretize", random_state=0)
-        theirs = torch.from_numpy(model.fit_predict(similarity.double().numpy()).astype(np.int64))
+        theirs = spectral_clustering(similarity, count)
         cuts.append([float(cut_values(similarity[None], labels[None], count, 0.5)) for labels in (own, theirs)])
     mean = np.mean(cuts, axis=0)
     assert mean[0] <= 1.01 * mean[1], cuts

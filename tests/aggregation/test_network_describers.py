@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch.nn import functional as F
 
 from pipeline.aggregation.describers.bag_of_words import BagOfWords
@@ -33,8 +32,10 @@ WORDS = 12
 
 def network_folder(folder: Path, **card: Any) -> Any:
     """data/networks/net of a random SqueezeNet of seven classes; returns torchvision's network."""
+    from torchvision.models import squeezenet1_1
+
     torch.manual_seed(0)
-    whole = torchvision.models.squeezenet1_1(weights=None, num_classes=7).eval()
+    whole = squeezenet1_1(weights=None, num_classes=7).eval()
     torch.nn.init.normal_(whole.classifier[1].weight, std=0.1)
     save_tensors(folder / "weights.safetensors", own_keys("squeezenet1_1", whole.state_dict()))
     save_tensors(folder / "classifier.safetensors", published(ARCHITECTURES["squeezenet1_1"].classifier, whole.state_dict()))

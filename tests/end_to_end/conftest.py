@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.end_to_end.project import Project
+from tests.end_to_end.project import Project, ran_in
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,10 @@ def museum(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if not ready.exists():
             site.mkdir()
             (site / "prefect.py").write_text("raise ImportError('plain DVC needs no Prefect')", encoding="utf-8")
-            ready.write_text("\n".join(sorted(Project(folder).repro(PYTHONPATH=str(site)))), encoding="utf-8")
+            process = Project(folder).start("repro", env={"PYTHONPATH": str(site)})
+            output, _ = process.communicate()
+            assert process.returncode == 0, output
+            ready.write_text("\n".join(sorted(ran_in(output))), encoding="utf-8")
     return project_at(folder)
 
 

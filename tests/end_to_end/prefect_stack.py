@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from tests import warm_python
+
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -35,7 +37,7 @@ class PrefectStack:
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "RETRIEVAL_PYTHON": warm_python.for_stages(),
         }
         return kept | own
 

@@ -12,6 +12,7 @@ import yaml
 from pipeline.contracts.image_shards import read_images
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.manifest import load_manifest
+from tests import warm_python
 from tests.conftest import MEASURED, PROJECT
 from tests.params_file import set_at
 
@@ -42,7 +43,7 @@ class Project:
         for name in files:
             shutil.copy(PROJECT / name, folder / name)
         for name in ("pipeline", *(("flows", "tasks") if flows else ())):
-            shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(PROJECT / name, folder / name)  # with its compiled files, which are as good in the copy
         self._add_reports()
         (folder / ".dvc").mkdir()
         shutil.copy(PROJECT / ".dvc" / "config", folder / ".dvc" / "config")
@@ -73,7 +74,7 @@ class Project:
     def environment(self) -> dict[str, str]:
         foreign = ("RETRIEVAL_", "VIRTUAL_ENV", "PYTHON")
         kept = {key: value for key, value in os.environ.items() if key == "RETRIEVAL_WORKERS" or not key.startswith(foreign)}
-        return kept | {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+        return kept | {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Project:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
-        """Start `dvc` in a process group of its own."""
+        """Start `dvc` in a process group of its own, by the ordinary Python, which it and the stages find themselves."""
         command = [sys.executable, "-m", "dvc", *arguments]
         return subprocess.Popen(
             command,
@@ -103,12 +104,13 @@ class Project:
             **options,
         )
 
-    def dvc(self, *arguments: str, **env: str) -> str:
-        """Run `dvc` to its end, with variables of the environment, and return what it printed."""
-        process = self.start(*arguments, env=env)
-        output, _ = process.communicate()
-        assert process.returncode == 0, output
-        return output
+    def dvc(self, *arguments: str) -> str:
+        """Run `dvc` to its end and return what it printed; it and the stages start with their libraries loaded."""
+        command = [warm_python.for_dvc(), "-m", "dvc", *arguments]
+        environment = self.environment | {"RETRIEVAL_PYTHON": warm_python.for_stages()}
+        done = subprocess.run(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
     def git(self, *arguments: str) -> str:
         """Run git and return what it printed."""
@@ -120,9 +122,9 @@ class Project:
         self.git("add", "--all")
         self.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--allow-empty", "--message", message)
 
-    def repro(self, *targets: str, **env: str) -> set[str]:
+    def repro(self, *targets: str) -> set[str]:
         """`dvc repro`; returns the stages that ran."""
-        return ran_in(self.dvc("repro", *targets, **env))
+        return ran_in(self.dvc("repro", *targets))
 
     def would_run(self, *targets: str) -> set[str]:
         """Stages that `dvc repro` would run, as far as it can say beforehand."""

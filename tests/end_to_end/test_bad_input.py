@@ -1,8 +1,6 @@
 """Bad input, as a user meets it: one line on standard error, a non-zero exit, nothing half-written."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import yaml
 from PIL import Image
 
 from pipeline.stage.catalogue import read_catalogue
-from tests.conftest import PROJECT
+from tests import warm_python
 from tests.pictures import encoded, pixels
 
 PARAMS: dict[str, Any] = {
@@ -35,8 +33,7 @@ def images(workplace: Path) -> Path:
 
 def run(*command: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS | changes), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([warm_python.for_stages(), "-m", *command], capture_output=True, text=True, check=False)
 
 
 def refused(done: subprocess.CompletedProcess[str], message: str, output: str) -> None:

@@ -198,13 +198,13 @@ def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site
     plain.repro()
     assert digests(plain.folder) == digests(site.folder)
     assert "up to date" in site.project.dvc("status")
-    refusing = [*command, "--no-wait", "--force", "evaluate"]
+    refusing = [*command, "--no-wait", "--force", "download@none"]
     runs = [subprocess.Popen(refusing, cwd=site.folder, env=site.stack.environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = {run.communicate()[1].splitlines()[-1]: run.returncode for run in runs}
     assert sorted(errors.values()) == [0, 1]
     assert [error for error, status in errors.items() if status and "works on this checkout; wait for its end" in error]
     site.project.write_params(before)
-    site.stack.retrieval("repro")
+    site.project.repro()
 
 
 def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Site, first_night: str) -> None:
@@ -222,11 +222,11 @@ def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Si
     assert not (site.folder / "data/raw/mine").exists()
     assert "Task run 'evaluate@gallery' - Finished in state Completed" in done.stdout + done.stderr
     site.project.write_params(before)
-    site.stack.retrieval("repro")
+    site.project.repro()
 
 
 def test_comparison_shows_what_a_switch_changed_and_dvc_agrees(site: Site, first_night: str, tmp_path: Path) -> None:
-    site.stack.retrieval("repro")
+    site.project.repro()
     site.project.commit_all("With whitening")
     old = site.metrics()["database"]["map"]
     site.project.change("aggregate.rmac.regional_whitening", "none")
@@ -249,7 +249,7 @@ def test_comparison_shows_what_a_switch_changed_and_dvc_agrees(site: Site, first
     assert "regional_whitening" in site.project.dvc("params", "diff", "HEAD~1")
     assert "index.html" in site.project.dvc("plots", "diff", "HEAD~1", "--out", str(tmp_path / "plots"))
     site.project.change("search.top_k", 90)
-    site.stack.retrieval("repro")
+    site.project.repro()
     assert "No metric differs, nor the result of any query, in 1 benchmark." in site.stack.retrieval("compare")
     site.project.commit_all("Shorter rankings")
 
@@ -266,7 +266,7 @@ def test_overrides_become_an_experiment(site: Site, first_night: str) -> None:
     assert "search.top_k: input should be a valid integer" in done.stderr.splitlines()[-1]
     assert site.project.params["search"]["top_k"] == 80
     (site.folder / "params.yaml").write_bytes(before)
-    site.stack.retrieval("repro")
+    site.project.repro()
 
 
 def test_a_killed_sweep_goes_on_with_the_cells_that_are_missing(site: Site, first_night: str) -> None:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from pipeline.evaluation.differences import paired_difference
 
@@ -15,6 +14,8 @@ def samples(count: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("count", "shift"), [(40, 0.0), (40, 0.05), (300, 0.01)])
 def test_interval_and_p_value_agree_with_scipy(count: int, shift: float) -> None:
+    import scipy.stats
+
     before, after = samples(count, shift)
     ours = paired_difference(before, after)
     assert ours.mean == pytest.approx((after - before).mean())

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
 from pipeline.contracts.feature_parameters import ExtractParameters
@@ -66,6 +65,8 @@ def test_patches_by_themselves_are_crops_at_equal_area_through_the_network() -> 
 
 
 def test_the_fast_way_comes_close_to_the_exact_one() -> None:
+    from sklearn.datasets import load_sample_images
+
     photographs = np.stack([image[:420, :640] for image in load_sample_images().images])
     batch = LoadedBatch(PlannedBatch(Path("s"), ("i0", "i1"), 640, 420), photographs)
     network = load_network("efficientnet_lite0", _pretrained())

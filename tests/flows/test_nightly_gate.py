@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from flows.nightly import refuse_drops
 from pipeline.stage.errors import PipelineError
-from tasks.comparison import Compared
+from tasks.comparison import Compared, refuse_drops
 
 
 def compared(mean: float, high: float, name: str = "map") -> Compared:

@@ -1,10 +1,7 @@
 """Classifiers as convolutions and region heads, against the published classifiers, loops and numerical gradients."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,16 +11,6 @@ from pipeline.networks.region_head import RegionForm, RegionHead
 from pipeline.networks.registry import ARCHITECTURES, own_keys
 from pipeline.stage.errors import ModelError
 
-TORCHVISION: dict[str, Callable[..., nn.Module]] = {
-    "alexnet": torchvision.models.alexnet,
-    "vgg16": torchvision.models.vgg16,
-    "vgg19": torchvision.models.vgg19,
-    "resnet50": torchvision.models.resnet50,
-    "resnet101": torchvision.models.resnet101,
-    "resnet152": torchvision.models.resnet152,
-    "squeezenet1_1": torchvision.models.squeezenet1_1,
-}
-
 
 def published_network(name: str, classes: int) -> nn.Module:
     torch.manual_seed(0)
@@ -32,7 +19,9 @@ def published_network(name: str, classes: int) -> nn.Module:
 
         whole: nn.Module = EfficientNet.from_name("efficientnet-lite0", num_classes=classes)
     else:
-        whole = TORCHVISION[name](weights=None, num_classes=classes)
+        from torchvision.models import get_model
+
+        whole = get_model(name, weights=None, num_classes=classes)
     for module in whole.modules():  # statistics that are not those of the first moment
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean, module.running_var = torch.randn(module.num_features) / 10, torch.rand(module.num_features) + 0.5

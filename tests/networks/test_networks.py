@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 
 from pipeline.contracts.models import save_tensors
 from pipeline.networks import __main__ as stage
@@ -84,9 +83,11 @@ def test_known_geometries() -> None:
 
 
 def test_vgg_layers_are_after_their_relu() -> None:
+    from torchvision.models import vgg19
+
     network = load_network("vgg19", random_weights("vgg19"))
     images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    features = torchvision.models.vgg19(weights=None).features
+    features = vgg19(weights=None).features
     features.load_state_dict(random_weights("vgg19"))
     with torch.inference_mode():
         expected = images

@@ -1,16 +1,19 @@
 """A small project of real DVC stages that run at once: two branches that meet, and one stage by itself."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
+from tests import warm_python
+
 STAGE = """
-import sys, time, yaml
+import json, sys, time
 from pathlib import Path
 name, *inputs = sys.argv[1:]
-value = yaml.safe_load(open("params.yaml"))[name]
+value = json.load(open("params.yaml"))[name]
 Path("runs.log").open("a").write(name + "\\n")
 if value == "fail":
     sys.exit("error: " + name + " cannot be made")
@@ -28,10 +31,10 @@ Path("data").mkdir(exist_ok=True)
 Path("data", name).write_text("-".join(Path("data", each).read_text() for each in inputs) + str(value))
 """
 CHECK = """
-import sys, yaml
+import json, sys
 names = {names}
 for file in sys.argv[2:] or ["params.yaml"]:
-    unknown = yaml.safe_load(open(file)).keys() - names
+    unknown = json.load(open(file)).keys() - names
     if unknown:
         sys.exit(f"error: {{file}}: {{unknown}}: unknown")
 """
@@ -54,7 +57,7 @@ class ScriptProject:
         (folder / ".gitignore").write_text("/data/\n/runs.log\n*.pid\n*.here\n__pycache__/\n", encoding="utf-8")
         stages = {
             name: {
-                "cmd": f"{sys.executable} stage.py {' '.join([name, *needs])}",
+                "cmd": f"{sys.executable} -I -S stage.py {' '.join([name, *needs])}",
                 "deps": ["stage.py", *(f"data/{need}" for need in needs)],
                 "params": [name],
                 "outs": [f"data/{name}"],
@@ -73,11 +76,12 @@ class ScriptProject:
         self._write()
 
     def _write(self) -> None:
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(self.values), encoding="utf-8")
+        """JSON is YAML too, and a stage reads it at once."""
+        (self.folder / "params.yaml").write_text(json.dumps(self.values), encoding="utf-8")
 
     def dvc(self, *arguments: str) -> str:
         """Run DVC to a good end."""
-        done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=self.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run([warm_python.for_dvc(), "-m", "dvc", *arguments], cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

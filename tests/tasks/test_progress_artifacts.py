@@ -5,13 +5,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from prefect import flow, task
-from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from pipeline.contracts import progress
 from pipeline.contracts.progress import EPOCH, LINE, Progress
-from tasks.progress_artifacts import StageProgress, key_of
 
 EPOCH_LINES = (
     "finetune.described: epoch 0 of 2: map 0.5000, p_at_1 0.6000, spread 0.9000.",
@@ -21,6 +17,8 @@ EPOCH_LINES = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=300):
         yield
 
@@ -52,6 +50,11 @@ def test_lines_say_how_far_work_has_come(lines: list[str]) -> None:
 
 
 def test_artifacts_follow_the_lines(server: None, lines: list[str]) -> None:
+    from prefect import flow, task
+    from prefect.client.orchestration import get_client
+
+    from tasks.progress_artifacts import StageProgress
+
     @task
     def stage() -> list[float]:
         own = StageProgress("finetune@described")
@@ -75,4 +78,6 @@ def test_artifacts_follow_the_lines(server: None, lines: list[str]) -> None:
 
 
 def test_keys_are_what_prefect_takes() -> None:
+    from tasks.progress_artifacts import key_of
+
     assert key_of("progress", "extract@My_Set.1") == "progress-extract-my-set-1"

@@ -1,12 +1,14 @@
 """Walking real DVC stages: states, branches side by side, failures and what they block, retries, busy files, ends that leave nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import psutil
 import pytest
@@ -22,34 +24,55 @@ HANG = 300
 """Seconds after which a wait counts as one without end."""
 
 
-def walk(
-    project: ScriptProject,
-    *,
-    force: bool = False,
-    keep_going: bool = True,
-    parallel: int = 2,
-    retries: int = 0,
-    log: Callable[[str], None] = lambda line: None,
-) -> dict[str, StageResult]:
-    processes = DvcProcesses(project.folder)
+class Walker(Protocol):
+    """Carries out the project's plan; returns each stage's result by its name."""
 
-    with ThreadPoolExecutor(parallel) as pool:
+    def __call__(
+        self, *, force: bool = False, keep_going: bool = True, parallel: int = 2, retries: int = 0, log: Callable[[str], None] = lambda line: None
+    ) -> dict[str, StageResult]: ...
 
-        def start(planned: PlannedStage, report: Report) -> None:
-            pool.submit(lambda: report(reproduce(processes, planned, log, force=force, retries=retries, delay=0.1)))
 
-        results = Walk(make_plan(project.folder, force=force), start, lambda result: None, parallel=parallel, keep_going=keep_going).run()
-    return {result.stage.name: result for result in results}
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DvcProcesses]:
+    """DVC, loaded once for the folder that every test makes its project in."""
+    processes = DvcProcesses(tmp_path_factory.mktemp("walk"))
+    yield processes
+    processes.stop()
+
+
+@pytest.fixture
+def project(loaded: DvcProcesses) -> ScriptProject:
+    """A project that has not run."""
+    for entry in loaded.root.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return ScriptProject(loaded.root)
+
+
+@pytest.fixture
+def walk(project: ScriptProject, loaded: DvcProcesses) -> Walker:
+    def carry_out(
+        *, force: bool = False, keep_going: bool = True, parallel: int = 2, retries: int = 0, log: Callable[[str], None] = lambda line: None
+    ) -> dict[str, StageResult]:
+        with ThreadPoolExecutor(parallel) as pool:
+
+            def start(planned: PlannedStage, report: Report) -> None:
+                pool.submit(lambda: report(reproduce(loaded, planned, log, force=force, retries=retries, delay=0.1)))
+
+            plan = make_plan(project.folder, force=force)
+            results = Walk(plan, start, lambda result: None, parallel=parallel, keep_going=keep_going).run()
+        return {result.stage.name: result for result in results}
+
+    return carry_out
 
 
 def states(results: dict[str, StageResult]) -> dict[str, str]:
     return {name: str(result.state) for name, result in results.items()}
 
 
-def test_the_first_walk_completes_and_the_second_starts_nothing(project: ScriptProject) -> None:
-    assert set(states(walk(project)).values()) == {"Completed"}
+def test_the_first_walk_completes_and_the_second_starts_nothing(project: ScriptProject, walk: Walker) -> None:
+    assert set(states(walk()).values()) == {"Completed"}
     assert project.runs() == ["alone", "join", "left", "right", "tail"]
-    assert set(states(walk(project)).values()) == {"UpToDate"}
+    assert set(states(walk()).values()) == {"UpToDate"}
     assert project.runs() == []
     assert "up to date" in project.dvc("status"), "the walk left what plain `dvc repro` would have left"
 
@@ -62,26 +85,26 @@ def test_the_lines_that_tell_what_became_of_a_stage_are_those_of_this_dvc(built:
     assert state_of(tuple(built.dvc("repro", "--single-item", "alone").splitlines()), "alone") is StageState.RESTORED
 
 
-def test_restored_results_are_told_from_computed_ones(built: ScriptProject) -> None:
+def test_restored_results_are_told_from_computed_ones(built: ScriptProject, walk: Walker) -> None:
     built.set(left=2)
-    assert states(walk(built)) == {"left": "Completed", "right": "UpToDate", "join": "Completed", "tail": "Completed", "alone": "UpToDate"}
+    assert states(walk()) == {"left": "Completed", "right": "UpToDate", "join": "Completed", "tail": "Completed", "alone": "UpToDate"}
     built.set(left=1)
     built.runs()
-    assert states(walk(built)) == {"left": "Restored", "right": "UpToDate", "join": "Restored", "tail": "Restored", "alone": "UpToDate"}
+    assert states(walk()) == {"left": "Restored", "right": "UpToDate", "join": "Restored", "tail": "Restored", "alone": "UpToDate"}
     assert built.runs() == []
 
 
-def test_equal_results_end_the_rebuild_early(built: ScriptProject) -> None:
+def test_equal_results_end_the_rebuild_early(built: ScriptProject, walk: Walker) -> None:
     with (built.folder / "stage.py").open("a", encoding="utf-8") as stream:
         stream.write("# a remark\n")
     built.dvc("commit", "--force", "join", "tail", "alone", "right")
-    assert states(walk(built)) == {"left": "Completed", "right": "UpToDate", "join": "UpToDate", "tail": "UpToDate", "alone": "UpToDate"}
+    assert states(walk()) == {"left": "Completed", "right": "UpToDate", "join": "UpToDate", "tail": "UpToDate", "alone": "UpToDate"}
     assert built.runs() == ["left"]
 
 
-def test_a_failure_blocks_what_needs_it_and_nothing_else(project: ScriptProject) -> None:
+def test_a_failure_blocks_what_needs_it_and_nothing_else(project: ScriptProject, walk: Walker) -> None:
     project.set(left="fail")
-    results = walk(project)
+    results = walk()
     assert states(results) == {"left": "Failed", "right": "Completed", "join": "Blocked", "tail": "Blocked", "alone": "Completed"}
     assert results["left"].reason == "left cannot be made"
     assert results["tail"].reason == "needs join"
@@ -91,35 +114,35 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(project: ScriptProject)
     ]
     project.set(left=1)
     project.runs()
-    assert states(walk(project))["tail"] == "Completed"
+    assert states(walk())["tail"] == "Completed"
     assert project.runs() == ["join", "left", "tail"]
 
 
-def test_on_request_the_walk_stops_at_a_failure(project: ScriptProject) -> None:
+def test_on_request_the_walk_stops_at_a_failure(project: ScriptProject, walk: Walker) -> None:
     project.set(left="fail")
-    results = walk(project, keep_going=False, parallel=1)
+    results = walk(keep_going=False, parallel=1)
     assert results["right"].reason == results["alone"].reason == "stopped after left failed"
 
 
-def test_force_runs_all(built: ScriptProject) -> None:
-    assert set(states(walk(built, force=True)).values()) == {"Completed"}
+def test_force_runs_all(built: ScriptProject, walk: Walker) -> None:
+    assert set(states(walk(force=True)).values()) == {"Completed"}
     assert len(built.runs()) == 5
 
 
-def test_independent_branches_run_side_by_side(project: ScriptProject) -> None:
+def test_independent_branches_run_side_by_side(project: ScriptProject, walk: Walker) -> None:
     """Each of the two waits for the other: one after the other they would wait without end."""
     project.set(left="meet right", right="meet left")
-    assert set(states(walk(project)).values()) == {"Completed"}
+    assert set(states(walk()).values()) == {"Completed"}
 
 
-def test_only_what_a_retry_can_help_is_tried_again(project: ScriptProject) -> None:
+def test_only_what_a_retry_can_help_is_tried_again(project: ScriptProject, walk: Walker) -> None:
     project.set(left="unreachable", alone="fail")
 
     def go_online(line: str) -> None:
         if "retry 2 of" in line:
             (project.folder / "online").touch()
 
-    results = walk(project, retries=6, log=go_online)
+    results = walk(retries=6, log=go_online)
     assert results["left"].state is StageState.COMPLETED
     assert results["alone"].state is StageState.FAILED
     ran = project.runs()
@@ -127,13 +150,13 @@ def test_only_what_a_retry_can_help_is_tried_again(project: ScriptProject) -> No
     assert ran.count("alone") == 1
 
 
-def test_retries_come_to_an_end(project: ScriptProject) -> None:
+def test_retries_come_to_an_end(project: ScriptProject, walk: Walker) -> None:
     project.set(left="unreachable")
-    assert walk(project, retries=2)["left"].reason == "nobody answers"
+    assert walk(retries=2)["left"].reason == "nobody answers"
     assert project.runs().count("left") == 3
 
 
-def test_another_dvc_process_costs_no_result(project: ScriptProject) -> None:
+def test_another_dvc_process_costs_no_result(project: ScriptProject, walk: Walker) -> None:
     """DVC gives its lock up while a stage runs; `dvc status` in a loop holds it when the stage wants it back."""
     project.set(left=1.0, right=1.0, join=1.0)
     ended, asked = threading.Event(), []
@@ -145,7 +168,7 @@ def test_another_dvc_process_costs_no_result(project: ScriptProject) -> None:
     askers = [threading.Thread(target=ask) for _ in range(2)]
     for asker in askers:
         asker.start()
-    results = walk(project)
+    results = walk()
     ended.set()
     for asker in askers:
         asker.join()
@@ -197,7 +220,7 @@ DvcProcesses(Path.cwd()).run(["repro", "left"])
 
 
 @pytest.mark.parametrize("victim", ["starter", "dvc", "loaded"])
-def test_no_stage_outlives_its_starter(project: ScriptProject, victim: str) -> None:
+def test_no_stage_outlives_its_starter(project: ScriptProject, victim: str, walk: Walker) -> None:
     project.set(left=600.0)
     starter = subprocess.Popen([sys.executable, "-c", STARTER], cwd=project.folder)
     pid = wait_for_pid(project)
@@ -210,7 +233,7 @@ def test_no_stage_outlives_its_starter(project: ScriptProject, victim: str) -> N
         time.sleep(0.05)
     assert not psutil.pid_exists(pid)
     project.set(left=1)
-    assert states(walk(project))["left"] == "Completed", "nothing stays locked"
+    assert states(walk())["left"] == "Completed", "nothing stays locked"
 
 
 def wait_for_pid(project: ScriptProject) -> int:
@@ -222,9 +245,9 @@ def wait_for_pid(project: ScriptProject) -> int:
     return int(file.read_text(encoding="utf-8"))
 
 
-def test_a_run_is_shown_by_stage_and_as_a_picture(project: ScriptProject) -> None:
+def test_a_run_is_shown_by_stage_and_as_a_picture(project: ScriptProject, walk: Walker) -> None:
     project.set(left="fail")
-    results = list(walk(project).values())
+    results = list(walk().values())
     assert counts(results) == "2 Completed, 1 Failed, 2 Blocked"
     rows = {row["stage"]: row for row in stage_rows(results)}
     assert rows["left"]["reason"] == "left cannot be made"
