@@ -30,7 +30,8 @@ class PrefectStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if key == "RETRIEVAL_WORKERS" or not key.startswith(("RETRIEVAL_", "PREFECT_"))}
+        foreign = ("RETRIEVAL_", "PREFECT_", "PYTHON")
+        kept = {key: value for key, value in os.environ.items() if key == "RETRIEVAL_WORKERS" or not key.startswith(foreign)}
         own = {
             "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
