@@ -25,6 +25,7 @@ class PrefectStack:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
+        self.api = f"http://127.0.0.1:{self.port}/api"
         self.server: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
 
@@ -34,7 +35,7 @@ class PrefectStack:
         kept = {key: value for key, value in os.environ.items() if key == "RETRIEVAL_WORKERS" or not key.startswith(foreign)}
         own = {
             "PREFECT_HOME": str(self.home),
-            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+            "PREFECT_API_URL": self.api,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
             "DO_NOT_TRACK": "1",
@@ -58,7 +59,7 @@ class PrefectStack:
         self.server = self._start("server.log", "prefect", "server", "start", "--port", str(self.port), "--no-ui")
         while True:
             try:
-                if httpx.get(f"http://127.0.0.1:{self.port}/api/health", timeout=5).is_success:
+                if httpx.get(f"{self.api}/health", timeout=5).is_success:
                     return
             except httpx.TransportError:
                 pass
@@ -79,7 +80,7 @@ class PrefectStack:
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """Ask the API; a database that is busy answers 503, and is asked again as Prefect's own client does."""
         for _ in range(20):
-            response = httpx.request(method, f"http://127.0.0.1:{self.port}/api{path}", json=body or None, timeout=30)
+            response = httpx.request(method, self.api + path, json=body or None, timeout=30)
             if response.status_code != 503:
                 break
             time.sleep(0.5)

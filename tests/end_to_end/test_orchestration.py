@@ -29,6 +29,14 @@ GRID = {
     },
     "published": [{"where": {"pooling": "MAC"}, "benchmark": "gallery", "map": 0.5, "source": "a paper"}],
 }
+TRAINING = (
+    "finetune.described: epoch 0 of 2: map 0.5000, p_at_1 0.6000, spread 0.9000.",
+    "finetune.described: epoch 1 of 2: loss 0.3000, active 0.2000, map 0.7000, p_at_1 0.8000, spread 0.9000.",
+    "finetune.described, epoch 2 of 2: 2 of 8 images, 4.0/s, about 2 s left",
+    "finetune.described, epoch 2 of 2: 4 of 8 images, 4.0/s, about 1 s left",
+    "error: nothing of the kind",
+)
+"""Lines of a stage."""
 
 
 class Site:
@@ -94,6 +102,34 @@ def test_setting_up_twice_leaves_one_of_each(site: Site) -> None:
     assert all(found["global_concurrency_limit"]["limit"] == 1 for found in deployments.values())
     automations = site.stack.ask("POST", "/automations/filter")
     assert [found["name"] for found in automations] == ["dead runs are crashed"]
+
+
+def test_artifacts_follow_the_lines_of_a_stage_that_trains(site: Site) -> None:
+    from prefect import flow, task
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tasks.progress_artifacts import StageProgress
+
+    @task
+    def stage() -> list[float]:
+        own = StageProgress("finetune@described")
+        seen = []
+        for line in TRAINING:
+            own.follow(line)
+            seen.append(own.percent)
+        return seen
+
+    @flow
+    def rebuild() -> list[float]:
+        return stage()
+
+    with temporary_settings({PREFECT_API_URL: site.stack.api}):
+        assert rebuild() == pytest.approx([0, 50, 62.5, 75, 75])
+    artifacts = {item["key"]: item["data"] for item in site.stack.ask("POST", "/artifacts/latest/filter")}
+    assert artifacts["progress-finetune-described"] == 75
+    table = re.sub(" +", " ", artifacts["training-described"]).splitlines()
+    assert table[0] == "| epoch | map | p_at_1 | spread | loss | active |"
+    assert table[3] == "| 1 | 0.7000 | 0.8000 | 0.9000 | 0.3000 | 0.2000 |"
 
 
 def test_a_nightly_run_commits_and_pushes_the_bytes_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def matched(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
     folder = tmp_path_factory.mktemp("patches")
     project = Project(folder / "project", origin=museum)
     for parameter, value in {
+        "datasets.gallery.held_out": 1,
         "network.layers": ["block10"],
         "extract.patch_levels": 3,
         "extract.patch_sides": [96],
