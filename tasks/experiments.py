@@ -14,8 +14,8 @@ from dotenv import dotenv_values
 
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import ParameterError, PipelineError
+from tasks.parameter_edits import apply_overrides
 from tasks.processes import Finished, Processes, run_checked
-from tasks.stage_graph import apply_overrides
 from tasks.workspace import git
 
 PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
@@ -34,7 +34,7 @@ def check_overrides(root: Path, cells: list[list[str]]) -> None:
             folder = Path(place) / str(index)
             folder.mkdir()
             shutil.copy(root / "params.yaml", folder)
-            apply_overrides(folder, overrides)
+            apply_overrides(folder / "params.yaml", overrides)
             files.append(str(folder / "params.yaml"))
         try:
             run_checked(root, sys.executable, "-m", "cli", "check", *files)

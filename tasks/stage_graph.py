@@ -1,6 +1,8 @@
 """The stage graph of dvc.yaml and what differs from dvc.lock: the only module that touches DVC's Python API."""
 
+import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,19 +168,24 @@ def open_graph(root: Path) -> Iterator[StageGraph]:
         raise ParameterError(f"dvc.yaml: {' '.join(f'{error} {why or str()}'.split())}") from None
 
 
-def apply_overrides(root: Path, overrides: list[str]) -> None:
-    """Set parameters in params.yaml, each `path=value` in the grammar of `dvc exp run --set-param`; comments are kept.
+def overridden(content: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Parameters with others set, each `path=value`, `+path=value` or `~path` in the grammar of `dvc exp run --set-param`.
 
     Raises:
         ParameterError: a path that is not there, or a value that cannot be read.
     """
     from dvc.exceptions import DvcException
-    from dvc.utils.hydra import apply_overrides as apply
+    from dvc.utils.hydra import apply_overrides
 
-    try:
-        apply(str(root / "params.yaml"), overrides)
-    except DvcException as error:
-        raise ParameterError(f"{', '.join(overrides)}: {' '.join(str(error).split())}") from None
+    with tempfile.TemporaryDirectory(prefix="overrides-") as place:
+        copy = Path(place, "params.json")
+        copy.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            apply_overrides(str(copy), overrides)
+        except DvcException as error:
+            raise ParameterError(f"{', '.join(overrides)}: {' '.join(str(error).split())}") from None
+        found: dict[str, Any] = json.loads(copy.read_text(encoding="utf-8"))
+        return found
 
 
 def _name(stage: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from pipeline.stage.errors import ParameterError, PipelineError
 from pipeline.stage.parameters import UNSEEN
 from tasks.planning import Plan, Verdict, make_plan
-from tasks.stage_graph import apply_overrides, open_graph
+from tasks.stage_graph import open_graph
 from tests.tasks.script_project import ORDER, ScriptProject
 
 RUN, MAY, KEPT, DONE = Verdict.WILL_RUN, Verdict.MAY_RUN, Verdict.RESTORABLE, Verdict.UP_TO_DATE
@@ -89,15 +89,6 @@ def test_what_cannot_be_read_is_one_line(project: ScriptProject) -> None:
     (project.folder / "dvc.yaml").write_text("stages: {a: {cmd: x, depz: []}}", encoding="utf-8")
     with pytest.raises(ParameterError, match="depz"), open_graph(project.folder):
         pass
-
-
-def test_overrides_keep_comments_and_refuse_unknown_paths(project: ScriptProject) -> None:
-    file = project.folder / "params.yaml"
-    file.write_text("section:\n  value: 1  # why\n", encoding="utf-8")
-    apply_overrides(project.folder, ["section.value=2"])
-    assert file.read_text(encoding="utf-8") == "section:\n  value: 2  # why\n"
-    with pytest.raises(ParameterError, match="sektion"):
-        apply_overrides(project.folder, ["sektion.value=2"])
 
 
 def test_the_names_that_dvc_leaves_out_are_those_that_parameters_refuse(project: ScriptProject) -> None:
