@@ -1,5 +1,6 @@
 """Commands that die with their starter, their lines handed on as they come."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -49,7 +50,8 @@ class Processes:
             )
             self._running.add(process)
         try:
-            lines = hand_on(process.stdout or (), log)
+            with process.stdout or contextlib.nullcontext(()) as output:
+                lines = hand_on(output, log)
             return Finished(process.wait(), lines)
         finally:
             with self._lock:
@@ -87,17 +89,20 @@ def _release(process: "subprocess.Popen[str]") -> None:
         process.stdin.close()
 
 
-def run_checked(root: Path, *command: str) -> str:
+def run_checked(root: Path, *command: str, environment: Mapping[str, str] | None = None) -> str:
     """Run a short command in the project's folder and return what it printed; nothing waits for a password.
+
+    Args:
+        environment: variables added to this process's own.
 
     Raises:
         PipelineError: it failed; with the line that says why.
     """
-    environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | os.environ
+    variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | os.environ | dict(environment or {})
     held, ours = os.pipe()  # the supervisor sees its end close when this process is gone
     try:
         process = subprocess.Popen(
-            supervised(command), cwd=root, env=environment, stdin=held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            supervised(command), cwd=root, env=variables, stdin=held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
         os.close(held)
         output, errors = process.communicate()

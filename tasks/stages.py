@@ -94,14 +94,17 @@ def _result(root: Path, stage: Stage, done: Finished, seconds: float) -> StageRe
     if done.status:
         return StageResult(stage, StageState.FAILED, seconds, last_reason(done))
     state = state_of(done.lines, stage.name)
+    if state is None:
+        said = " / ".join(line for line in done.lines if not line.strip().startswith(HINTS)) or "nothing"
+        return StageResult(stage, StageState.FAILED, seconds, f"DVC ended without an error and did not say what became of the stage; it said: {said}")
     if state is not StageState.COMPLETED:
         return StageResult(stage, state, seconds)
     remember(root, stage)
     return StageResult(stage, state, seconds, record=latest(root, stage))
 
 
-def state_of(lines: tuple[str, ...], name: str) -> StageState:
-    """What DVC's own lines say of a stage that ended well."""
+def state_of(lines: tuple[str, ...], name: str) -> StageState | None:
+    """What DVC's own lines say of a stage that ended well; None where no line says it."""
     quoted = re.escape(f"'{name}'")
     patterns = {
         StageState.RESTORED: rf"^Stage {quoted} is cached - skipping run",
@@ -111,7 +114,7 @@ def state_of(lines: tuple[str, ...], name: str) -> StageState:
     for state, pattern in patterns.items():
         if any(re.match(pattern, line) for line in lines):
             return state
-    return StageState.COMPLETED
+    return None
 
 
 def _temporary(done: Finished) -> bool:

@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from pipeline.stage.errors import ParameterError, PipelineError
 from pipeline.stage.tables import write_json
+from tasks.parameter_edits import apply_overrides
 from tasks.processes import run_checked
-from tasks.stage_graph import apply_overrides
 
 log = logging.getLogger(__name__)
 LOCK = Path(".dvc/tmp/retrieval.lock")
@@ -93,7 +93,7 @@ def set_parameters(root: Path, overrides: list[str]) -> None:
     file = root / "params.yaml"
     before = file.read_bytes()
     try:
-        apply_overrides(root, overrides)
+        apply_overrides(file, overrides)
         check_parameters(root)
     except ParameterError:
         file.write_bytes(before)
@@ -101,10 +101,27 @@ def set_parameters(root: Path, overrides: list[str]) -> None:
 
 
 def save_experiment(root: Path, overrides: list[str]) -> str:
-    """Keep the checkout's state as a DVC experiment and return its name; the same overrides replace it."""
-    name = experiment_name(overrides)
-    run_checked(root, sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "save", "--force", "--name", name)
+    """Keep the checkout's state as a DVC experiment and return its name; the same overrides replace it.
+
+    `dvc exp save` first records every output as made from what its inputs are now, also where the stage did not run. Here
+    dvc.lock is kept as the stages that ran left it.
+    """
+    name, head = experiment_name(overrides), git(root, "rev-parse", "HEAD")
+    with tempfile.TemporaryDirectory(prefix="experiment-") as place:
+        own = {"GIT_INDEX_FILE": str(Path(place, "index"))}
+        git(root, "read-tree", "HEAD", **own)
+        git(root, "add", "--update", **own)
+        git(root, "add", "--", *(saved for saved in SAVED if (root / saved).exists()), **own)
+        tree = git(root, "write-tree", **own)
+    commit = git(root, *_identity(root), "commit-tree", tree, "-p", head, "-m", f"Experiment {name}: {' '.join(overrides)}")
+    git(root, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", commit)
     return name
+
+
+def _identity(root: Path) -> list[str]:
+    """Options that name an author where Git has none."""
+    known = git(root, "config", "--get", "--default", "", "user.email")
+    return [] if known else ["-c", "user.name=retrieval", "-c", "user.email=retrieval@localhost"]
 
 
 def experiment_name(overrides: list[str]) -> str:
@@ -113,13 +130,13 @@ def experiment_name(overrides: list[str]) -> str:
     return f"{readable}-{hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:8]}"
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Run git without asking for passwords; returns what it printed.
+def git(root: Path, *arguments: str, **environment: str) -> str:
+    """Run git without asking for passwords, with variables of the environment; returns what it printed.
 
     Raises:
         PipelineError: git failed.
     """
-    return run_checked(root, "git", *arguments).rstrip("\n")
+    return run_checked(root, "git", *arguments, environment=environment).rstrip("\n")
 
 
 def is_repository(root: Path) -> bool:

@@ -13,7 +13,11 @@ STAGE = """
 import json, sys, time
 from pathlib import Path
 name, *inputs = sys.argv[1:]
-value = json.load(open("params.yaml"))[name]
+text = dict(line.split(": ", 1) for line in open("params.yaml"))[name].strip()
+try:
+    value = json.loads(text)
+except ValueError:  # a text that DVC wrote without quotes
+    value = text
 Path("runs.log").open("a").write(name + "\\n")
 if value == "fail":
     sys.exit("error: " + name + " cannot be made")
@@ -31,10 +35,10 @@ Path("data").mkdir(exist_ok=True)
 Path("data", name).write_text("-".join(Path("data", each).read_text() for each in inputs) + str(value))
 """
 CHECK = """
-import json, sys
+import sys
 names = {names}
 for file in sys.argv[2:] or ["params.yaml"]:
-    unknown = json.load(open(file)).keys() - names
+    unknown = {{line.split(":")[0] for line in open(file)}} - names
     if unknown:
         sys.exit(f"error: {{file}}: {{unknown}}: unknown")
 """
@@ -76,8 +80,9 @@ class ScriptProject:
         self._write()
 
     def _write(self) -> None:
-        """JSON is YAML too, and a stage reads it at once."""
-        (self.folder / "params.yaml").write_text(json.dumps(self.values), encoding="utf-8")
+        """One line for each value, as JSON, which is YAML too: a stage reads it without a library."""
+        lines = [f"{name}: {json.dumps(value)}\n" for name, value in self.values.items()]
+        (self.folder / "params.yaml").write_text("".join(lines), encoding="utf-8")
 
     def dvc(self, *arguments: str) -> str:
         """Run DVC to a good end."""
