@@ -35,7 +35,7 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
     try:
         grid = load_sweep(path)
         chosen = cells(grid, read_section("", root / "params.yaml"))
-        check_overrides(root, [cell.overrides for cell in chosen])
+        check_overrides(root, {cell.title: cell.overrides for cell in chosen})
         with checkout_lock(root, wait=wait):
             remove_leftovers(root)
             results = _run_cells(root, path.stem, grid, chosen, keep_going)

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,25 +22,31 @@ PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
 """Settings that are paths, with what they are where nothing is set; relative ones start from the checkout."""
 
 
-def check_overrides(root: Path, cells: list[list[str]]) -> None:
+def check_overrides(root: Path, cells: Mapping[str, list[str]]) -> None:
     """Refuse overrides that params.yaml cannot take, before anything runs.
 
+    Args:
+        cells: overrides by the cell's title.
+
     Raises:
-        ParameterError: the first that does not fit.
+        ParameterError: names the first cell that does not fit.
     """
     with tempfile.TemporaryDirectory(prefix="overrides-") as place:
-        files = []
-        for index, overrides in enumerate(cells):
-            folder = Path(place) / str(index)
-            folder.mkdir()
-            shutil.copy(root / "params.yaml", folder)
-            apply_overrides(folder / "params.yaml", overrides)
-            files.append(str(folder / "params.yaml"))
+        files: dict[str, str] = {}
+        for index, (title, overrides) in enumerate(cells.items()):
+            file = Path(place, str(index), "params.yaml")
+            file.parent.mkdir()
+            shutil.copy(root / "params.yaml", file)
+            try:
+                apply_overrides(file, overrides)
+            except ParameterError as error:
+                raise ParameterError(f"the cell {title}: {error}") from None
+            files[str(file)] = title
         try:
             run_checked(root, sys.executable, "-m", "cli", "check", *files)
         except PipelineError as error:
-            reason = str(error).rpartition("params.yaml: ")[2]
-            raise ParameterError(f"a cell's parameters do not fit: {reason}") from None
+            title, reason = next(((files[file], str(error).rpartition(f"{file}: ")[2]) for file in files if file in str(error)), ("", str(error)))
+            raise ParameterError(f"the cell {title}: {reason}") from None
 
 
 def uncommitted(root: Path) -> str:

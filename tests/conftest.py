@@ -21,8 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_settings() -> Iterator[None]:
-    """Settings are read once per process; a test that sets variables starts afresh."""
+def _fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings are read once per process; a test that sets variables starts afresh. RETRIEVAL_DATA is for `real_data` alone."""
+    monkeypatch.delenv("RETRIEVAL_DATA", raising=False)
     settings.cache_clear()
     yield
     settings.cache_clear()

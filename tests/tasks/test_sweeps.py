@@ -112,10 +112,10 @@ def test_a_wrong_grid_is_refused_by_path(tmp_path: Path, changes: dict[str, Any]
 
 
 def test_wrong_overrides_are_refused_before_anything_runs() -> None:
-    with pytest.raises(ParameterError, match=r"search\.top_k"):
-        check_overrides(PROJECT, [["search.top_k=5"], ["search.top_k=0"]])
-    with pytest.raises(ParameterError, match="no_such"):
-        check_overrides(PROJECT, [["search.no_such=5"]])
+    with pytest.raises(ParameterError, match=r"the cell none: search\.top_k: .*, got 0"):
+        check_overrides(PROJECT, {"five": ["search.top_k=5"], "none": ["search.top_k=0"]})
+    with pytest.raises(ParameterError, match=r"the cell other: .*no_such"):
+        check_overrides(PROJECT, {"five": ["search.top_k=5"], "other": ["search.no_such=5"]})
 
 
 def test_the_table_sets_measured_next_to_published(tmp_path: Path) -> None:
