@@ -27,12 +27,12 @@ def repro(
 ) -> None:
     """Run every stage that something changed for, and show the metrics."""
     from flows.launching import run_rebuild
-    from pipeline.evaluation.summary import print_summary
     from pipeline.whole import check_parameters
+    from tasks.terminal import print_metrics
 
     check_parameters()
     run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
-    print_summary()
+    print_metrics(Path.cwd())
 
 
 @app.command()
@@ -66,9 +66,9 @@ def compare(
 @app.command()
 def metrics() -> None:
     """Show the metrics of the last run."""
-    from pipeline.evaluation.summary import print_summary
+    from tasks.terminal import print_metrics
 
-    print_summary()
+    print_metrics(Path.cwd())
 
 
 @app.command()

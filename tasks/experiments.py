@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+import yaml
 from dotenv import dotenv_values
 
 from pipeline.contracts.metrics import Metrics
@@ -18,6 +19,7 @@ from tasks.parameter_edits import apply_overrides
 from tasks.processes import Finished, Processes, run_checked
 from tasks.workspace import git
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
 """Settings that are paths, with what they are where nothing is set; relative ones start from the checkout."""
 
@@ -85,6 +87,8 @@ def remove_leftovers(root: Path) -> None:
 
 
 def metrics_of(root: Path, commit: str) -> dict[str, Metrics]:
-    """The metrics files of a commit, by benchmark."""
-    names = git(root, "ls-tree", "-r", "--name-only", commit, "--", "reports/metrics").splitlines()
-    return {Path(name).stem: Metrics.parse(json.loads(git(root, "show", f"{commit}:{name}")), f"{commit[:8]}:{name}") for name in names}
+    """The metrics files of a commit, by benchmark that its params.yaml names."""
+    benchmarks = yaml.load(git(root, "show", f"{commit}:params.yaml"), LOADER).get("benchmarks") or {}  # noqa: S506 -- a safe loader
+    files = git(root, "ls-tree", "-r", "--name-only", commit, "--", "reports/metrics").splitlines()
+    names = {Path(file).stem: file for file in files if Path(file).stem in benchmarks}
+    return {name: Metrics.parse(json.loads(git(root, "show", f"{commit}:{file}")), f"{commit[:8]}:{file}") for name, file in names.items()}

@@ -29,7 +29,7 @@ class Snapshot:
     Attributes:
         title: for people: 'abc1234 Subject', or 'work tree'.
         seconds: how long the stages' runs took, where that is known.
-        results: by benchmark and setting ('database', 'with_distractors/hard').
+        results: by benchmark that its params.yaml names, and setting ('database', 'with_distractors/hard').
     """
 
     title: str
@@ -47,12 +47,15 @@ def load_snapshot(folder: Path) -> Snapshot:
     """
     about = read_json(folder / "about.json")
     lock = _yaml(folder / "dvc.lock")
+    parameters = _yaml(folder / "params.yaml")
     results: dict[tuple[str, str], Results] = {}
     for file in sorted((folder / "reports/metrics").glob("*.json")):
+        if file.stem not in (parameters.get("benchmarks") or ()):
+            continue
         rows = _per_query(folder / "reports/per_query" / f"{file.stem}.csv")
         for setting in Metrics.load(file).settings:
             results[file.stem, setting.name] = Results(setting.scores.numbers, rows.get(setting.name, {}))
-    return Snapshot(about["title"], about["seconds"], _yaml(folder / "params.yaml"), lock.get("stages", {}), results)
+    return Snapshot(about["title"], about["seconds"], parameters, lock.get("stages", {}), results)
 
 
 def _yaml(path: Path) -> dict[str, Any]:

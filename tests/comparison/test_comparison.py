@@ -73,6 +73,14 @@ def test_what_alters_nothing_is_said_to(tmp_path: Path) -> None:
     assert result.code == ["pipeline/search"]
 
 
+def test_a_benchmark_that_params_yaml_does_not_name_is_not_compared(tmp_path: Path) -> None:
+    old, new = snapshot(tmp_path / "old"), snapshot(tmp_path / "new", shift=0.1)
+    for name in ("metrics/museum.json", "per_query/museum.csv"):
+        file = new / "reports" / name
+        file.with_stem("gone").write_bytes(file.read_bytes())
+    assert [benchmark.benchmark for benchmark in compared(old, new).benchmarks] == ["museum"]
+
+
 def test_other_queries_are_counted_and_a_new_benchmark_is_named(tmp_path: Path) -> None:
     result = compared(snapshot(tmp_path / "old", queries=10), snapshot(tmp_path / "new", queries=12))
     assert result.benchmarks[0].unpaired == 2
