@@ -32,8 +32,10 @@ def select_locations(mask: str, maps: torch.Tensor, pictures: Sequence[Picture] 
             with ThreadPoolExecutor(settings().threads) as pool:
                 found = list(pool.map(lambda picture: _at_key_points(picture, *maps.shape[-2:]), pictures))
             kept = torch.stack(found).to(maps.device)
-        case _:
+        case "none":
             kept = torch.ones_like(maps[:, 0], dtype=torch.bool)
+        case _:
+            raise ValueError(f"mask {mask!r} is unknown; there are: {', '.join(MASKS)}")
     return kept & (maps != 0).flatten(1).any(dim=1)[:, None, None]
 
 

@@ -17,6 +17,9 @@ def power_law(vectors: torch.Tensor, power: float) -> torch.Tensor:
     return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
 
 
+ORDERS = ("rotate_first", "power_first")
+
+
 class PostProcessing(Learned):
     """Centre, rotate, drop the first components, power law, l2. A zero vector, an image without features, stays zero.
 
@@ -34,6 +37,8 @@ class PostProcessing(Learned):
     def __init__(
         self, truncate: int = 0, power: float = 0.5, dimensions: int | None = None, order: str = "rotate_first", complete: bool = True
     ) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order {order!r} is unknown; there are: {', '.join(ORDERS)}")
         self.truncate, self.power, self.dimensions, self.order, self.complete = truncate, power, dimensions, order, complete
 
     def fit(self, batches: Iterable[torch.Tensor]) -> Self:

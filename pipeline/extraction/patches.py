@@ -31,7 +31,7 @@ def patch_features(maps_of: Maps, images: torch.Tensor, parameters: ExtractParam
     Returns:
         (B, K·S, P, 4) for S sides: the channels of the first side, then of the next.
     """
-    describe = _from_maps if parameters.patch_way == "response_maps" else _from_crops
+    describe = {"response_maps": _from_maps, "crops": _from_crops}[parameters.patch_way]
     patches = multi_resolution_patches(images.shape[3], images.shape[2], parameters.patch_levels)
     return torch.cat([describe(maps_of, images, patches, side, stride, at_once) for side in parameters.patch_sides], dim=1)
 

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -152,9 +153,13 @@ class Training:
 
     def _learning_rate(self, epochs: float) -> float:
         rate = self.parameters.learning_rate
-        if self.parameters.schedule == "constant":
-            return rate
-        return rate * (1 + math.cos(math.pi * epochs / self.parameters.epochs)) / 2
+        match self.parameters.schedule:
+            case "constant":
+                return rate
+            case "cosine":
+                return rate * (1 + math.cos(math.pi * epochs / self.parameters.epochs)) / 2
+            case _:
+                assert_never(self.parameters.schedule)
 
     def _end_epoch(self, progressed: Progressed) -> None:
         """Validate, keep the best, plan the next epoch, and write a checkpoint."""

@@ -1,6 +1,6 @@
 """One bit per dimension of the descriptor: whether it exceeds what is usual on the held-out set (paper 1, table 2, quantised max pooling)."""
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 
@@ -27,7 +27,13 @@ class Thresholding(Hasher):
     def _learn(self, vectors: torch.Tensor) -> None:
         if vectors.shape[1] != self.bits:
             raise ModelError(f"thresholding gives one bit per dimension; set hash.thresholding.bits to {vectors.shape[1]}, not {self.bits}")
-        self.thresholds_ = _median(vectors) if self.level == "median" else vectors.mean(dim=0)
+        match self.level:
+            case "median":
+                self.thresholds_ = _median(vectors)
+            case "mean":
+                self.thresholds_ = vectors.mean(dim=0)
+            case _:
+                assert_never(self.level)
 
     def bits_of(self, vectors: torch.Tensor) -> torch.Tensor:
         return vectors > self.thresholds_.to(vectors)

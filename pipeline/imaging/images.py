@@ -121,10 +121,13 @@ def extend_box(box: Box, margin: float, width: int, height: int) -> Box:
 def encode(image: Image.Image, encoding: str = "png", jpeg_quality: int = 95) -> bytes:
     """PNG (lossless) or JPEG bytes, the same for the same pixels."""
     buffer = io.BytesIO()
-    if encoding == "png":
-        image.save(buffer, "PNG", compress_level=1)
-    else:
-        image.save(buffer, "JPEG", quality=jpeg_quality, subsampling=0)
+    match encoding:
+        case "png":
+            image.save(buffer, "PNG", compress_level=1)
+        case "jpeg":
+            image.save(buffer, "JPEG", quality=jpeg_quality, subsampling=0)
+        case _:
+            raise ValueError(f"encoding {encoding!r} is unknown; there are: png, jpeg")
     return buffer.getvalue()
 
 

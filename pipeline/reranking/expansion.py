@@ -1,5 +1,7 @@
 """Weighted means with neighbours: of queries with their first results, of database images with each other."""
 
+from typing import assert_never
+
 import torch
 
 from pipeline.reranking.params import Weights
@@ -22,12 +24,15 @@ def expand_queries(queries: torch.Tensor, neighbours: torch.Tensor, weights: Wei
         (Q, D), l2-normalised; a query of zeros stays one, as it is like nothing.
     """
     count = neighbours.shape[1]
-    if weights == "similarity":
-        own = torch.einsum("qd,qnd->qn", queries, neighbours).clamp(min=0).pow(alpha)
-    elif weights == "rank":
-        own = (torch.arange(count, 0, -1, device=queries.device) / (count + 1)).to(queries).expand(len(queries), count)
-    else:
-        own = queries.new_ones(len(queries), count)
+    match weights:
+        case "similarity":
+            own = torch.einsum("qd,qnd->qn", queries, neighbours).clamp(min=0).pow(alpha)
+        case "rank":
+            own = (torch.arange(count, 0, -1, device=queries.device) / (count + 1)).to(queries).expand(len(queries), count)
+        case "uniform":
+            own = queries.new_ones(len(queries), count)
+        case _:
+            assert_never(weights)
     mixed = queries + torch.einsum("qn,qnd->qd", own, neighbours) * queries.any(dim=1, keepdim=True)
     lengths: torch.Tensor = mixed.norm(dim=1, keepdim=True).clamp(min=torch.finfo(mixed.dtype).tiny)
     return mixed / lengths

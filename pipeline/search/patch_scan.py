@@ -108,5 +108,11 @@ def _joined(held: list[tuple[Places, npt.NDArray[np.float32]]]) -> tuple[Places,
 
 def whole_image(patches: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
     """One vector per image from its patches (N, P, D): the first, which is the whole image, or the sum of all; l2-normalised, (N, D)."""
-    vectors = patches[:, 0] if how == "whole_image" else patches.sum(axis=1)
+    match how:
+        case "whole_image":
+            vectors = patches[:, 0]
+        case "sum":
+            vectors = patches.sum(axis=1)
+        case _:
+            raise ValueError(f"candidates by {how!r} are unknown; there are: sum, whole_image")
     return np.ascontiguousarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))
