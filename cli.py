@@ -27,8 +27,8 @@ def repro(
 ) -> None:
     """Run every stage that something changed for, and show the metrics."""
     from flows.launching import run_rebuild
+    from pipeline.comparison.summary import print_metrics
     from pipeline.whole import check_parameters
-    from tasks.terminal import print_metrics
 
     check_parameters()
     run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
@@ -66,7 +66,7 @@ def compare(
 @app.command()
 def metrics() -> None:
     """Show the metrics of the last run."""
-    from tasks.terminal import print_metrics
+    from pipeline.comparison.summary import print_metrics
 
     print_metrics(Path.cwd())
 

@@ -17,9 +17,9 @@ from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import ParameterError, PipelineError
 from tasks.parameter_edits import apply_overrides
 from tasks.processes import Finished, Processes, run_checked
+from tasks.records import LOADER
 from tasks.workspace import git
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
 """Settings that are paths, with what they are where nothing is set; relative ones start from the checkout."""
 
@@ -47,8 +47,11 @@ def check_overrides(root: Path, cells: Mapping[str, list[str]]) -> None:
         try:
             run_checked(root, sys.executable, "-m", "cli", "check", *files)
         except PipelineError as error:
-            title, reason = next(((files[file], str(error).rpartition(f"{file}: ")[2]) for file in files if file in str(error)), ("", str(error)))
-            raise ParameterError(f"the cell {title}: {reason}") from None
+            for name, title in files.items():
+                _, named, reason = str(error).rpartition(f"{name}: ")
+                if named:
+                    raise ParameterError(f"the cell {title}: {reason}") from None
+            raise
 
 
 def uncommitted(root: Path) -> str:

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import read_section
+from pipeline.stage.tables import replacing
 from tasks.stage_graph import overridden
 
 
@@ -34,20 +35,14 @@ def apply_overrides(file: Path, overrides: list[str]) -> None:
     edits = list(_edits(text, root, before, after)) if isinstance(root, yaml.MappingNode) else []
     for edit in sorted(edits, key=lambda each: each.start, reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
-    edited = file.with_name(f"{file.name}.partial")
-    edited.write_text(text, encoding="utf-8")
-    try:
+    with replacing(file) as edited:
+        edited.write_text(text, encoding="utf-8")
         if read_section("", edited) != after:
             raise ParameterError(f"{', '.join(overrides)}: {file} cannot be edited there; set the value in the file by hand")
-        edited.replace(file)
-    finally:
-        edited.unlink(missing_ok=True)
 
 
 def _edits(text: str, node: yaml.MappingNode, before: dict[str, Any], after: dict[str, Any]) -> Iterator[Edit]:
     """What makes a mapping's text hold `after`; a mapping in braces whose keys change is written anew."""
-    if before == after:
-        return
     values = {key.value: value for key, value in node.value}
     keys = {key.value: key for key, _ in node.value}
     if node.flow_style and before.keys() != after.keys():

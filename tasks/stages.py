@@ -80,10 +80,14 @@ def only_telling(log: Callable[[str], None]) -> Callable[[str], None]:
     """A log that leaves out DVC's hints."""
 
     def show(line: str) -> None:
-        if not line.strip().startswith(HINTS):
+        if _tells(line):
             log(line)
 
     return show
+
+
+def _tells(line: str) -> bool:
+    return not line.strip().startswith(HINTS)
 
 
 def _command(name: str, force: bool) -> list[str]:
@@ -95,7 +99,7 @@ def _result(root: Path, stage: Stage, done: Finished, seconds: float) -> StageRe
         return StageResult(stage, StageState.FAILED, seconds, last_reason(done))
     state = state_of(done.lines, stage.name)
     if state is None:
-        said = " / ".join(line for line in done.lines if not line.strip().startswith(HINTS)) or "nothing"
+        said = " / ".join(filter(_tells, done.lines)) or "nothing"
         return StageResult(stage, StageState.FAILED, seconds, f"DVC ended without an error and did not say what became of the stage; it said: {said}")
     if state is not StageState.COMPLETED:
         return StageResult(stage, state, seconds)

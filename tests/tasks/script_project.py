@@ -96,3 +96,9 @@ class ScriptProject:
         names = sorted(log.read_text(encoding="utf-8").split()) if log.exists() else []
         log.unlink(missing_ok=True)
         return names
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody; returns what it printed."""
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()

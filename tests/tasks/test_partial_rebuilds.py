@@ -1,6 +1,5 @@
 """Rebuilds of a part, experiments and sweeps in turn, with real DVC: nothing that did not run is recorded as made from what there is now."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,7 @@ from tasks.experiments import find_experiment, run_experiment
 from tasks.planning import Verdict, make_plan
 from tasks.processes import Processes
 from tasks.workspace import save_experiment
-from tests.tasks.script_project import ORDER, ScriptProject
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+from tests.tasks.script_project import ORDER, ScriptProject, git
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from dvc.utils.hydra import apply_overrides
 
 from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.stage.errors import ParameterError
@@ -14,6 +13,7 @@ from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import read_json
 from pipeline.whole import check_parameters
 from tasks.experiments import check_overrides
+from tasks.stage_graph import overridden
 from tasks.sweeps import Measured, cell_name, cells, load_sweep, numbers, table, write_tables
 from tests.conftest import PROJECT
 
@@ -88,11 +88,9 @@ def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path) -
     named = {target.partition("@")[2] for target in load_sweep(file).targets} - {""}
     if named:
         assert {each.benchmark for each in load_sweep(file).published} <= named
-    parameters = json.dumps(read_section("", PROJECT / "params.yaml"))
+    file, parameters = tmp_path / "params.yaml", read_section("", PROJECT / "params.yaml")
     for cell in chosen:
-        file = tmp_path / "params.json"  # read and written many times as fast as YAML with its comments
-        file.write_text(parameters, encoding="utf-8")
-        apply_overrides(str(file), cell.overrides)
+        file.write_text(json.dumps(overridden(parameters, cell.overrides)), encoding="utf-8")
         check_parameters(file)
 
 

@@ -86,13 +86,11 @@ def test_the_lines_that_tell_what_became_of_a_stage_are_those_of_this_dvc(built:
     assert state_of(tuple(built.dvc("repro", "--single-item", "alone").splitlines()), "alone") is StageState.RESTORED
 
 
-def test_words_that_are_not_known_are_no_success(project: ScriptProject) -> None:
+def test_words_that_are_not_known_are_no_success(project: ScriptProject, loaded: DvcProcesses) -> None:
     """A DVC that ends well and says nothing of the stage."""
-    processes = DvcProcesses(project.folder)
     planned = next(each for each in make_plan(project.folder).stages if each.stage.name == "left")
     stage = dataclasses.replace(planned, stage=dataclasses.replace(planned.stage, name="--quiet"))
-    result = reproduce(processes, stage, lambda line: None, force=False, retries=0, delay=0)
-    processes.stop()
+    result = reproduce(loaded, stage, lambda line: None, force=False, retries=0, delay=0)
     assert result.state is StageState.FAILED
     assert "did not say what became of the stage; it said: nothing" in result.reason
 

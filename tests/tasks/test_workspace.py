@@ -21,7 +21,7 @@ from tasks.workspace import (
     push_data,
     update_checkout,
 )
-from tests.tasks.script_project import ScriptProject
+from tests.tasks.script_project import ScriptProject, git
 
 HOLD = """
 import sys
@@ -31,11 +31,6 @@ with checkout_lock(Path.cwd()):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
-    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.comparison.summary import print_metrics
 from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.stage import places
-from tasks.terminal import print_metrics
 
 
 def recorded(folder: Path, name: str, mean: float) -> None:
