@@ -26,11 +26,12 @@ def repro(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for another run on this checkout, or refuse")] = True,
 ) -> None:
     """Run every stage that something changed for, and show the metrics."""
-    from flows.launching import run_rebuild
-    from pipeline.comparison.summary import print_metrics
     from pipeline.whole import check_parameters
 
-    check_parameters()
+    check_parameters()  # before Prefect is imported, which takes seconds
+    from flows.launching import run_rebuild
+    from pipeline.comparison.summary import print_metrics
+
     run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
     print_metrics(Path.cwd())
 

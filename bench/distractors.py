@@ -18,6 +18,7 @@ PARAMS = {
     "hash": {"method": "itq", "itq": {"bits": 512}},
     "search": {"top_k": 100},
     "evaluate": {},
+    "benchmarks": {"x": {"dataset": "x", "held_out": "held", "distractors": "mixed_in"}},
 }
 
 
@@ -32,13 +33,12 @@ def measure(count: int) -> dict[str, float]:
         peak(place, "pipeline.networks", "net")
         for dataset in ("x", "held"):
             peak(place, "pipeline.extraction", dataset)
-        sets = ("--dataset", "x", "--held-out", "held")
-        peaks = {"learn": peak(place, "pipeline.aggregation.learn", "x", *sets)}
-        peak(place, "pipeline.aggregation.aggregate", "x", *sets)
-        peaks["aggregate_distractors"] = peak(place, "pipeline.aggregation.distractors", "x", "--distractors", "mixed_in")
-        peaks["hash"] = peak(place, "pipeline.hashing", "x", "--dataset", "x")
-        peaks["search"] = peak(place, "pipeline.search", "x", "--dataset", "x")
-        peaks["evaluate"] = peak(place, "pipeline.evaluation", "x", "--dataset", "x")
+        peaks = {"learn": peak(place, "pipeline.aggregation.learn", "x")}
+        peak(place, "pipeline.aggregation.aggregate", "x")
+        peaks["aggregate_distractors"] = peak(place, "pipeline.aggregation.distractors", "x")
+        peaks["hash"] = peak(place, "pipeline.hashing", "x")
+        peaks["search"] = peak(place, "pipeline.search", "x")
+        peaks["evaluate"] = peak(place, "pipeline.evaluation", "x")
         return peaks
 
 

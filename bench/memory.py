@@ -19,6 +19,7 @@ from pipeline.stage.tables import read_json
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, QUERIES, PER_INSTANCE, PER_SHARD = 128, 96, 50, 5, 128
 PARAMS = {
+    "benchmarks": {"x": {"dataset": "x", "held_out": "held", "distractors": "none"}},
     "networks": {"net": {"architecture": "efficientnet_lite0", "weights": "package"}},
     "network": {"name": "net"},
     "extract": {"shard_mib": 16},
@@ -90,12 +91,12 @@ def measure(count: int) -> dict[str, float]:
         peak(place, "pipeline.networks", "net")
         peaks = {"extract": peak(place, "pipeline.extraction", "x")}
         peak(place, "pipeline.extraction", "held")
-        peak(place, "pipeline.aggregation.learn", "x", "--dataset", "x", "--held-out", "held")
-        peaks["aggregate"] = peak(place, "pipeline.aggregation.aggregate", "x", "--dataset", "x", "--held-out", "held")
-        peak(place, "pipeline.aggregation.distractors", "x", "--distractors", "none")
-        peak(place, "pipeline.hashing", "x", "--dataset", "x")
-        peaks["search"] = peak(place, "pipeline.search", "x", "--dataset", "x")
-        peaks["evaluate"] = peak(place, "pipeline.evaluation", "x", "--dataset", "x")
+        peak(place, "pipeline.aggregation.learn", "x")
+        peaks["aggregate"] = peak(place, "pipeline.aggregation.aggregate", "x")
+        peak(place, "pipeline.aggregation.distractors", "x")
+        peak(place, "pipeline.hashing", "x")
+        peaks["search"] = peak(place, "pipeline.search", "x")
+        peaks["evaluate"] = peak(place, "pipeline.evaluation", "x")
         return peaks
 
 

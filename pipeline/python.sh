@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the Python of the environment that DVC itself runs in, also when nobody activated it (worker, systemd, cron):
 # the nearest ancestor process that is a Python interpreter by its path, else .venv here, else python3.
-# RETRIEVAL_PYTHON overrides it.
+# RETRIEVAL_PYTHON overrides it. The last argument is the item of the stage that DVC runs (of `extract@gallery`, gallery): it comes from
+# the environment, so that no shell reads a name of params.yaml as a command.
 set -eu
 
 parent_of() {
@@ -31,5 +32,9 @@ interpreter() {
     done
     if [ -x .venv/bin/python ]; then echo .venv/bin/python; else echo python3; fi
 }
+
+case "${DVC_STAGE:-}" in
+*@*) set -- "$@" "${DVC_STAGE#*@}" ;;
+esac
 
 exec "${RETRIEVAL_PYTHON:-$(interpreter)}" "$@"

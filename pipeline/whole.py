@@ -8,16 +8,18 @@ from pydantic import Field, create_model, model_validator
 from pipeline.acquisition.registry import DATASETS
 from pipeline.acquisition.sources import DatasetParameters
 from pipeline.aggregation.params import METHODS, MethodParameters, refuse_unreadable_features
+from pipeline.contracts.benchmarks import BenchmarkParameters
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.finetuning.params import STEPS, StepParameters, refuse_circles
 from pipeline.hashing.params import HASH_METHODS, NO_HASH
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
-from pipeline.reporting.params import BenchmarkParameters, ReportParameters
+from pipeline.reporting.params import ReportParameters
 from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.stage.errors import ParameterError
-from pipeline.stage.parameters import PARAMS_FILE, UNSEEN, Section, named_by, one_of, read_section, validate
+from pipeline.stage.names import refuse_names
+from pipeline.stage.parameters import PARAMS_FILE, Section, named_by, one_of, read_section, validate
 from pipeline.studies.params import STUDIES, ActivationStudyParameters, MaskStudyParameters, PatchStudyParameters, RegionStudyParameters
 
 
@@ -96,7 +98,9 @@ def load_parameters(file: Path | None = None) -> Parameters:
         ParameterError: what does not fit, by its path.
     """
     origin = str(file or PARAMS_FILE)
-    whole = validate(Parameters, read_section("", file), "", origin)
+    content = read_section("", file)
+    refuse_names(content, origin)
+    whole = validate(Parameters, content, "", origin)
     _check_names(whole, origin)
     _check_steps(whole, origin)
     _check_forms(whole, origin)
@@ -114,11 +118,7 @@ def check_parameters(file: Path | None = None) -> None:
 
 
 def _check_names(whole: Parameters, origin: str) -> None:
-    """No name that DVC does not see; the active network is there and takes layers."""
-    for place in ("datasets", "networks", "finetune", "benchmarks", *STUDIES):
-        for name in getattr(whole, place):
-            if name in UNSEEN:
-                raise ParameterError(f"{origin}: {place}.{name}: DVC's run cache does not see this name; choose another")
+    """The active network is there and takes layers."""
     choice = whole.network
     _known(choice.name, whole.networks | whole.finetune, f"{origin}: network.name", "networks` or `finetune")
     if choice.layers and isinstance(whole.networks.get(choice.name), ConcatenatedSource):

@@ -15,9 +15,9 @@ from dotenv import dotenv_values
 
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.yaml_text import Loader
 from tasks.parameter_edits import apply_overrides
 from tasks.processes import Finished, Processes, run_checked
-from tasks.records import LOADER
 from tasks.workspace import git
 
 PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
@@ -91,7 +91,7 @@ def remove_leftovers(root: Path) -> None:
 
 def metrics_of(root: Path, commit: str) -> dict[str, Metrics]:
     """The metrics files of a commit, by benchmark that its params.yaml names."""
-    benchmarks = yaml.load(git(root, "show", f"{commit}:params.yaml"), LOADER).get("benchmarks") or {}  # noqa: S506 -- a safe loader
+    benchmarks = yaml.load(git(root, "show", f"{commit}:params.yaml"), Loader).get("benchmarks") or {}  # noqa: S506 -- a safe loader
     files = git(root, "ls-tree", "-r", "--name-only", commit, "--", "reports/metrics").splitlines()
     names = {Path(file).stem: file for file in files if Path(file).stem in benchmarks}
     return {name: Metrics.parse(json.loads(git(root, "show", f"{commit}:{file}")), f"{commit[:8]}:{file}") for name, file in names.items()}

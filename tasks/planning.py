@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.stage.run_record import RunRecord
 from tasks.records import latest
-from tasks.stage_graph import Change, Stage, StageGraph, open_graph
+from tasks.stage_graph import GUARD, Change, Stage, StageGraph, open_graph
 
 
 class Verdict(StrEnum):
@@ -72,9 +72,9 @@ def _decide(graph: StageGraph, stages: list[Stage], force: bool) -> list[Planned
     restored: dict[str, str] = {}
     decided = []
     for stage in stages:
-        changes = graph.changes(stage.name)
+        changes = [change for change in graph.changes(stage.name) if not _guards(change, graph, verdicts)]
         own = [change for change in changes if not _explained(change, stage, graph, verdicts)]
-        upstream = {verdicts[name] for name in stage.upstream}
+        upstream = {verdicts[name] for name in stage.upstream if name != GUARD}
         if force:
             verdict, reasons = Verdict.WILL_RUN, ["forced"]
         elif upstream & {Verdict.WILL_RUN, Verdict.MAY_RUN}:
@@ -108,10 +108,16 @@ def _explained(change: Change, stage: Stage, graph: StageGraph, verdicts: dict[s
     return any(_overlap(path, change.path) for path in made)
 
 
+def _guards(change: Change, graph: StageGraph, verdicts: dict[str, Verdict]) -> bool:
+    """True for the guard's output where it is missing and about to be made: the same bytes come back."""
+    made = [path for stage in graph.stages if stage.name == GUARD and verdicts.get(GUARD) is not Verdict.UP_TO_DATE for path in stage.outputs]
+    return change.kind == "dependency" and change.path in made
+
+
 def _overlap(one: str, other: str) -> bool:
     return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
 
 
 def _after(stage: Stage, verdicts: dict[str, Verdict]) -> str:
-    running = [name for name in stage.upstream if verdicts[name] in (Verdict.WILL_RUN, Verdict.MAY_RUN)]
+    running = [name for name in stage.upstream if name != GUARD and verdicts[name] in (Verdict.WILL_RUN, Verdict.MAY_RUN)]
     return f"{', '.join(running)} may change its inputs"

@@ -11,10 +11,10 @@ import yaml
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.run_record import RunRecord, record_path
 from pipeline.stage.tables import write_json
+from pipeline.stage.yaml_text import Loader
 from tasks.stage_graph import Stage
 
 HISTORY = Path(".dvc/tmp/runs")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def latest(root: Path, stage: Stage) -> RunRecord | None:
@@ -45,9 +45,9 @@ def lock_entries(lock: str) -> dict[str, dict[str, Any]]:
         ParameterError: it is not one; conflict markers, or half of it.
     """
     try:
-        content = yaml.load(lock, LOADER) or {}  # noqa: S506 -- a safe loader
+        content = yaml.load(lock, Loader) or {}  # noqa: S506 -- a safe loader
         entries: dict[str, dict[str, Any]] = dict(content.get("stages") or {})
-    except (yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
+    except (yaml.YAMLError, AttributeError, ValueError, TypeError, RecursionError) as error:
         raise ParameterError(f"dvc.lock: not valid: {' '.join(str(error).split())}") from None
     return entries
 
@@ -65,4 +65,4 @@ def _read(path: Path) -> RunRecord | None:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

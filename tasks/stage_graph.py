@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pipeline.stage.errors import ParameterError, PipelineError
 
+GUARD = "names"
+"""The stage that all others depend on and whose output never changes: it blocks them, and never makes them run."""
 Kind = Literal["new", "command", "parameter", "dependency", "output", "always"]
 
 

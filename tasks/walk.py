@@ -5,6 +5,7 @@ from collections.abc import Callable
 from graphlib import TopologicalSorter
 
 from tasks.planning import Plan, PlannedStage, Verdict
+from tasks.stage_graph import GUARD
 from tasks.stages import StageResult, StageState
 
 Report = Callable[[StageResult], None]
@@ -64,7 +65,7 @@ class Walk:
         lost = [result.stage.name for result in upstream if not result.state.good]
         if lost:
             return StageResult(planned.stage, StageState.BLOCKED, reason=f"needs {', '.join(lost)}")
-        unchanged = all(result.state is StageState.UP_TO_DATE for result in upstream)
+        unchanged = all(result.state is StageState.UP_TO_DATE for result in upstream if result.stage.name != GUARD)
         if planned.verdict is Verdict.UP_TO_DATE or (planned.verdict is Verdict.MAY_RUN and unchanged and planned.only_upstream):
             return StageResult(planned.stage, StageState.UP_TO_DATE)
         failed = [result.stage.name for result in self._results.values() if result.state is StageState.FAILED]

@@ -15,9 +15,12 @@ import grimp
 import pytest
 import yaml
 
+from pipeline.stage.names import NAMED
+from tasks.stage_graph import GUARD
 from tests.conftest import MEASURED, PROJECT
 
 ENTRIES = {
+    "names": "pipeline.stage.__main__",
     "download": "pipeline.acquisition.__main__",
     "resize": "pipeline.imaging.__main__",
     "network": "pipeline.networks.__main__",
@@ -121,7 +124,8 @@ def test_every_stage_declares_exactly_the_code_it_imports() -> None:
 def test_every_stage_runs_its_entry() -> None:
     for stage, entry in ENTRIES.items():
         content = graph_file()["stages"][stage]
-        assert f"-m {entry.removesuffix('.__main__')}" in content.get("do", content)["cmd"]
+        assert content.get("do", content)["cmd"] == f"sh pipeline/python.sh -m {entry.removesuffix('.__main__')}", "commands hold no data"
+        assert stage == GUARD or "data/names.json" in content.get("do", content)["deps"]
 
 
 def test_layers_are_kept() -> None:
@@ -168,7 +172,8 @@ def changed(path: str) -> dict[str, Any]:
 def expected_reach(path: str) -> set[str]:
     starts = [start for start in REACH if path == start or path.startswith(start + ".")]
     assert starts, f"{path}: say in REACH which stages it reaches"
-    return REACH[max(starts, key=len)]
+    names = {"names"} if path == "network.name" or path.startswith(tuple(f"{section}." for section in NAMED)) else set()
+    return REACH[max(starts, key=len)] | names
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +221,7 @@ def stages_to_run(folder: Path, content: dict[str, Any]) -> set[str]:
             found = set()
             for stage in repo.index.stages:
                 if stage.changed():
-                    found |= {stage} | {later for later in graph if stage in ancestors(graph, later)}
+                    found |= {stage} | {later for later in graph if stage in ancestors(graph, later) and stage.name != GUARD}
             return {stage.addressing.rpartition(":")[2] for stage in found}
     finally:
         os.chdir(before)
@@ -292,7 +297,7 @@ def static_reach(stages: dict[str, Declared], leaf: str) -> set[str]:
     """The stages that depend on a parameter, and all that read what these write."""
     found = {name for name, stage in stages.items() if stage.depends_on(leaf)}
     while True:
-        written = {path for name in found for path in stages[name].writes}
+        written = {path for name in found if name != GUARD for path in stages[name].writes}
         more = {name for name, stage in stages.items() if any(overlap(read, path) for read in stage.reads for path in written)}
         if more <= found:
             return found

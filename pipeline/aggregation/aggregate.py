@@ -12,6 +12,7 @@ from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.params import load_method, refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
+from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
 from pipeline.contracts.descriptors import KIND, DescriptorFacts, PatchCounts
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.feature_shards import KIND as FEATURES
@@ -35,28 +36,26 @@ Add = Callable[[list[str], torch.Tensor], None]
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--held-out", required=True)
-    parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
-    options = parser.parse_args(arguments)
+    parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    sets = load_benchmark(benchmark)
     method, parameters = load_method()
-    features = FeatureFacts.of(load_manifest(places.features(options.dataset), FEATURES))
+    features = FeatureFacts.of(load_manifest(places.features(sets.dataset), FEATURES))
     refuse_unreadable_features(method, parameters, features.extract.patch_levels)
-    rows = read_catalogue(places.images(options.dataset) / places.CATALOGUE)
-    held_rows = read_catalogue(places.images(options.held_out) / places.CATALOGUE)
+    rows = read_catalogue(places.images(sets.dataset) / places.CATALOGUE)
+    held_rows = read_catalogue(places.images(sets.held_out) / places.CATALOGUE)
     ids, role = held_out_ids(held_rows)
-    models = places.models(options.benchmark)
+    models = places.models(benchmark)
     with hold(choose_device()) as device:
         describer, card = load_describer(models, device)
         if (describer.method, describer.parameters) != (method, parameters):
             raise ModelError(f"{models}: learned for other parameters than aggregate.{method} has now; run `dvc repro`")
         learned_on = card["learned_on"] and LearnedOn.model_validate(card["learned_on"])
         if learned_on:
-            refuse_leakage(options.benchmark, options.dataset, learned_on.dataset, learned_on.role, options.allow_self_learning == "true")
-        fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(options)]
-        store = ScratchStore(f"aggregate-{options.benchmark}", fingerprint(*fingerprints))
-        written = _describe_all(options, describer, rows, ids, features.extract.patch_levels, store, device)
+            refuse_leakage(benchmark, sets.dataset, learned_on.dataset, learned_on.role, sets.allow_self_learning)
+        fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(benchmark, sets)]
+        store = ScratchStore(f"aggregate-{benchmark}", fingerprint(*fingerprints))
+        written = _describe_all(benchmark, sets, describer, rows, ids, features.extract.patch_levels, store, device)
     pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
     facts = DescriptorFacts(
         **{name: sink.images for name, sink in written.sinks.items()},
@@ -67,21 +66,21 @@ def main(arguments: list[str]) -> Produced:
         parameters=parameters.model_dump(mode="json"),
         learned_on=learned_on,
         network_trained_on=card["network_trained_on"],
-        held_out_set=HeldOutSet(dataset=options.held_out, role=role, images=len(ids), duplicates=len(pairs)),
+        held_out_set=HeldOutSet(dataset=sets.held_out, role=role, images=len(ids), duplicates=len(pairs)),
         duplicates=_warn_duplicates(pairs) if learned_on else 0,
         features=features,
     )
-    output = places.descriptors(options.benchmark)
+    output = places.descriptors(benchmark)
     store.publish(output, [name for sink in written.sinks.values() for name in sink.names], KIND, facts)
     log.info("%s: %d database images, %d queries.", output, facts.database, facts.queries)
     return Produced((output,), facts.database + facts.queries + facts.held_out, "images")
 
 
-def _inputs(options: argparse.Namespace) -> list[tuple[Path, str]]:
+def _inputs(benchmark: str, sets: BenchmarkParameters) -> list[tuple[Path, str]]:
     return [
-        (places.models(options.benchmark), MODEL),
-        (places.features(options.dataset), FEATURES),
-        (places.features(options.held_out), FEATURES),
+        (places.models(benchmark), MODEL),
+        (places.features(sets.dataset), FEATURES),
+        (places.features(sets.held_out), FEATURES),
     ]
 
 
@@ -94,7 +93,8 @@ class Written:
 
 
 def _describe_all(
-    options: argparse.Namespace,
+    benchmark: str,
+    sets: BenchmarkParameters,
     describer: Describer,
     rows: list[CatalogueRow],
     held_out: set[str],
@@ -103,11 +103,11 @@ def _describe_all(
     device: torch.device,
 ) -> Written:
     """Write the three sets of descriptors."""
-    truth = read_ground_truth(places.images(options.dataset) / places.GROUND_TRUTH)
+    truth = read_ground_truth(places.images(sets.dataset) / places.GROUND_TRUTH)
     database = {row.image_id for row in rows if row.role == "database" and row.readable}
     queries = set(truth.queries)
     if not database:
-        raise SanityError(f"benchmarks.{options.benchmark}.dataset: {options.dataset} has no readable database images")
+        raise SanityError(f"benchmarks.{benchmark}.dataset: {sets.dataset} has no readable database images")
     patches = PatchCounts(database=describer.patches("database", patch_levels), queries=describer.patches("queries", patch_levels))
     if patches.database:
         held_out = set()  # what learns on them, the hashing, takes no patches
@@ -119,9 +119,9 @@ def _describe_all(
             sinks[name].add([image_ids[index] for index in chosen], vectors[chosen] if kept is None else vectors[chosen, :kept])
 
     with Progress("aggregate", len(database | queries) + len(held_out), "images") as progress, sinks["database"], sinks["queries"], sinks["held_out"]:
-        _describe(options.dataset, database | queries, describer, device, keep, progress)
+        _describe(sets.dataset, database | queries, describer, device, keep, progress)
         if held_out:
-            _describe(options.held_out, held_out, describer, device, sinks["held_out"].add, progress)
+            _describe(sets.held_out, held_out, describer, device, sinks["held_out"].add, progress)
     if sinks["database"].images > 1 and not sinks["database"].varies:
         raise SanityError(f"all {sinks['database'].images} database descriptors are the same; look at the network's weights and preprocessing")
     return Written(sinks, patches)

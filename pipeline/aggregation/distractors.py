@@ -4,6 +4,7 @@ import argparse
 import logging
 
 from pipeline.aggregation.params import PatchesParameters, load_method
+from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.descriptors import DISTRACTORS as KIND
 from pipeline.contracts.descriptors import DistractorFacts
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
@@ -29,32 +30,31 @@ ROWS_PER_SHARD = 8192
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--distractors", required=True, help="the data set")
-    parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
-    options = parser.parse_args(arguments)
+    parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    sets = load_benchmark(benchmark)
     _, method = load_method()
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
-    images, models = places.images(options.distractors), places.models(options.benchmark)
+    images, models = places.images(sets.distractors), places.models(benchmark)
     inputs = ((images, IMAGES), (models, MODEL), (places.network(choice.name), "network"))
     digest = fingerprint(choice.model_dump(), parameters.model_dump(), *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
     code = code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction", "projections", "maps", "aggregation")
-    store = ScratchStore(f"distractors-{options.benchmark}", fingerprint(digest, code))
+    store = ScratchStore(f"distractors-{benchmark}", fingerprint(digest, code))
     chosen = select(read_catalogue(images / places.CATALOGUE), "distractor")
     role = chosen[0].role if chosen else "distractor"
     card = read_json(models / CARD)
     trained_on: list[HeldOutSet | TrainedOn] = [TrainedOn.model_validate(step) for step in card["network_trained_on"]]
     for learned_on in (*([LearnedOn.model_validate(card["learned_on"])] if card["learned_on"] else []), *trained_on):
-        refuse_leakage_to_distractors(options.benchmark, options.distractors, role, learned_on, options.allow_self_learning == "true")
+        refuse_leakage_to_distractors(benchmark, sets.distractors, role, learned_on, sets.allow_self_learning)
     wanted = {row.image_id: row.role for row in chosen}
     batches = plan_batches(images, wanted)
     patches = patch_count(method.levels) if isinstance(method, PatchesParameters) else 1
     shards = _shards(batches, max(1, ROWS_PER_SHARD // patches))
-    names, fresh = _describe(options.benchmark, choice, parameters, shards, store) if shards else ([], 0)
-    output = places.distractors(options.benchmark)
-    store.publish(output, names, KIND, DistractorFacts(distractors=len(wanted), dataset=options.distractors, role=role))
-    log.info("%s: %d distractors of %s.", output, len(wanted), options.distractors)
+    names, fresh = _describe(benchmark, choice, parameters, shards, store) if shards else ([], 0)
+    output = places.distractors(benchmark)
+    store.publish(output, names, KIND, DistractorFacts(distractors=len(wanted), dataset=sets.distractors, role=role))
+    log.info("%s: %d distractors of %s.", output, len(wanted), sets.distractors)
     return Produced((output,), fresh, "images")
 
 

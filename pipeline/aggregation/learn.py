@@ -4,6 +4,7 @@ import argparse
 import logging
 
 from pipeline.aggregation.params import MethodParameters, load_method, refuse_unreadable_features
+from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.feature_shards import KIND, FeatureFacts
 from pipeline.contracts.held_out import LearnedOn, held_out_ids, refuse_leakage, refuse_trained_network
 from pipeline.contracts.models import KIND as MODEL
@@ -23,34 +24,31 @@ log = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True, help="what the model will be applied to")
-    parser.add_argument("--held-out", required=True, help="what it is learned on")
-    parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
-    options = parser.parse_args(arguments)
-    allowed = options.allow_self_learning == "true"
+    parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    sets = load_benchmark(benchmark)
     method, parameters = load_method()
-    rows = read_catalogue(places.images(options.held_out) / places.CATALOGUE)
+    rows = read_catalogue(places.images(sets.held_out) / places.CATALOGUE)
     ids, role = held_out_ids(rows)
-    manifest = load_manifest(places.features(options.held_out), KIND)
+    manifest = load_manifest(places.features(sets.held_out), KIND)
     facts = FeatureFacts.of(manifest)
     refuse_unreadable_features(method, parameters, facts.extract.patch_levels)
     network = places.network(facts.network.name)
-    trained_on = refuse_trained_network(options.benchmark, options.dataset, read_json(network / places.NETWORK_CARD), allowed)
+    trained_on = refuse_trained_network(benchmark, sets.dataset, read_json(network / places.NETWORK_CARD), sets.allow_self_learning)
     weights = load_manifest(network, "network")
     learned_on: LearnedOn | None = None
     if parameters.learns:
-        refuse_leakage(options.benchmark, options.dataset, options.held_out, role, allowed)
+        refuse_leakage(benchmark, sets.dataset, sets.held_out, role, sets.allow_self_learning)
         if not ids:
-            raise ModelError(f"benchmarks.{options.benchmark}.held_out: {options.held_out} has no images, and aggregate.{method} learns from some")
-        learned_on = LearnedOn(dataset=options.held_out, role=role, images=len(ids), fingerprint=manifest.fingerprint)
-    tensors, card = _learned(method, parameters, options.held_out, {row.image_id: row.instance for row in rows if row.image_id in ids}, facts)
-    store = ScratchStore(f"learn-{options.benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint))
+            raise ModelError(f"benchmarks.{benchmark}.held_out: {sets.held_out} has no images, and aggregate.{method} learns from some")
+        learned_on = LearnedOn(dataset=sets.held_out, role=role, images=len(ids), fingerprint=manifest.fingerprint)
+    tensors, card = _learned(method, parameters, sets.held_out, {row.image_id: row.instance for row in rows if row.image_id in ids}, facts)
+    store = ScratchStore(f"learn-{benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint))
     about = {"learned_on": learned_on and learned_on.model_dump(), "network_trained_on": [step.model_dump() for step in trained_on]}
     save_model(store.folder, tensors, card | about)
-    output = places.models(options.benchmark)
+    output = places.models(benchmark)
     store.publish(output, [TENSORS, CARD], MODEL, ModelFacts(method=method))
-    log.info("%s: %s, learned on %s.", output, method, f"{len(ids)} images of {options.held_out}" if learned_on else "nothing")
+    log.info("%s: %s, learned on %s.", output, method, f"{len(ids)} images of {sets.held_out}" if learned_on else "nothing")
     return Produced((output,), len(ids) if learned_on else 0, "images")
 
 

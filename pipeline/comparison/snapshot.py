@@ -10,8 +10,7 @@ from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.tables import read_json
 from pipeline.stage.text_tables import read_rows
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from pipeline.stage.yaml_text import Loader
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return dict(yaml.load(path.read_text(encoding="utf-8"), LOADER) or {})  # noqa: S506 -- a safe loader
+        return dict(yaml.load(path.read_text(encoding="utf-8"), Loader) or {})  # noqa: S506 -- a safe loader
     except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.contracts.rankings import ANSWERS, KIND, SETS, ComputedWith, Provenance, RankingFacts
 from pipeline.evaluation.answers import score_answers, shown_by_queries
@@ -26,11 +27,11 @@ PER_QUERY = ("query_id", "setting", "ap", "ap_trapezoid", "ap_plain", "precision
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True)
-    options = parser.parse_args(arguments)
+    parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    sets = load_benchmark(benchmark)
     parameters = load_section(EvaluateParameters, "evaluate")
-    rankings, images = places.rankings(options.benchmark), places.images(options.dataset)
+    rankings, images = places.rankings(benchmark), places.images(sets.dataset)
     facts = RankingFacts.of(load_manifest(rankings, KIND))
     truth = read_ground_truth(images / places.GROUND_TRUTH)
     catalogue = read_catalogue(images / places.CATALOGUE)
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> Produced:
         answers=score_answers(rankings / ANSWERS, shown_by_queries(catalogue, truth)),
         **scores,
     )
-    outputs = tuple(place(options.benchmark) for place in (places.provenance, places.metrics, places.curves, places.per_query))
+    outputs = tuple(place(benchmark) for place in (places.provenance, places.metrics, places.curves, places.per_query))
     metrics.save(outputs[1])
     write_csv(outputs[2], ("setting", "recall", "precision"), curves)
     write_csv(outputs[3], PER_QUERY, rows)

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from pipeline.contracts import codes, descriptors
+from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.codes import CodeFacts
 from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
 from pipeline.contracts.held_out import LearnedOn, refuse_leakage, refuse_leakage_to_distractors
@@ -23,30 +24,29 @@ log = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True, help="what is encoded")
-    parser.add_argument("--allow-self-learning", choices=("true", "false"), default="false")
-    options = parser.parse_args(arguments)
+    parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    sets = load_benchmark(benchmark)
     method, parameters = load_hash()
-    own, mixed_in = places.descriptors(options.benchmark), places.distractors(options.benchmark)
+    own, mixed_in = places.descriptors(benchmark), places.distractors(benchmark)
     manifests = load_manifest(own, descriptors.KIND), load_manifest(mixed_in, descriptors.DISTRACTORS)
     described, distractors = DescriptorFacts.of(manifests[0]), DistractorFacts.of(manifests[1])
     settings: dict[str, Any] = parameters.model_dump() if parameters else {}
-    store = ScratchStore(f"hash-{options.benchmark}", fingerprint(method, settings, *(manifest.fingerprint for manifest in manifests)))
+    store = ScratchStore(f"hash-{benchmark}", fingerprint(method, settings, *(manifest.fingerprint for manifest in manifests)))
     names: list[str] = []
     learned_on: LearnedOn | None = None
     count = described.database + described.queries + distractors.distractors if parameters else 0
     if parameters and described.patches.database:
         raise ParameterError(f"{PARAMS_FILE}: hash.method: codes are of whole images, and the descriptors are of patches; set it to none")
     if parameters:
-        held_out, allowed = described.held_out_set, options.allow_self_learning == "true"
-        refuse_leakage(options.benchmark, options.dataset, held_out.dataset, held_out.role, allowed)
-        refuse_leakage_to_distractors(options.benchmark, distractors.dataset, distractors.role, held_out, allowed)
+        held_out, allowed = described.held_out_set, sets.allow_self_learning
+        refuse_leakage(benchmark, sets.dataset, held_out.dataset, held_out.role, allowed)
+        refuse_leakage_to_distractors(benchmark, distractors.dataset, distractors.role, held_out, allowed)
         learned_on = LearnedOn(**held_out.model_dump(), fingerprint=manifests[0].fingerprint)
         from pipeline.hashing.encoding import encode_descriptors  # with torch, which `none` does not need
 
         names = encode_descriptors(method, parameters, [(own, manifests[0]), (mixed_in, manifests[1])], described, count, store, learned_on)
-    output = places.codes(options.benchmark)
+    output = places.codes(benchmark)
     store.publish(output, names, codes.KIND, CodeFacts(method=method, parameters=settings, learned_on=learned_on))
     log.info("%s: %s.", output, f"{count} codes of {parameters.bits} bits by {method}" if parameters else "no codes, hash.method is none")
     return Produced((output,), count, "codes")

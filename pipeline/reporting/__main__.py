@@ -3,6 +3,7 @@
 import argparse
 import logging
 
+from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmarks
 from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import activation_page, training_curves
@@ -10,7 +11,7 @@ from pipeline.reporting.figures import per_query, precision_recall
 from pipeline.reporting.mask_studies import mask_page, shown_in_masks
 from pipeline.reporting.online_times import online_times
 from pipeline.reporting.page import BenchmarkPage, render
-from pipeline.reporting.params import BenchmarkParameters, ReportParameters, load_benchmarks
+from pipeline.reporting.params import ReportParameters
 from pipeline.reporting.patch_studies import patch_similarity
 from pipeline.reporting.region_studies import region_page
 from pipeline.reporting.retrievals import choose

@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 
+from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
 from pipeline.contracts.codes import CodeFacts
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
@@ -73,26 +74,24 @@ class Inputs:
 
 def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark")
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--distractors", required=True, help="the data set")
-    options = parser.parse_args(arguments)
+    parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
+    benchmark = parser.parse_args(arguments).benchmark
+    sets = load_benchmark(benchmark)
     parameters = load_section(SearchParameters, "search")
-    inputs = Inputs.of(options.benchmark)
-    photographs = places.images(options.dataset)
+    inputs = Inputs.of(benchmark)
+    photographs = places.images(sets.dataset)
     truth = read_ground_truth(photographs / places.GROUND_TRUTH)
-    store = ScratchStore(f"search-{options.benchmark}", fingerprint(parameters.in_use(), *inputs.fingerprints))
-    refuse_shared_ids(options.benchmark, inputs.shards("descriptors", "database-"), inputs.shards("distractors", "distractors-"))
+    store = ScratchStore(f"search-{benchmark}", fingerprint(parameters.in_use(), *inputs.fingerprints))
+    refuse_shared_ids(benchmark, inputs.shards("descriptors", "database-"), inputs.shards("distractors", "distractors-"))
     described, distractors = inputs.described, inputs.mixed_in.distractors
     names, answers = [ANSWERS], list[Answer]()
     instances = known_instances(photographs)
     with hold(choose_device()) as device:
-        search = _search_of(options, inputs, parameters, device, instances)
+        search = _search_of(benchmark, sets, inputs, parameters, device, instances)
         ids, rows = search.queries(truth)
         if rows is None:
             raise SanityError(
-                f"benchmarks.{options.benchmark}: no query has a descriptor; "
-                "the data set needs images of role query, or instances with several images"
+                f"benchmarks.{benchmark}: no query has a descriptor; the data set needs images of role query, or instances with several images"
             )
         for name in SETS:
             if name == "database" or distractors:
@@ -117,13 +116,20 @@ def main(arguments: list[str]) -> Produced:
             refinements=parameters.words,
         ),
     )
-    output = places.rankings(options.benchmark)
+    output = places.rankings(benchmark)
     store.publish(output, names, KIND, facts)
     log.info("%s: %d queries in %d images and %d distractors.", output, len(ids), facts.database, facts.distractors)
     return Produced((output,), len(ids), "queries")
 
 
-def _search_of(options: argparse.Namespace, inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]) -> Search:
+def _search_of(
+    benchmark: str,
+    sets: BenchmarkParameters,
+    inputs: Inputs,
+    parameters: SearchParameters,
+    device: torch.device,
+    instances: dict[str, str],
+) -> Search:
     """What the folders hold: codes where there are some, else patches or descriptors.
 
     Raises:
@@ -133,7 +139,7 @@ def _search_of(options: argparse.Namespace, inputs: Inputs, parameters: SearchPa
     codes_searched = inputs.encoded.method if inputs.manifests["codes"].parts else None
     refuse_unsearchable(parameters, patch_levels, codes_searched)
     if parameters.refined:
-        return _refined_search(options, inputs, parameters, device, instances)
+        return _refined_search(benchmark, sets, inputs, parameters, device, instances)
     folders = inputs.folders
     if codes_searched:
         return CodeSearch(folders["codes"], folders["codes"], inputs.images, parameters, device)
@@ -142,13 +148,18 @@ def _search_of(options: argparse.Namespace, inputs: Inputs, parameters: SearchPa
 
 
 def _refined_search(
-    options: argparse.Namespace, inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]
+    benchmark: str,
+    sets: BenchmarkParameters,
+    inputs: Inputs,
+    parameters: SearchParameters,
+    device: torch.device,
+    instances: dict[str, str],
 ) -> Search:
     """Networks and describers are imported here, so that a plain search does without."""
     from pipeline.reranking.content import Content
     from pipeline.search.refined_search import RefinedSearch
 
-    content = Content(options.benchmark, options.dataset, options.distractors, inputs.described.features, device)
+    content = Content(benchmark, sets.dataset, sets.distractors, inputs.described.features, device)
     folders = inputs.folders
     return RefinedSearch(folders["descriptors"], folders["distractors"], inputs.images, parameters, device, content, instances)
 

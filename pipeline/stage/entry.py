@@ -10,6 +10,7 @@ from types import FrameType
 
 from pipeline.stage.errors import PipelineError, UnreachableError
 from pipeline.stage.run_record import Produced, write_record
+from pipeline.stage.unchanged import code_now, refuse_changes
 
 
 def run_stage(main: Callable[[list[str]], Produced]) -> None:
@@ -19,7 +20,10 @@ def run_stage(main: Callable[[list[str]], Produced]) -> None:
     _convert_without_pandas()
     logging.basicConfig(level=os.environ.get("RETRIEVAL_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     try:
-        write_record(main(sys.argv[1:]))
+        code = code_now()
+        produced = main(sys.argv[1:])
+        refuse_changes(code)
+        write_record(produced)
     except UnreachableError as error:
         fail(str(error), os.EX_TEMPFAIL)
     except PipelineError as error:

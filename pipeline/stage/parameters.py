@@ -1,26 +1,18 @@
 """Sections of params.yaml, validated before any work: unknown keys, wrong types and impossible values are refused by path."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 from pipeline.stage.errors import ParameterError
+from pipeline.stage.yaml_text import parse_yaml
 
 PARAMS_FILE = Path("params.yaml")
 UNSEEN = ("size", "nfiles")
 """Names that DVC overlooks wherever it tells one run from another: it would restore the results of another value."""
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads 1e-05 as the number that DVC reads and writes (YAML 1.2), where YAML 1.1 has a text."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 class Section(BaseModel):
@@ -37,6 +29,7 @@ class Section(BaseModel):
 
 
 SectionT = TypeVar("SectionT", bound=Section)
+_READ: dict[str, Any] = {}
 
 
 def read_section(path: str, file: Path | None = None) -> Any:
@@ -45,13 +38,26 @@ def read_section(path: str, file: Path | None = None) -> Any:
     Raises:
         ParameterError: the file is missing or not YAML, or nothing stands at the path.
     """
-    file = file or PARAMS_FILE
+    value = _section_at(path, file or PARAMS_FILE)
+    if file is None:
+        _READ.setdefault(path, value)
+    return value
+
+
+def sections_read() -> Mapping[str, Any]:
+    """Every section of params.yaml that this process read, as it was the first time."""
+    return _READ
+
+
+def _section_at(path: str, file: Path) -> Any:
     try:
         value = _parsed(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"{file}: not found; run the command in the project's folder") from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise ParameterError(f"{file}: not UTF-8 text; save it as UTF-8") from None
+    except ValueError as error:
+        raise ParameterError(f"{file}: not valid YAML: {error}") from None
     walked: list[str] = []
     for key in filter(None, path.split(".")):
         walked.append(key)
@@ -65,7 +71,7 @@ def read_section(path: str, file: Path | None = None) -> Any:
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Any:
     """A file's content is parsed once in a process, however many sections are asked for."""
-    return yaml.load(text, _Loader)  # noqa: S506 -- a safe loader
+    return parse_yaml(text)
 
 
 def load_section(model: type[SectionT], path: str, file: Path | None = None) -> SectionT:

@@ -93,11 +93,16 @@ def test_other_bits_rerun_the_hash_and_what_follows_only(encoded: Project) -> No
     assert encoded.repro() == set(), "restored"
 
 
+def hash_parameters(folder: Path, benchmark: str, **sets: Any) -> None:
+    content = {"hash": {"method": "itq", "itq": {"bits": 8}}, "benchmarks": {benchmark: sets}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
 def test_a_hash_function_learned_on_what_it_encodes_is_refused(encoded: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("data/descriptors", "data/distractors"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "gallery").symlink_to(encoded.folder / name / "gallery")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"hash": {"method": "itq", "itq": {"bits": 8}}}), encoding="utf-8")
+    hash_parameters(tmp_path, "gallery", dataset="gallery", held_out="gallery")
     monkeypatch.chdir(tmp_path)
     link = tmp_path / "data/descriptors/gallery"
     manifest = load_manifest(link, "descriptors")
@@ -110,9 +115,10 @@ def test_a_hash_function_learned_on_what_it_encodes_is_refused(encoded: Project,
     content["facts"] = manifest.facts | {"held_out_set": {"dataset": "gallery", "role": "database", "images": 10, "duplicates": 0}}
     write_json(link / "manifest.json", content)
     with pytest.raises(LeakageError, match="learned on the database images of gallery"):
-        hash_stage(["gallery", "--dataset", "gallery"])
+        hash_stage(["gallery"])
     assert not (tmp_path / "data/codes").exists()
-    hash_stage(["gallery", "--dataset", "gallery", "--allow-self-learning", "true"])
+    hash_parameters(tmp_path, "gallery", dataset="gallery", held_out="gallery", allow_self_learning=True)
+    hash_stage(["gallery"])
     assert (tmp_path / "data/codes/gallery/model.safetensors").exists()
 
 
@@ -134,8 +140,8 @@ def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Pr
             with descriptor_writer(folder / name, 12) as writer:
                 writer.write(descriptor_columns([f"i{index}" for index in range(len(vectors))], vectors))
         Manifest(kind, describe_parts(folder, list(files)), of_kind[kind]).save(folder)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"hash": {"method": "itq", "itq": {"bits": 8}}}), encoding="utf-8")
+    hash_parameters(tmp_path, "b", dataset="y", held_out="x")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SanityError, match="descriptor of i1 is not finite"):
-        hash_stage(["b", "--dataset", "y"])
+        hash_stage(["b"])
     assert not (tmp_path / "data/codes").exists()
