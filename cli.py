@@ -124,13 +124,14 @@ def datasets() -> None:
 
 @app.command()
 def validate(dataset: Annotated[str, typer.Argument(help="a name under `datasets` of params.yaml")]) -> None:
-    """Check one data set and say what is wrong with it."""
-    from pipeline.acquisition.validation import validate_dataset
+    """Say what a data set holds and what is wrong with it, before any stage has run as well."""
+    from pipeline.imaging.validation import validate_dataset
 
-    problems = validate_dataset(dataset)
-    for problem in problems:
-        typer.echo(problem)
-    if problems:
+    found = validate_dataset(dataset)
+    for line in (*found.summary, *found.problems):
+        typer.echo(line)
+    if found.problems:
+        typer.echo(f"{dataset}: {len(found.problems)} problems.")
         raise typer.Exit(1)
     typer.echo(f"{dataset}: nothing is wrong.")
 

@@ -35,6 +35,8 @@ def main(arguments: list[str]) -> Produced:
     write_json(store.path("SOURCE.json"), source)
     output = places.raw(name)
     manifest = store.publish(output, [*names, "SOURCE.json"], KIND)
+    for line in dataset.summary():
+        log.info("%s: %s.", name, line)
     log.info("%s: %d files, %d bytes.", output, len(manifest.parts), sum(part.bytes for part in manifest.parts))
     return Produced((output,), len(manifest.parts), "files")
 

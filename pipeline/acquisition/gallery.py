@@ -12,12 +12,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.acquisition.folder import ARCHIVE, CATALOGUE, COLUMNS, pack, packed_photographs
+from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_photographs, write_records
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
 from pipeline.contracts.settings import settings
 from pipeline.contracts.turns import processor_turn
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
-from pipeline.stage.text_tables import write_csv
 
 
 class GalleryParameters(DatasetParameters):
@@ -35,11 +34,10 @@ class Gallery(Dataset):
 
     def make(self, folder: Path) -> list[str]:
         plan = self._plan()
-        write_csv(folder / CATALOGUE, COLUMNS, [])
         records: list[dict[str, str]] = []
         pack(folder / ARCHIVE, self._photographs(plan, records))
-        write_csv(folder / CATALOGUE, COLUMNS, records)
-        return [ARCHIVE, CATALOGUE]
+        write_records(folder / TABLE, records)
+        return [ARCHIVE, TABLE]
 
     def _plan(self) -> list[tuple[str, int, str, int]]:
         """(role, index of the instance, name of the picture, number of the photograph)."""

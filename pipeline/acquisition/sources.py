@@ -5,11 +5,9 @@ Adding a data set is adding one module with a subclass of `Dataset` and its line
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
-
-from pydantic import Field
 
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
@@ -26,6 +24,7 @@ class Photograph:
         box: in pixels of the upright image.
         rotation: degrees to turn the pixels clockwise so that they stand upright, beyond what EXIF says.
         exif: whether the EXIF orientation counts; False where a list of rotations was made for the stored pixels.
+        facts: what else the source says of it, by name.
     """
 
     image_id: str
@@ -36,13 +35,13 @@ class Photograph:
     box: Box | None = None
     rotation: int = 0
     exif: bool = True
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 class DatasetParameters(Section):
     """What every section datasets.NAME may hold."""
 
     source: str
-    tolerate: int = Field(0, ge=0, description="unreadable images that are left out and counted before the stage stops")
 
 
 class Dataset(ABC):
@@ -54,6 +53,7 @@ class Dataset(ABC):
         images, queries: expected counts; None where the user decides.
         megabytes: size of the download, for the listing.
         unreadable: paths of images known to be broken; they are left out without counting against `tolerate`.
+        tolerate: unreadable images that are left out before the stage resize stops, as a share, where params.yaml says nothing.
     """
 
     Parameters: ClassVar[type[DatasetParameters]] = DatasetParameters
@@ -62,6 +62,7 @@ class Dataset(ABC):
     queries: ClassVar[int | None] = None
     megabytes: ClassVar[int | None] = None
     unreadable: ClassVar[frozenset[str]] = frozenset()
+    tolerate: ClassVar[float] = 0.0
 
     def __init__(self, parameters: DatasetParameters) -> None:
         self.parameters = parameters
@@ -78,6 +79,10 @@ class Dataset(ABC):
         """What SOURCE.json shall say besides."""
         return {}
 
+    def summary(self) -> list[str]:
+        """Lines for people that say what the source holds now; none where it is not on this machine."""
+        return []
+
     @abstractmethod
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         """Stream the photographs in a fixed order from data/raw/DATASET."""
@@ -88,15 +93,16 @@ class Dataset(ABC):
 
 
 def truth_from_instances(rows: list[CatalogueRow], protocol: str = "instances") -> GroundTruth:
-    """Positives of a query are the database images of its instance.
+    """Positives of a query are the readable database images of its instance.
 
-    Without any row of role query, every database image that shares its instance with another is a query, and is junk for itself.
+    Where the data set has no row of role query, every readable database image that shares its instance with another is a query, and is
+    junk for itself. Roles decide: a query that cannot be read stays one, and is counted as unanswered.
     """
     members: dict[str, list[str]] = {}
     for row in rows:
         if row.role == "database" and row.instance is not None and row.readable:
             members.setdefault(row.instance, []).append(row.image_id)
-    queries = [row for row in rows if row.role == "query" and row.readable]
+    queries = [row for row in rows if row.role == "query"]
     own_junk = not queries
     if own_junk:
         queries = [row for row in rows if row.role == "database" and row.readable and len(members.get(row.instance or "", [])) > 1]

@@ -17,6 +17,7 @@ class Settings(BaseSettings):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$", description="auto, cpu, cuda or cuda:N")
     workers: int = Field(default=0, ge=0, le=1024, description="threads for decoding and for the processor's arithmetic; 0: all cores")
+    pixels_at_once: int = Field(default=256_000_000, ge=1, description="pixels of photographs decoded at once, by all threads; 4 bytes each")
     batch_size: int = Field(default=0, ge=0, le=4096, description="images per forward pass; 0: chosen by the device")
     data: Path = Field(default=Path("."), description="the folder that paths of `folder` data sets start from")
     mirror: str = Field(default="", description="address that replaces the scheme of every download: MIRROR/HOST/PATH")

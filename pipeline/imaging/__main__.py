@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Dataset, Photograph
+from pipeline.acquisition.summary import counts
 from pipeline.contracts.image_shards import KIND, ImageFacts, image_columns, image_writer
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> Produced:
     raw = places.raw(name)
     manifest = load_manifest(raw, "raw files")
     digest = fingerprint(
-        parameters.model_dump(),
+        parameters.effective(),
         dataset.parameters.model_dump(),
         manifest.fingerprint,
         code_fingerprint("stage", "contracts", "downloads", "acquisition", "imaging"),
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(f"resize-{name}", digest)
     shards, fresh = _write_shards(dataset, raw, parameters, store)
     rows = [row for index in range(shards) for row in read_catalogue(store.path(_names(index)[1]))]
-    _check(name, dataset, rows)
+    _check(name, dataset, parameters, rows)
     write_catalogue(store.path(places.CATALOGUE), rows)
     write_ground_truth(store.path(places.GROUND_TRUTH), dataset.ground_truth(raw, rows))
     names = [_names(index)[0] for index in range(shards)] + [places.CATALOGUE, places.GROUND_TRUTH]
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> Produced:
     facts = ImageFacts(images=len(rows), unreadable=unreadable, source=dataset.parameters.source, resize=parameters.effective())
     output = places.images(name)
     store.publish(output, names, KIND, facts)
-    log.info("%s: %d images, %d unreadable.", output, len(rows), unreadable)
+    log.info("%s: %s; %d unreadable.", output, counts((row.role, row.instance) for row in rows), unreadable)
     return Produced((output,), fresh, "images")
 
 
@@ -99,7 +100,7 @@ def _grouped(shard: list[Photograph]) -> Iterator[list[Photograph]]:
         yield shard[first : first + IMAGES_PER_GROUP]
 
 
-def _check(name: str, dataset: Dataset, rows: list[CatalogueRow]) -> None:
+def _check(name: str, dataset: Dataset, parameters: ResizeParameters, rows: list[CatalogueRow]) -> None:
     """Refuse an empty data set, ids that occur twice, and more broken images than are tolerated."""
     if not rows and dataset.images != 0:
         raise SourceError(f"datasets.{name}: no images in data/raw/{name}; look at the source with `retrieval validate {name}`")
@@ -111,10 +112,12 @@ def _check(name: str, dataset: Dataset, rows: list[CatalogueRow]) -> None:
     broken = [row for row in rows if not row.readable and row.path not in dataset.unreadable]
     for row in broken[:20]:
         log.warning("%s: %s", row.path, row.status)
-    if len(broken) > dataset.parameters.tolerate:
+    allowed = parameters.tolerated(len(rows), dataset.tolerate)
+    if len(broken) > allowed:
+        first = "; ".join(f"{row.path} ({row.status.removeprefix('unreadable: ')})" for row in broken[:3])
         raise ImageError(
-            f"datasets.{name}: {len(broken)} unreadable images, datasets.{name}.tolerate is {dataset.parameters.tolerate}; "
-            f"the first is {broken[0].path} ({broken[0].status.removeprefix('unreadable: ')})"
+            f"datasets.{name}: {len(broken)} of {len(rows)} images are unreadable, resize.tolerate allows {allowed}; "
+            f"set it to {len(broken)} or take them away: {first}{'; …' if len(broken) > 3 else ''}"
         )
 
 

@@ -2,7 +2,10 @@
 
 import io
 import math
+import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -12,49 +15,139 @@ from pipeline.stage.catalogue import Box
 from pipeline.stage.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
+ORIENTATION = 0x0112
+BAND = 512
+"""Rows that are converted at once."""
 FILTERS = {
     "pillow_bilinear": Image.Resampling.BILINEAR,
     "pillow_bicubic": Image.Resampling.BICUBIC,
     "pillow_lanczos": Image.Resampling.LANCZOS,
     "pillow_box": Image.Resampling.BOX,
 }
-Image.MAX_IMAGE_PIXELS = 300_000_000
+FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "GIF", "BMP", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF")
+"""What is decoded, by content. Formats that an interpreter would have to run, such as EPS, are not among them."""
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, struct.error)
+"""What decoders raise for files that are not what they seem."""
+LARGEST_PIXELS = 300_000_000
+Image.MAX_IMAGE_PIXELS = None  # `open_image` has its own limit, which names its parameter
 
 
 def load_image(data: bytes, rotation: int = 0, exif: bool = True) -> Image.Image:
-    """Decode an image, turn it upright by EXIF (where `exif`) and by `rotation` degrees clockwise, and make it RGB.
+    """Decode an image, turn it upright and make it RGB; see `open_image` and `upright`."""
+    return upright(open_image(data), rotation, exif)
 
-    Alpha is laid over white, 16-bit samples are scaled to 8, CMYK and palettes are converted, of an animation the first frame is taken.
+
+def open_image(data: bytes, largest: int = LARGEST_PIXELS) -> Image.Image:
+    """Read an image's header; its pixels are decoded when they are asked for.
 
     Raises:
-        ImageError: empty, truncated, not an image, or too large to be one.
+        ImageError: empty, not an image, or of more than `largest` pixels.
     """
     if not data:
         raise ImageError("the file is empty")
+    if data[4:8] == b"ftyp" and data[8:12] not in (b"avif", b"avis"):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False)
+    with _one_line_errors():
+        image = Image.open(io.BytesIO(data), formats=_formats())
+    if image.width * image.height > largest:
+        raise ImageError(f"{image.width}×{image.height} pixels, resize.largest_pixels is {largest}")
+    return image
+
+
+def _formats() -> list[str]:
+    Image.preinit()
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data))
-            image.load()
-            image = ImageOps.exif_transpose(image) if exif else image
-        image = _rgb(image)
+            warnings.simplefilter("ignore")  # of odd metadata, which no pixel depends on
+            yield
     except UnidentifiedImageError:
         raise ImageError("not an image that can be decoded") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        TypeError,
+        IndexError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RuntimeError,
+        struct.error,
+    ) as error:
         raise ImageError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def upright(image: Image.Image, rotation: int = 0, exif: bool = True) -> Image.Image:
+    """Decode the pixels, turn them upright by EXIF (where `exif`) and by `rotation` degrees clockwise, and make them RGB.
+
+    Alpha is laid over white, samples of more than 8 bits are scaled to 8, CMYK and palettes are converted, of an animation the first frame
+    is taken.
+
+    Raises:
+        ImageError: truncated or damaged, or samples that are no numbers.
+    """
+    with _one_line_errors():
+        image.load()
+        if exif:
+            ImageOps.exif_transpose(image, in_place=True)
+        image = _rgb(image)
     return image.rotate(-rotation, expand=True) if rotation % 360 else image
+
+
+def upright_size(image: Image.Image, rotation: int = 0, exif: bool = True) -> tuple[int, int]:
+    """(width, height) that `upright` will give, from the header alone."""
+    with _one_line_errors():
+        turned = exif and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    sideways = turned != (rotation % 180 == 90)
+    return (image.height, image.width) if sideways else image.size
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        samples = np.asarray(image, np.float64)
-        top = 65535.0 if image.mode.startswith("I") and samples.max(initial=0) > 255 else 255.0
-        image = Image.fromarray(np.clip(np.rint(samples * (255.0 / top)), 0, 255).astype(np.uint8), "L")
+        image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, layer)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Samples of 16 bits, 32 bits or of floating point as 8 bits, in bands of rows.
+
+    The range is the smallest of 0…1 (floating point), 0…255 and 0…65535 that holds all samples; where none does, it is that of the samples.
+    """
+    bands = [(0, top, image.width, min(top + BAND, image.height)) for top in range(0, image.height, BAND)]
+    low, high = np.inf, -np.inf
+    for band in bands:
+        samples = np.asarray(image.crop(band), np.float64)
+        if not np.isfinite(samples).all():
+            raise ImageError("samples that are no finite numbers")
+        low, high = min(low, samples.min()), max(high, samples.max())
+    tops = [1.0, 255.0, 65535.0] if image.mode == "F" else [255.0, 65535.0]
+    top = next((top for top in tops if high <= top), None)
+    bottom, span = (0.0, top) if low >= 0 and top is not None else (low, (high - low) or 1.0)
+    pixels = np.empty((image.height, image.width), np.uint8)
+    for band in bands:
+        pixels[band[1] : band[3]] = np.clip(np.rint((np.asarray(image.crop(band), np.float64) - bottom) * (255.0 / span)), 0, 255)
+    return Image.fromarray(pixels, "L")
+
+
+def pad(image: Image.Image, side: int) -> tuple[Image.Image, int, int]:
+    """The image with its border pixels repeated until no side is shorter than `side`; and the pixels added on the left and on top."""
+    across, down = max(side - image.width, 0), max(side - image.height, 0)
+    left, top = across // 2, down // 2
+    pixels = np.pad(np.asarray(image), ((top, down - top), (left, across - left), (0, 0)), mode="edge")
+    return Image.fromarray(pixels), left, top
 
 
 def target_size(width: int, height: int, rule: str, size: int, enlarge: bool) -> tuple[int, int]:

@@ -1,16 +1,34 @@
 """One photograph to one stored image and its catalogue row; a broken one becomes a row that says why."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
 from pipeline.contracts.image_shards import StoredImage
-from pipeline.imaging.images import context_factor, crop_box, encode, extend_box, load_image, resize, resize_factor, target_size
+from pipeline.imaging.images import (
+    context_factor,
+    crop_box,
+    encode,
+    extend_box,
+    open_image,
+    pad,
+    resize,
+    resize_factor,
+    target_size,
+    upright,
+    upright_size,
+)
 from pipeline.imaging.params import ResizeParameters
+from pipeline.imaging.pixel_budget import shared_budget
 from pipeline.stage.catalogue import Box, CatalogueRow
 from pipeline.stage.errors import ImageError
+
+LONGEST_SIDE = 16384
+REDUCED_FROM = 50_000_000
+"""Pixels from which a JPEG is decoded at half, a quarter or an eighth of its size, where that still is twice what is stored."""
 
 
 def prepare(photograph: Photograph, parameters: ResizeParameters) -> tuple[CatalogueRow, StoredImage | None]:
@@ -33,23 +51,36 @@ def prepare(photograph: Photograph, parameters: ResizeParameters) -> tuple[Catal
         x1,
         y1,
         rotation=photograph.rotation,
+        facts=json.dumps(photograph.facts, sort_keys=True, ensure_ascii=False) if photograph.facts else None,
     )
     try:
-        image = load_image(photograph.data, photograph.rotation, photograph.exif)
-        row = replace(row, width=image.width, height=image.height)
-        return row, _stored(photograph, image, parameters)
+        opened = open_image(photograph.data, parameters.largest_pixels)
+        width, height = upright_size(opened, photograph.rotation, photograph.exif)
+        _reduce(opened, photograph, parameters)
+        with shared_budget().hold(opened.width * opened.height):
+            image = upright(opened, photograph.rotation, photograph.exif)
+            row = replace(row, width=width, height=height)
+            return row, _stored(photograph, image, (width, height), parameters)
     except ImageError as error:
         return replace(row, status=f"unreadable: {error}"), None
 
 
-def _stored(photograph: Photograph, image: Image.Image, parameters: ResizeParameters) -> StoredImage:
-    """Resize, after cropping where the box crops pixels.
+def _reduce(image: Image.Image, photograph: Photograph, parameters: ResizeParameters) -> None:
+    """Have a huge JPEG decoded smaller; not one with a box, which is in pixels of the original."""
+    if image.format == "JPEG" and photograph.box is None and image.width * image.height >= REDUCED_FROM:
+        width, height = target_size(*image.size, parameters.rule, parameters.pixels, parameters.enlarge)
+        image.draft(None, (2 * width, 2 * height))
+
+
+def _stored(photograph: Photograph, image: Image.Image, original: tuple[int, int], parameters: ResizeParameters) -> StoredImage:
+    """Resize, after cropping where the box crops pixels; `original` is the image's size where it was decoded smaller.
 
     `image` scales the crop by the full image's ratio, as paper 3 does; `image_own_size` brings the crop itself to the target size.
     """
-    rule, square = (parameters.rule, parameters.pixels, parameters.enlarge), parameters.rule == "square"
-    factor = resize_factor(image.width, image.height, *rule)
-    size = target_size(image.width, image.height, *rule)
+    square = parameters.rule == "square"
+    rule = (parameters.rule, parameters.pixels, parameters.enlarge)
+    factor = resize_factor(original[0], original[1], *rule)
+    size = target_size(original[0], original[1], *rule)
     box = _wanted_box(photograph, parameters, image, factor)
     kept: Box | None = None
     if box is not None and parameters.query_crop == "image":
@@ -62,10 +93,21 @@ def _stored(photograph: Photograph, image: Image.Image, parameters: ResizeParame
     elif box is not None:
         across, down = (size[0] / image.width, size[1] / image.height) if square else (factor, factor)
         kept = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-    if min(size) < parameters.minimum_side:
+    short = min(size) < parameters.minimum_side
+    if short and parameters.small == "refuse":
         raise ImageError(f"{size[0]}×{size[1]} pixels after resizing, resize.minimum_side is {parameters.minimum_side}")
+    if short and parameters.small == "scale":
+        factor = parameters.minimum_side / min(image.size)
+        size = max(parameters.minimum_side, round(image.width * factor)), max(parameters.minimum_side, round(image.height * factor))
+        if max(size) > LONGEST_SIDE:
+            raise ImageError(f"{size[0]}×{size[1]} pixels with the shorter side at resize.minimum_side; at most {LONGEST_SIDE} are stored")
+        kept = kept and box and (box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor)
     resized = resize(image, *size, parameters.filter)
-    return StoredImage(photograph.image_id, encode(resized, parameters.encoding, parameters.jpeg_quality), *size, factor, kept)
+    if short and parameters.small == "pad":
+        resized, left, top = pad(resized, parameters.minimum_side)
+        kept = kept and (kept[0] + left, kept[1] + top, kept[2] + left, kept[3] + top)
+    encoded = encode(resized, parameters.encoding, parameters.jpeg_quality)
+    return StoredImage(photograph.image_id, encoded, resized.width, resized.height, factor, kept)
 
 
 def _wanted_box(photograph: Photograph, parameters: ResizeParameters, image: Image.Image, factor: float) -> Box | None:

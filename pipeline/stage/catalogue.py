@@ -27,6 +27,7 @@ CATALOGUE_SCHEMA = pa.schema(
         ("y1", pa.float32()),
         ("rotation", pa.int16()),
         ("status", pa.string()),
+        ("facts", pa.string()),
     ]
 )
 TRUTH_SCHEMA = pa.schema([("query_id", pa.string()), ("image_id", pa.string()), ("relevance", pa.string())])
@@ -47,6 +48,7 @@ class CatalogueRow:
         x0, y0, x1, y1: the query's box in pixels of the upright original.
         rotation: degrees by which the stored pixels were turned clockwise to stand upright.
         status: 'ok', or 'unreadable: REASON'.
+        facts: what else the source says of it, as JSON.
     """
 
     image_id: str
@@ -62,6 +64,7 @@ class CatalogueRow:
     y1: float | None = None
     rotation: int = 0
     status: str = "ok"
+    facts: str | None = None
 
     @property
     def readable(self) -> bool:

@@ -29,13 +29,15 @@ def serve(server: LoopbackServer, source: str, contents: dict[str, bytes], **sec
 
 
 def run(
-    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, source: str, **section: object
+    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, source: str, tolerate: int | None = None, **section: object
 ) -> tuple[list[CatalogueRow], GroundTruth]:
     monkeypatch.setenv("RETRIEVAL_MIRROR", server.url)
     monkeypatch.setenv("RETRIEVAL_RETRIES", "1")
     monkeypatch.setenv("RETRIEVAL_RETRY_DELAY", "0")
     monkeypatch.setattr(DATASETS[source], "megabytes", None)
-    (workplace / "params.yaml").write_text(yaml.safe_dump({"datasets": {"x": {"source": source, **section}}, "resize": RESIZE}), encoding="utf-8")
+    (workplace / "params.yaml").write_text(
+        yaml.safe_dump({"datasets": {"x": {"source": source, **section}}, "resize": {**RESIZE, "tolerate": tolerate}}), encoding="utf-8"
+    )
     acquisition.main(["x"])
     imaging.main(["x"])
     images = Path("data/images/x")
@@ -80,7 +82,7 @@ def test_paris6k_leaves_its_broken_images_out(server: LoopbackServer, workplace:
 def test_another_broken_image_counts_against_what_is_tolerated(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = photos(*(f"tower_00000{number}.jpg" for number in (1, 2, 3))) | {"bad.jpg": b"nothing"}
     serve(server, "oxford5k", {"oxbuild_images.tgz": tar(images), "gt_files_170407.tgz": tar(text_truth("tower_000001", "oxc1_"))})
-    with pytest.raises(ImageError, match=r"1 unreadable images, datasets\.x\.tolerate is 0; the first is bad\.jpg \(not an image"):
+    with pytest.raises(ImageError, match=r"1 of 5 images are unreadable, resize\.tolerate allows 0; .*: bad\.jpg \(not an image"):
         run(server, workplace, monkeypatch, "oxford5k")
     assert not Path("data/images/x").exists()
     rows, _ = run(server, workplace, monkeypatch, "oxford5k", tolerate=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.acquisition.folder import parse_box
+from pipeline.acquisition.image_list import parse_box
 from pipeline.acquisition.params import dataset_from
 from pipeline.acquisition.sources import Dataset, Photograph, truth_from_instances
 from pipeline.stage.catalogue import CatalogueRow
@@ -31,7 +31,7 @@ def test_folders_name_instances_and_roles(workplace: Path) -> None:
     place(workplace / "in", "query/tower/q.jpg", "database/tower/a.JPG", "database/deep/er/b.png", "held_out/h.jpeg", "loose.webp", "notes.txt")
     found = imported(folder(path="in"), workplace / "raw")
     assert [(photo.image_id, photo.role, photo.instance) for photo in found] == [
-        ("database/deep/er/b.png", "database", "er"),
+        ("database/deep/er/b.png", "database", "deep/er"),
         ("database/tower/a.JPG", "database", "tower"),
         ("held_out/h.jpeg", "held_out", None),
         ("loose.webp", "database", None),
@@ -67,14 +67,22 @@ def test_a_csv_decides(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\na.jpg,x\n", "columns are path, label; allowed: id, path"),
-        ("instance\nx\n", "path is needed"),
+        ("instance\nx\n", "list.csv:1: columns are instance; a column `path` is needed"),
+        ("path;instance;Instance\na.jpg;x;y\n", "list.csv:1: the column 'instance' stands twice"),
+        ("path,instance\na.jpg,x,more\n", "list.csv:2: 3 cells; expected 2"),
+        ('path,instance\n"a.jpg,x\n', "list.csv:2: not a row of a table .*close every quote"),
+        ("path,instance\na.jpg,x\0y\n", "list.csv:2: a NUL character"),
+        (f"path,instance\na.jpg,{'x' * 2000}\n", "list.csv:2: a cell of 2000 characters; at most 1000"),
+        ("path\n\n,\n", "list.csv: no images in it|list.csv:3: 2 cells"),
+        ("", "list.csv:1: columns are none"),
+        ("path,box\na.jpg,0 0 inf inf\n", "list.csv:2: box '0 0 inf inf'; expected pixels between"),
+        ("path,box\na.jpg,0 0 1e300 1e300\n", "expected pixels between"),
         ("path,role\na.jpg,reference\n", r"list\.csv:2: role 'reference'; allowed: database, query"),
-        ("path\na.jpg\na.jpg\n", r"list\.csv:3: two images have the id 'a.jpg'"),
+        ("path\na.jpg\n./a.jpg\n", r"list\.csv:3: two images have the id 'a.jpg', as in line 2"),
         ("path,box\na.jpg,1 2 3\n", r"list\.csv:2: box '1 2 3'; expected four numbers"),
         ("path,box\na.jpg,5 5 5 9\n", "is empty; expected x0 < x1"),
-        ("path\ngone.jpg\n", r"gone\.jpg is not a file inside"),
-        ("path\n../secret.jpg\n", r"secret\.jpg is not a file inside"),
+        ("path\ngone.jpg\n", r"list\.csv:2: gone\.jpg: no such file in in"),
+        ("path\n../secret.jpg\n", r"list\.csv:2: \.\./secret\.jpg lies outside in"),
         ("path\n", "no images in it"),
     ],
 )

@@ -76,8 +76,11 @@ def test_a_missing_folder_and_an_empty_one(workplace: Path) -> None:
 )
 def test_broken_images_stop_the_stage_or_are_tolerated_and_recorded(images: Path, name: str, content: bytes, reason: str) -> None:
     (images / name).write_bytes(content)
-    refused(prepared(), f"1 unreadable images, datasets.mine.tolerate is 0; the first is {name}", "data/images/mine")
-    done = prepared(datasets={"mine": {"source": "folder", "path": "in", "tolerate": 1}})
+    strict = {"pixels": 640, "small": "refuse"}
+    refused(
+        prepared(resize=strict), f"1 of 3 images are unreadable, resize.tolerate allows 0; set it to 1 or take them away: {name}", "data/images/mine"
+    )
+    done = prepared(resize=strict | {"tolerate": 1})
     assert done.returncode == 0, done.stderr
     rows = {row.path: row for row in read_catalogue(Path("data/images/mine/catalogue.parquet"))}
     assert reason in rows[name].status
@@ -106,7 +109,29 @@ def test_a_query_without_positives_is_named_by_validate(images: Path) -> None:
     assert prepared(**changes).returncode == 0
     done = run("cli", "validate", "mine", **changes)
     assert done.returncode == 1
-    assert done.stdout == "mine: query good1.jpg has no positive and will be left out of the mean\n"
+    assert done.stdout.splitlines() == [
+        "mine: 2 images of 2 instances: 1 in the database, 1 queries, 0 distractors, 0 held out",
+        "mine: queries whose instance has no image in the database: 1 (good1.jpg)",
+        "mine: query good1.jpg has no positive and will be left out of the mean",
+        "mine: 1 problems.",
+    ]
+
+
+def test_validate_looks_at_the_source_before_any_stage_and_after_a_failed_one(images: Path) -> None:
+    done = run("cli", "validate", "mine", benchmarks={"b": {"dataset": "mine"}})
+    assert done.returncode == 1
+    assert "mine: nothing to ask: no image of role query, and no instance with two images of role database" in done.stdout
+    done = run("cli", "validate", "mine")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines() == [
+        "mine: 2 images of 0 instances: 2 in the database, 0 queries, 0 distractors, 0 held out",
+        "mine: nothing is wrong.",
+    ]
+    (images / "cut.jpg").write_bytes(encoded(0, 200, 200)[:2000])
+    assert prepared().returncode == 1
+    done = run("cli", "validate", "mine")
+    assert done.returncode == 1
+    assert "mine: cut.jpg: unreadable: image file is truncated" in done.stdout
 
 
 def test_validate_sees_a_folder_that_changed(images: Path) -> None:

@@ -83,7 +83,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             photograph(instance, number).save(path)
     params = {
-        "datasets": {"museum": {"source": "folder", "path": str(folder / "photographs"), "tolerate": 100}},
+        "datasets": {"museum": {"source": "folder", "path": str(folder / "photographs")}},
         "networks": {"squeezenet": make_network(folder, "squeezenet1_1", "squeezenet")},
         "resize": {"rule": "longest_side", "pixels": 96},
     }

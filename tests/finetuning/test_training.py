@@ -120,6 +120,7 @@ def test_one_photograph_and_unreadable_ones(
         path.write_bytes(path.read_bytes()[:50])
     base = yaml.safe_load((museum.folder / "base.yaml").read_text())
     base["datasets"]["museum"]["path"] = str(source)
+    base["resize"]["tolerate"] = 100
     (museum.folder / "base.yaml").write_text(yaml.safe_dump(base))
     museum.write()
     download(["museum"])

@@ -1,6 +1,10 @@
 """Decoding, orientation, resizing rules and query crops."""
 
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from PIL import Image
 from pipeline.acquisition.sources import Photograph
 from pipeline.imaging.images import crop_box, decode, encode, extend_box, load_image, resize, target_size
 from pipeline.imaging.params import ResizeParameters
+from pipeline.imaging.pixel_budget import PixelBudget
 from pipeline.imaging.preparation import prepare
 from pipeline.stage.errors import ImageError, ParameterError
 from pipeline.stage.parameters import validate
@@ -220,7 +225,7 @@ def test_only_queries_are_cropped() -> None:
     ],
 )
 def test_what_cannot_be_used_becomes_a_row_that_says_why(photograph: Photograph, reason: str) -> None:
-    row, image = prepare(photograph, ResizeParameters(pixels=640))
+    row, image = prepare(photograph, ResizeParameters(pixels=640, small="refuse"))
     assert image is None
     assert row.status.startswith("unreadable: ")
     import re
@@ -237,3 +242,86 @@ def test_squares_give_up_the_aspect_ratio_also_of_crops_and_boxes() -> None:
         assert stored is not None
         assert (stored.width, stored.height) == (64, 64)
         assert stored.box == box
+
+
+@pytest.mark.parametrize(("small", "size"), [("pad", (640, 32)), ("scale", (4800, 32))])
+def test_small_images_are_padded_or_enlarged(small: Any, size: tuple[int, int]) -> None:
+    strip = Image.fromarray(np.repeat(np.arange(0, 20, dtype=np.uint8)[:, None, None] * 10, 3000, axis=1).repeat(3, axis=2))
+    row, image = prepare(Photograph("a", "a", saved(strip, "PNG")), ResizeParameters(pixels=640, small=small))
+    assert image is not None
+    assert (row.width, row.height, row.status) == (3000, 20, "ok")
+    assert (image.width, image.height) == size
+    pixels = decode(image.bytes)
+    assert pixels.shape == (32, size[0], 3)
+    if small == "pad":
+        assert (pixels[:14] == pixels[14]).all(), "the border is repeated"
+
+
+def test_floating_point_samples_are_scaled_by_their_range() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    expected = np.arange(256).reshape(16, 16)
+    for factor in (1, 255, 65535):
+        image = np.asarray(load_image(saved(Image.fromarray(ramp * np.float32(factor)), "TIFF")))[..., 0]
+        np.testing.assert_allclose(image, expected, atol=1)
+    np.testing.assert_allclose(np.asarray(load_image(saved(Image.fromarray(ramp * 6 - 3), "TIFF")))[..., 0], expected, atol=1)
+    for broken in (np.nan, np.inf):
+        samples = ramp.copy()
+        samples[3, 3] = broken
+        with pytest.raises(ImageError, match="samples that are no finite numbers"):
+            load_image(saved(Image.fromarray(samples), "TIFF"))
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
+    row, image = prepare(Photograph("a", "a", encoded(0, 300, 200)), ResizeParameters(pixels=64, largest_pixels=59_999))
+    assert image is None
+    assert row.status == "unreadable: 300×200 pixels, resize.largest_pixels is 59999"
+
+
+def test_a_huge_jpeg_is_decoded_smaller_and_keeps_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    photograph = Photograph("a", "a", encoded(0, 640, 480))
+    full, plain = prepare(photograph, ResizeParameters(pixels=64))
+    monkeypatch.setattr("pipeline.imaging.preparation.REDUCED_FROM", 1000)
+    row, image = prepare(photograph, ResizeParameters(pixels=64))
+    assert plain is not None
+    assert image is not None
+    assert row == full
+    assert (image.width, image.height, image.scale) == (plain.width, plain.height, plain.scale)
+    assert np.abs(decode(image.bytes).astype(int) - decode(plain.bytes)).mean() < 4
+    assert image.bytes != plain.bytes
+
+
+def test_heic_and_avif_are_decoded_by_their_content() -> None:
+    import pillow_heif
+
+    picture = Image.fromarray(pixels(0, 96, 64))
+    heic, avif = io.BytesIO(), io.BytesIO()
+    pillow_heif.from_pillow(picture).save(heic, quality=95)
+    picture.save(avif, "AVIF", quality=95)
+    for data in (heic.getvalue(), avif.getvalue()):
+        found = np.asarray(load_image(data)).astype(int)
+        assert found.shape == (64, 96, 3)
+        assert np.abs(found - np.asarray(picture)).mean() < 12
+
+
+def test_postscript_reaches_no_interpreter() -> None:
+    with pytest.raises(ImageError, match="not an image that can be decoded"):
+        load_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(touched) (w) file\n%%EOF\n")
+
+
+def test_threads_share_the_pixels_that_are_decoded_at_once() -> None:
+    budget, held, most, lock = PixelBudget(100), 0, 0, threading.Lock()
+
+    def work(pixels: int) -> None:
+        nonlocal held, most
+        with budget.hold(pixels):
+            with lock:
+                held += min(pixels, 100)
+                most = max(most, held)
+            time.sleep(0.002)
+            with lock:
+                held -= min(pixels, 100)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [40, 60, 30, 500, 10, 90] * 5))
+    assert held == 0
+    assert most <= 100
