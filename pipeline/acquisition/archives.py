@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError
 
 LARGEST_MEMBER = 2**30
@@ -22,6 +23,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         SourceError: the archive is damaged, or a member is a link, a device, larger than 1 GiB, or named to leave the archive.
     """
+    verify(path)
     try:
         yield from _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:

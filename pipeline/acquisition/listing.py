@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.registry import DATASETS
 from pipeline.stage import places
-from pipeline.stage.manifest import MANIFEST
+from pipeline.stage.checksums import MANIFEST
 from pipeline.stage.parameters import read_section
 
 

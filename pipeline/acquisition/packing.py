@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.acquisition.image_list import COLUMNS, Record, parse_box
 from pipeline.acquisition.sources import Photograph
+from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError
 from pipeline.stage.tables import replacing
 
@@ -42,6 +43,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         SourceError: missing or damaged.
     """
+    verify(path)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             headings, *rows = csv.reader(stream, strict=True)
@@ -78,6 +80,7 @@ def photograph(record: Record, data: bytes) -> Photograph:
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """(name, content) in order. Names are not looked at: nothing is unpacked, and people name files as they like."""
+    verify(path)
     try:
         with tarfile.open(path, "r|") as archive:
             for member in archive:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from pipeline.stage.checksums import verify
 from pipeline.stage.errors import ModelError
 from pipeline.stage.manifest import CARD, Facts
 from pipeline.stage.tables import read_json, replacing, write_json
@@ -114,11 +115,12 @@ def load_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    verify(path)
     try:
         return load_file(path)
     except FileNotFoundError:
         raise ModelError(f"{path}: not found; run the stage that makes it with `dvc repro`") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error})") from None
 
 

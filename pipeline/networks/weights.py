@@ -1,5 +1,6 @@
 """Fetching a network's weights: from a package, torchvision's address, a local file or any address; verified, and read as tensors only."""
 
+import pickle  # for the name of its error
 from pathlib import Path
 
 import torch
@@ -43,15 +44,23 @@ def _package_file(name: str, source: NetworkSource) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors or state-dict file; anything but tensors is refused.
+    """Tensors of a safetensors or state-dict file; anything but finite tensors is refused.
 
     Raises:
-        ModelError: not such a file.
+        ModelError: not such a file, or weights that are no numbers.
     """
-    if path.suffix == ".safetensors":
-        return load_tensors(path)
+    content = load_tensors(path) if path.suffix == ".safetensors" else _state_dict(path)
+    broken = [name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ModelError(f"{path}: {len(broken)} of {len(content)} tensors hold values that are not finite, the first is {broken[0]}")
+    return content
+
+
+def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # whose text advises to switch the check off
+        raise ModelError(f"{path}: holds more than tensors, or is damaged; save the network's state_dict as safetensors or by torch.save") from None
     except Exception as error:  # the restricted reader fails in many ways on foreign bytes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: not a file of tensors ({reason})") from None

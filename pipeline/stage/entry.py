@@ -31,7 +31,11 @@ def run_stage(main: Callable[[list[str]], Produced]) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fail(f"the disk is full while writing {error.filename or 'an output'}: free some space and run again; finished shards are kept")
-        raise
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            fail(f"too many open files at {error.filename or 'an input'}: raise the limit (`ulimit -n`) and run again; finished shards are kept")
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror or type(error).__name__}")
     except KeyboardInterrupt:
         fail("interrupted; finished shards are kept, run again to go on")
 

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.stage.checksums import MANIFEST, damaged_copies
 from pipeline.stage.errors import ShardError
 from pipeline.stage.fingerprint import file_sha256, fingerprint
 from pipeline.stage.tables import read_json, write_json
 
-MANIFEST = "manifest.json"
 CARD = "model.json"
 """A learned model's card, in the folder that holds the model."""
 
@@ -42,7 +42,7 @@ class Manifest:
         return [folder / part.name for part in self.parts if part.name.startswith(prefix)]
 
     def save(self, folder: Path) -> None:
-        write_json(folder / MANIFEST, asdict(self))
+        write_json(folder / MANIFEST, {**asdict(self), "fingerprint": self.fingerprint})
 
 
 def describe_parts(folder: Path, names: list[str]) -> tuple[Part, ...]:
@@ -57,9 +57,16 @@ def load_manifest(folder: Path, kind: str) -> Manifest:
         ShardError: there is none, or it is one of another kind.
     """
     value = read_json(folder / MANIFEST)
-    if value.get("kind") != kind:
-        raise ShardError(f"{folder}: holds {value.get('kind')!r}, expected {kind!r}")
-    return Manifest(kind, tuple(Part(**part) for part in value["parts"]), value["facts"])
+    try:
+        manifest = Manifest(value["kind"], tuple(Part(**part) for part in value["parts"]), value["facts"])
+        whole = manifest.fingerprint == value["fingerprint"]
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise ShardError(f"{folder / MANIFEST}: damaged, or of another version; delete {damaged_copies(folder / MANIFEST)}, and run `dvc repro`")
+    if manifest.kind != kind:
+        raise ShardError(f"{folder}: holds {manifest.kind!r}, expected {kind!r}")
+    return manifest
 
 
 class Facts(BaseModel):

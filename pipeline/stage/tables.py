@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.stage.checksums import verify
 from pipeline.stage.errors import ShardError
 
 VERSION = 1
@@ -78,6 +79,7 @@ def open_table(path: Path, kind: str) -> pq.ParquetFile:
     Raises:
         ShardError: missing, damaged, or of another kind or version.
     """
+    verify(path)
     try:
         file = pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError:
@@ -94,7 +96,10 @@ def open_table(path: Path, kind: str) -> pq.ParquetFile:
 def table_facts(file: pq.ParquetFile) -> dict[str, Any]:
     """The JSON values of the schema's metadata."""
     raw = file.schema_arrow.metadata or {}
-    return {key.decode(): json.loads(value) for key, value in raw.items() if not key.startswith(b"ARROW")}
+    try:
+        return {key.decode(): json.loads(value) for key, value in raw.items() if not key.startswith(b"ARROW")}
+    except (ValueError, RecursionError):
+        return {}  # another program's, of an unknown kind
 
 
 def read_table(path: Path, kind: str) -> pa.Table:
@@ -140,9 +145,10 @@ def read_json(path: Path) -> Any:
     Raises:
         ShardError: missing or damaged.
     """
+    verify(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ShardError(f"{path}: not found; run the stage that makes it with `dvc repro`") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ShardError(f"{path}: not valid JSON ({error}); remove it and run `dvc repro` again") from None

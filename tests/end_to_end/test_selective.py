@@ -1,6 +1,7 @@
 """Selective features and binary codes through all stages, with real DVC: one pass against maps on disk, what reruns, what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from pipeline.hashing.__main__ import main as hash_stage
 from pipeline.hashing.itq import ITQ
 from pipeline.stage.errors import LeakageError, SanityError
 from pipeline.stage.manifest import load_manifest
-from pipeline.stage.tables import write_json
 from tests.end_to_end.project import Project, original_id
 
 pytestmark = pytest.mark.slow
@@ -106,14 +106,13 @@ def test_a_hash_function_learned_on_what_it_encodes_is_refused(encoded: Project,
     monkeypatch.chdir(tmp_path)
     link = tmp_path / "data/descriptors/gallery"
     manifest = load_manifest(link, "descriptors")
-    content = {"kind": manifest.kind, "parts": [vars(part) for part in manifest.parts], "facts": manifest.facts}
     names = [part.name for part in manifest.parts]
     link.unlink()
     link.mkdir()
     for name in names:
         (link / name).symlink_to(encoded.folder / "data/descriptors/gallery" / name)
-    content["facts"] = manifest.facts | {"held_out_set": {"dataset": "gallery", "role": "database", "images": 10, "duplicates": 0}}
-    write_json(link / "manifest.json", content)
+    facts = manifest.facts | {"held_out_set": {"dataset": "gallery", "role": "database", "images": 10, "duplicates": 0}}
+    replace(manifest, facts=facts).save(link)
     with pytest.raises(LeakageError, match="learned on the database images of gallery"):
         hash_stage(["gallery"])
     assert not (tmp_path / "data/codes").exists()

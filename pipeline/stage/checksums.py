@@ -1,0 +1,74 @@
+"""Bytes of a folder's parts against the checksums of its manifest, where a part is read: a flipped byte is an error, not a result."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.stage.errors import ShardError
+from pipeline.stage.fingerprint import file_sha256
+from pipeline.stage.yaml_text import Loader
+
+MANIFEST = "manifest.json"
+CACHE = Path(".dvc/cache/files/md5")
+
+
+def verify(path: Path) -> None:
+    """Compare a file with the manifest next to it; each file once in a process. A file that no manifest names is not looked at.
+
+    Raises:
+        ShardError: other bytes than those that were written; the message names what to delete, DVC's copy included.
+    """
+    try:
+        version, manifest = _version(path), _version(path.parent / MANIFEST)
+    except OSError:
+        return  # whoever opens it says that it is missing
+    expected = _checksums(path.parent, manifest).get(path.name)
+    if expected and _digest(path, version) != expected:
+        raise ShardError(f"{path}: not the bytes that were written; delete {damaged_copies(path)}, and run `dvc repro`")
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    """Other than before for a file that was replaced or written to."""
+    facts = path.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _checksums(folder: Path, _version: tuple[int, int, int]) -> dict[str, str]:
+    """SHA-256 by name of the parts that a manifest lists; none where there is no manifest, or one that its reader will refuse."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {str(part["name"]): str(part["sha256"]) for part in content["parts"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _version: tuple[int, int, int]) -> str:
+    return file_sha256(path)
+
+
+def damaged_copies(path: Path) -> str:
+    """The folder, and the object of DVC's cache that it would be restored from."""
+    cached = _cache_object(path)
+    return f"{path.parent} and {cached}, which it is restored from" if cached else f"{path.parent}"
+
+
+def _cache_object(path: Path) -> Path | None:
+    """The object of DVC's cache that holds a part, as dvc.lock names it."""
+    try:
+        stages: dict[str, Any] = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"), Loader)["stages"]  # noqa: S506 -- a safe loader
+        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        folder = _object(outs[path.parent.as_posix()])
+        listed = {entry["relpath"]: entry["md5"] for entry in json.loads(folder.read_text(encoding="utf-8"))}
+        found = _object(listed[path.name])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    return found if found.exists() else None
+
+
+def _object(md5: str) -> Path:
+    return CACHE / md5[:2] / md5[2:]
