@@ -49,11 +49,14 @@ class AnswerScores(BaseModel):
     Attributes:
         answered: queries that show a known instance and have an answer.
         correct: share of right answers among the queries that show a known instance.
-        threshold: score above which an object counts as known; None without held-out photographs.
+        threshold: score above which an object counts as known; None from too few held-out photographs.
         accepted: share of these queries above it.
-        unknown_learned_on: held-out photographs that the threshold comes from.
+        unknown_learned_on: held-out photographs of unknown objects that calibrate it.
+        unknown_needed: without so many of them nothing is said.
         correct_of_accepted: share of right answers among the accepted; None where none is.
         unknown_accepted: share of other held-out photographs above the threshold.
+        certainty_learned_on: questions that `sure` was learned from; None where it was not.
+        calibration_error: expected calibration error of `sure`: the mean distance between it and the share of right answers, in ten bins.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -65,6 +68,9 @@ class AnswerScores(BaseModel):
     unknown_learned_on: int | None = None
     correct_of_accepted: float | None = None
     unknown_accepted: float | None = None
+    unknown_needed: int | None = None
+    certainty_learned_on: int | None = None
+    calibration_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -45,12 +45,15 @@ ANSWERS_SCHEMA = pa.schema(
         ("instance", pa.string()),
         ("score", pa.float32()),
         ("runner_up", pa.float32()),
-        ("confidence", pa.float32()),
         ("known", pa.bool_()),
+        ("unknown_p", pa.float32()),
+        ("sure", pa.float32()),
     ]
 )
-"""The nearest instance of every query, by the image that shows it, with the score of the next other instance. `confidence` and `known` are null
-where no held-out photograph says what unknown objects score."""
+"""The nearest instance of every query, by the image that shows it, with the score of the next other instance. Two separate
+statements follow. `known`: whether the object is in the database at all, with `unknown_p`, the share of unknown photographs that score as
+high; null where too few held-out photographs say what unknown objects score. `sure`: the probability that the instance is right, given that
+the object is in the database; null where nothing says so."""
 
 SETS = ("database", "with_distractors")
 """The two databases that every benchmark is searched in; the second only where there are distractors."""
@@ -93,6 +96,11 @@ class RankingFacts(Facts):
 
 
 class Provenance(ComputedWith):
-    """reports/provenance/BENCHMARK.json: what its numbers were computed with, and how they were scored."""
+    """reports/provenance/BENCHMARK.json: what its numbers were computed with, and how they were scored.
+
+    Attributes:
+        reliability: of answers that are about as sure: `sure` and `right`, their means, and `queries`, their number.
+    """
 
     evaluate: dict[str, Any]
+    reliability: tuple[dict[str, float], ...] = ()

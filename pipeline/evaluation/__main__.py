@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> Produced:
         size = facts.database + (facts.distractors if name == "with_distractors" else 0)
         labels = _labels(rankings / f"counts-{name}.parquet", truth)
         scores[name] = _score(name, labels, truth, size, parameters, rows, curves)
+    answers, bins = score_answers(rankings / ANSWERS, shown_by_queries(catalogue, truth))
     metrics = Metrics(
         database_images=facts.database,
         distractors=facts.distractors,
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> Produced:
         dimensions=facts.dimensions,
         bits=facts.bits or 0,
         zero_descriptors=facts.computed_with.descriptors.zero_descriptors,
-        answers=score_answers(rankings / ANSWERS, shown_by_queries(catalogue, truth)),
+        answers=answers,
         **scores,
     )
     outputs = tuple(place(benchmark) for place in (places.provenance, places.metrics, places.curves, places.per_query))
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> Produced:
     write_csv(outputs[2], ("setting", "recall", "precision"), curves)
     write_csv(outputs[3], PER_QUERY, rows)
     about = {"protocol": truth.protocol, "ties": "expected value over all orders of equal scores", **parameters.model_dump()}
-    write_json(outputs[0], Provenance(**dict(facts.computed_with), evaluate=about).model_dump(mode="json"))
+    write_json(outputs[0], Provenance(**dict(facts.computed_with), evaluate=about, reliability=tuple(bins)).model_dump(mode="json"))
     return Produced(outputs, facts.answered, "queries")
 
 

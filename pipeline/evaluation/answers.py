@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.contracts.metrics import AnswerScores
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 from pipeline.stage.tables import open_table, table_facts
+
+BINS = 10
 
 
 def shown_by_queries(rows: Sequence[CatalogueRow], truth: GroundTruth) -> dict[str, str]:
@@ -18,8 +22,9 @@ def shown_by_queries(rows: Sequence[CatalogueRow], truth: GroundTruth) -> dict[s
     return {row.image_id: str(row.instance) for row in own if references[row.instance] > (row.role == "database")}
 
 
-def score_answers(path: Path, shown: Mapping[str, str]) -> AnswerScores | None:
-    """Numbers of the answers to queries that show a known instance; None where there are none. A query without an answer is wrong.
+def score_answers(path: Path, shown: Mapping[str, str]) -> tuple[AnswerScores | None, list[dict[str, float]]]:
+    """Numbers of the answers to queries that show a known instance, and how reliable `sure` is; None where there are none. A query without
+    an answer is wrong.
 
     Args:
         path: answers.parquet of the rankings.
@@ -28,11 +33,31 @@ def score_answers(path: Path, shown: Mapping[str, str]) -> AnswerScores | None:
     file = open_table(path, "answers")
     facts, rows = table_facts(file), [row for row in file.read().to_pylist() if row["query_id"] in shown]
     if not rows:
-        return None
+        return None, []
     right = [row["instance"] == shown[row["query_id"]] for row in rows]
     numbers: dict[str, Any] = {"answered": len(rows), "correct": sum(right) / len(shown)}
+    numbers |= {"unknown_learned_on": facts["unknown"], "unknown_needed": facts["needed"]}
     if facts["threshold"] is not None:
         accepted = [correct for row, correct in zip(rows, right, strict=True) if row["known"]]
-        numbers |= {"threshold": facts["threshold"], "accepted": len(accepted) / len(shown), "unknown_learned_on": facts["unknown"]}
+        numbers |= {"threshold": facts["threshold"], "accepted": len(accepted) / len(shown)}
         numbers |= {"correct_of_accepted": sum(accepted) / len(accepted) if accepted else None, "unknown_accepted": facts["accepted"]}
-    return AnswerScores(**numbers)
+    bins = reliability([row["sure"] for row in rows], right) if facts["certainty"] else []
+    if bins:
+        numbers |= {"certainty_learned_on": facts["certainty"]["questions"], "calibration_error": calibration_error(bins)}
+    return AnswerScores(**numbers), bins
+
+
+def reliability(sure: Sequence[float], right: Sequence[bool]) -> list[dict[str, float]]:
+    """Of each of BINS equally wide bins of `sure` that has answers: its mean, the share of right ones, and their number."""
+    places = np.minimum((np.asarray(sure) * BINS).astype(int), BINS - 1)
+    found = []
+    for place in np.unique(places):
+        own = places == place
+        means = float(np.asarray(sure)[own].mean()), float(np.asarray(right)[own].mean())
+        found.append({"sure": round(means[0], 4), "right": round(means[1], 4), "queries": int(own.sum())})
+    return found
+
+
+def calibration_error(bins: Sequence[Mapping[str, float]]) -> float:
+    """Expected calibration error (Naeini, Cooper and Hauskrecht, 2015): the bins' |sure − right|, weighted by their number."""
+    return sum(each["queries"] * abs(each["sure"] - each["right"]) for each in bins) / sum(each["queries"] for each in bins)

@@ -3,7 +3,7 @@
 import html
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,19 @@ def per_query(rows: list[dict[str, str]], name: str) -> str:
         axes.legend(frameon=False)
 
     return svg(draw, (4.6, 3.2), f"Average precision of the queries of {name}")
+
+
+def reliability(bins: Sequence[Mapping[str, float]], name: str) -> str:
+    """How often answers are right against how sure they are of it; the area of a point is the number of queries."""
+    most = max(each["queries"] for each in bins)
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, linestyle=":")
+        sizes = [10 + 110 * each["queries"] / most for each in bins]
+        axes.scatter([each["sure"] for each in bins], [each["right"] for each in bins], s=sizes)
+        axes.set(xlabel="sure of the instance", ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.02))
+
+    return svg(draw, (3.2, 3.2), f"Reliability of the answers of {name}")
 
 
 def svg(draw: Callable[[Any], None], size: tuple[float, float], name: str) -> str:

@@ -10,6 +10,7 @@ import jinja2
 from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import ActivationPage
+from pipeline.reporting.figures import reliability
 from pipeline.reporting.mask_studies import LABELS, MaskPage
 from pipeline.reporting.region_studies import RegionPage
 from pipeline.reporting.retrievals import Retrievals
@@ -52,6 +53,11 @@ class BenchmarkPage:
     def learned_on(self) -> str:
         learned_on = self.about.descriptors.learned_on
         return f"{learned_on.images} {learned_on.role} images of {learned_on.dataset}" if learned_on else "nothing"
+
+    @property
+    def reliability(self) -> str:
+        """How often answers are right against how sure they are; empty where they do not say."""
+        return reliability(self.about.reliability, self.name) if self.about.reliability else ""
 
     @property
     def answers(self) -> dict[str, float]:

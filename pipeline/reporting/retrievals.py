@@ -97,9 +97,10 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
 
 
 def _told(answer: dict[str, Any]) -> str:
-    if answer["known"] is None:
-        return str(answer["instance"])
-    return f"{answer['instance']}, confidence {answer['confidence']:.2f}" + ("" if answer["known"] else ", may be unknown")
+    """Two statements: whether the object is known at all, and, if so, how sure the instance is."""
+    known = {True: "known", False: "perhaps unknown", None: ""}[answer["known"]]
+    sure = "" if answer["sure"] is None else f"sure of it {answer['sure']:.0%}"
+    return "; ".join(part for part in (str(answer["instance"]), known, sure) if part)
 
 
 def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:

@@ -18,7 +18,7 @@ from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, KIND, RANKING_SCHEMA, SETS, ComputedWith, RankingFacts
 from pipeline.contracts.results import Counts, Results
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.search.answer_table import known_instances, search_unknown, write_answers
+from pipeline.search.answer_table import doubts, known_instances, search_known, search_unknown, write_answers
 from pipeline.search.answers import Answer, answers_of
 from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.search.plain_search import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
@@ -98,7 +98,10 @@ def main(arguments: list[str]) -> Produced:
                 files, found = _search(name, ids, rows, search, truth, store, instances)
                 names += files
                 answers = found if name == "database" else answers
-        write_answers(store.path(ANSWERS), answers, search_unknown(search, photographs, instances))
+        unknown = search_unknown(search, photographs, instances)
+        write_answers(store.path(ANSWERS), answers, unknown, search_known(search, instances))
+        for line in doubts(benchmark, unknown):
+            log.warning(line)
     facts = RankingFacts(
         queries=len(truth.queries),
         answered=len(ids),

@@ -1,5 +1,6 @@
 """Answers of a benchmark: what its database shows, what unknown objects score in it, and the table that is written."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.contracts.rankings import ANSWERS_SCHEMA
-from pipeline.search.answers import Answer, UnknownObjects, answers_of
-from pipeline.search.plain_search import Search
+from pipeline.search.answers import Answer, UnknownObjects, answers_of, needed
+from pipeline.search.certainty import Certainty
+from pipeline.search.plain_search import PatchSearch, Search
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.tables import write_table
+
+QUESTIONS = 1000
 
 
 def known_instances(images: Path) -> dict[str, str]:
@@ -39,13 +43,56 @@ def search_unknown(search: Search, images: Path, instances: Mapping[str, str]) -
     return UnknownObjects.of(answers, search.parameters.accept_unknown)
 
 
-def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects) -> None:
-    """The table of answers; its metadata hold the threshold and what was found of unknown objects."""
+def search_known(search: Search, instances: Mapping[str, str]) -> Certainty | None:
+    """Let the database's photographs ask, each without itself; at most QUESTIONS of them, spread evenly.
+
+    Nothing is learned with patches, where results are looked at again, and where rows of the database hold other images than their own.
+    """
+    chosen, augmentation = search.parameters.rerank.chosen, search.parameters.augmentation
+    if isinstance(search, PatchSearch) or (chosen and chosen.looks) or augmentation.neighbours or augmentation.instances != "none":
+        return None
+    siblings = Counter(instances.values())
+    asking = sorted(image_id for image_id, instance in instances.items() if siblings[instance] > 1)
+    wanted = set(asking[:: max(1, -(-len(asking) // QUESTIONS))])
+    answers: list[Answer] = []
+    for ids, rows in search.read(search.own, "database-"):
+        kept = [place for place, image_id in enumerate(ids) if image_id in wanted]
+        for first in range(0, len(kept), search.queries_at_once):
+            some = kept[first : first + search.queries_at_once]
+            own = [ids[place] for place in some]
+            results, _ = search.search(own, np.stack([rows[place] for place in some]), "database", [[] for _ in own])
+            answers += answers_of(own, results, instances)
+    return Certainty.learn(answers, instances)
+
+
+def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, certainty: Certainty | None) -> None:
+    """The table of answers; its metadata hold what both statements were learned from."""
     threshold = unknown.threshold
     rows: list[dict[str, Any]] = [
-        vars(answer) | {"confidence": unknown.confidence(answer.score), "known": None if threshold is None else answer.score > threshold}
+        vars(answer)
+        | {
+            "known": None if threshold is None else answer.score > threshold,
+            "unknown_p": unknown.p_value(answer.score),
+            "sure": certainty.sure(answer) if certainty else None,
+        }
         for answer in answers
     ]
     columns = {name: [row[name] for row in rows] for name in ANSWERS_SCHEMA.names}
-    facts = {"threshold": threshold, "accepted": unknown.accepted, "unknown": len(unknown.scores), "checked": len(unknown.checked)}
+    facts: dict[str, Any] = {"threshold": threshold, "accepted": unknown.accepted, "unknown": len(unknown.scores), "checked": len(unknown.checked)}
+    facts |= {"needed": needed(unknown.share), "certainty": certainty.facts if certainty else None}
     write_table(path, "answers", ANSWERS_SCHEMA, columns, **facts)
+
+
+def doubts(benchmark: str, unknown: UnknownObjects) -> list[str]:
+    """What a reader of the answers has to know of them, in lines."""
+    if not unknown.enough:
+        return [
+            f"{benchmark}: {len(unknown.scores)} held-out photographs of unknown objects cannot tell whether an object is known; "
+            f"search.accept_unknown {unknown.share:g} needs {needed(unknown.share)}."
+        ]
+    if unknown.too_many_accepted:
+        return [
+            f"{benchmark}: {unknown.accepted:.3f} of {len(unknown.checked)} held-out photographs that check it are taken for known, "
+            f"search.accept_unknown is {unknown.share:g}."
+        ]
+    return []

@@ -1,4 +1,4 @@
-"""Which instance a query shows: the best instance of its results, how sure that is, and whether it is known at all."""
+"""Which instance a query shows: the best instance of its results, and whether the object is known at all."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,8 +47,8 @@ class UnknownObjects:
     """The best scores of photographs that show nothing of the database, against which answers are judged.
 
     Attributes:
-        scores: of those that the threshold is learned on, ascending.
-        checked: of as many others.
+        scores: of those that calibrate, ascending.
+        checked: of others, which check it; none where all are needed to calibrate.
         share: of unknown photographs that may be taken for known.
     """
 
@@ -58,18 +58,21 @@ class UnknownObjects:
 
     @classmethod
     def of(cls, answers: Sequence[Answer], share: float) -> "UnknownObjects":
-        """Every other answer, by the query's id, is learned on, and the rest is kept to check it."""
+        """Every other answer, by the query's id, calibrates, and the rest checks; all calibrate where half of them are too few."""
         ordered = np.array([answer.score for answer in sorted(answers, key=lambda answer: answer.query_id)], np.float64)
-        return cls(np.sort(ordered[::2]), ordered[1::2], share)
+        halves = len(ordered) >= 2 * needed(share)
+        return cls(np.sort(ordered[::2] if halves else ordered), ordered[1::2] if halves else ordered[:0], share)
+
+    @property
+    def enough(self) -> bool:
+        """Whether so many photographs can tell that at most `share` of unknown ones are accepted."""
+        return len(self.scores) >= needed(self.share)
 
     @property
     def threshold(self) -> float | None:
-        """The score that a known object has to exceed: at most `share` of unknown ones do, as far as that many photographs can tell
-        (the conformal quantile); None without any."""
+        """The score that a known object has to exceed: at most `share` of unknown ones do (the conformal quantile); None from too few."""
         count = len(self.scores)
-        if not count:
-            return None
-        return float(self.scores[min(math.ceil((count + 1) * (1 - self.share)), count) - 1])
+        return float(self.scores[math.ceil((count + 1) * (1 - self.share)) - 1]) if self.enough else None
 
     @property
     def accepted(self) -> float | None:
@@ -77,10 +80,19 @@ class UnknownObjects:
         threshold = self.threshold
         return None if threshold is None or not len(self.checked) else float((self.checked > threshold).mean())
 
-    def confidence(self, score: float) -> float | None:
-        """1 − the conformal p-value of `the object is unknown`: near 1 where no unknown photograph scores as high; None without any."""
+    @property
+    def too_many_accepted(self) -> bool:
+        """Whether more of the checked ones exceed the threshold than chance explains: two standard deviations above `share`."""
+        accepted = self.accepted
+        return accepted is not None and accepted > self.share + 2 * math.sqrt(self.share * (1 - self.share) / len(self.checked))
+
+    def p_value(self, score: float) -> float | None:
+        """Share of unknown photographs that score as high, the asking one counted in (the conformal p-value of `the object is unknown`);
+        None without any."""
         count = len(self.scores)
-        if not count:
-            return None
-        not_below = count - int(np.searchsorted(self.scores, score, side="left"))
-        return 1 - (1 + not_below) / (count + 1)
+        return (1 + count - int(np.searchsorted(self.scores, score, side="left"))) / (count + 1) if count else None
+
+
+def needed(share: float) -> int:
+    """Photographs of unknown objects without which nothing can be said about such a share: the smallest p-value of n is 1 / (n + 1)."""
+    return math.ceil(1 / share - 1e-9) - 1

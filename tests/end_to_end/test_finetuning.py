@@ -45,7 +45,8 @@ def test_the_benchmark_is_answered_by_the_trained_network(searched: Project) -> 
     assert 0 <= answers["unknown_accepted"] <= 1
     rows = read_table(searched.folder / "data/rankings/gallery/answers.parquet", "answers").to_pylist()
 
-    assert all(row["confidence"] is not None and row["known"] is not None for row in rows)
+    assert all(row["unknown_p"] is not None and row["known"] is not None for row in rows)
+    assert all(row["sure"] is None for row in rows), "the rows of the database are means of instances, none of which can ask without itself"
     assert answers["correct"] == metrics["database"]["precision_at_1"]
 
 

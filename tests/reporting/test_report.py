@@ -40,7 +40,7 @@ def chosen(folder: Path, best: int = 1, worst: int = 1) -> Retrievals:
     write_table(folder / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*rows, strict=True), strict=True)))
     counts = [(query, image, kind, 0.5, RANKS[query].index(image), 1) for (query, image), kind in LABELS.items()]
     write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
-    answers = [("q1", "a", "<piece>", 0.9, 0.8, 0.75, True), ("q2", "b", "other", 0.2, None, 0.1, False)]
+    answers = [("q1", "a", "<piece>", 0.9, 0.8, True, 0.01, 0.75), ("q2", "b", "other", 0.2, None, False, 0.3, None)]
     write_answers(folder, answers)
     return choose(folder, PER_QUERY, "database", best, worst, results=3)
 
@@ -54,8 +54,8 @@ def test_best_and_worst_queries_with_their_verdicts(tmp_path: Path) -> None:
     shown = chosen(tmp_path)
     assert [query.query_id for query in shown.best] == ["q1"]
     assert [query.query_id for query in shown.worst] == ["q2"]
-    assert shown.best[0].answer == "<piece>, confidence 0.75"
-    assert shown.worst[0].answer == "other, confidence 0.10, may be unknown"
+    assert shown.best[0].answer == "<piece>; known; sure of it 75%"
+    assert shown.worst[0].answer == "other; perhaps unknown"
     assert [(hit.image_id, hit.verdict) for hit in shown.best[0].hits] == [("a", "relevant"), ("b", "junk"), ("c", "irrelevant")]
 
 

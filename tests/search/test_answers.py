@@ -1,5 +1,6 @@
-"""Nearest instances, confidence and the threshold of unknown objects, in plain counts."""
+"""Nearest instances, the threshold of unknown objects, and how sure an answer is of its instance, in plain counts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 
 from pipeline.contracts.results import Results
-from pipeline.evaluation.answers import score_answers, shown_by_queries
+from pipeline.evaluation.answers import calibration_error, reliability, score_answers, shown_by_queries
 from pipeline.reranking.expansion import augment_database, augment_within_instances, average_instances
-from pipeline.search.answer_table import known_instances, search_unknown, write_answers
-from pipeline.search.answers import Answer, UnknownObjects, answers_of
+from pipeline.reranking.params import AugmentationParameters
+from pipeline.search.answer_table import doubts, known_instances, search_known, search_unknown, write_answers
+from pipeline.search.answers import Answer, UnknownObjects, answers_of, needed
+from pipeline.search.certainty import Certainty
 from pipeline.search.params import SearchParameters
 from pipeline.search.plain_search import DescriptorSearch
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth, write_catalogue
@@ -41,7 +44,7 @@ def test_the_answer_is_the_first_known_instance_and_another_runs_up() -> None:
     ]
 
 
-@pytest.mark.parametrize(("count", "share"), [(40, 0.05), (400, 0.05), (400, 0.2), (7, 0.05)])
+@pytest.mark.parametrize(("count", "share"), [(40, 0.05), (400, 0.05), (400, 0.2), (19, 0.05)])
 def test_threshold_holds_for_unknown_objects_that_were_not_learned_on(count: int, share: float) -> None:
     """Over many draws the share of new unknown scores above the threshold is not more than asked for."""
     above = []
@@ -51,17 +54,80 @@ def test_threshold_holds_for_unknown_objects_that_were_not_learned_on(count: int
         assert len(unknown.scores) == len(unknown.checked) == count
         assert unknown.threshold is not None
         above.append(scores[-1] > unknown.threshold)
-    allowed = max(share, 1 / (count + 1))
-    assert np.mean(above) <= allowed + 3 * np.sqrt(allowed * (1 - allowed) / 300)
+    assert np.mean(above) <= share + 3 * np.sqrt(share * (1 - share) / 300)
 
 
-def test_confidence_is_the_share_of_unknown_scores_below() -> None:
+def test_the_p_value_is_the_share_of_unknown_scores_that_are_as_high() -> None:
     unknown = UnknownObjects(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.15, 0.5]), 0.5)
-    assert [unknown.confidence(score) for score in (0.05, 0.25, 0.5)] == pytest.approx([0.0, 0.4, 0.8])
+    assert [unknown.p_value(score) for score in (0.05, 0.25, 0.4, 0.5)] == pytest.approx([1.0, 0.6, 0.4, 0.2])
     assert unknown.threshold == pytest.approx(0.3)
     assert unknown.accepted == pytest.approx(0.5)
     nothing = UnknownObjects.of([], 0.05)
-    assert (nothing.threshold, nothing.accepted, nothing.confidence(0.5)) == (None, None, None)
+    assert (nothing.threshold, nothing.accepted, nothing.p_value(0.5)) == (None, None, None)
+
+
+def test_too_few_photographs_of_unknown_objects_say_so() -> None:
+    """The smallest p-value of n photographs is 1 / (n + 1): 18 cannot tell a share of .05, and 19 can."""
+    assert [needed(share) for share in (0.05, 0.1, 0.5, 0.3)] == [19, 9, 1, 3]
+    few = UnknownObjects.of([answer(f"{place:04}", place / 18) for place in range(18)], 0.05)
+    assert (few.threshold, few.accepted, len(few.scores)) == (None, None, 18)
+    assert doubts("mine", few) == [
+        "mine: 18 held-out photographs of unknown objects cannot tell whether an object is known; search.accept_unknown 0.05 needs 19."
+    ]
+    enough = UnknownObjects.of([answer(f"{place:04}", place / 19) for place in range(19)], 0.05)
+    assert enough.threshold == pytest.approx(18 / 19)
+    assert doubts("mine", enough) == []
+    wrong = UnknownObjects(np.linspace(0, 1, 100), np.full(100, 2.0), 0.05)
+    assert doubts("mine", wrong) == ["mine: 1.000 of 100 held-out photographs that check it are taken for known, search.accept_unknown is 0.05."]
+
+
+def outcomes(count: int, seed: int) -> list[Answer]:
+    """Answers that are right with a probability that the lead decides: instance `a` is right."""
+    dice = np.random.default_rng(seed)
+    scores, leads = dice.uniform(0.2, 0.9, count), dice.uniform(0, 0.4, count)
+    right = dice.random(count) < 1 / (1 + np.exp(-(20 * leads - 3)))
+    return [
+        Answer(f"{place:05}", "x", "a" if correct else "b", score, score - lead)
+        for place, (score, lead, correct) in enumerate(zip(scores, leads, right, strict=True))
+    ]
+
+
+def test_certainty_is_calibrated_on_questions_that_it_did_not_learn_from() -> None:
+    learned, asked = outcomes(2000, 0), outcomes(2000, 1)
+    certainty = Certainty.learn(learned, {each.query_id: "a" for each in learned})
+    assert certainty is not None
+    sure, right = [certainty.sure(each) for each in asked], [each.instance == "a" for each in asked]
+    bins = reliability(sure, right)
+    assert sum(each["queries"] for each in bins) == 2000
+    assert calibration_error(bins) < 0.03
+    assert calibration_error(reliability([float(np.mean(right))] * 2000, right)) < 0.03, "a constant is calibrated, too, and tells nothing apart"
+    assert np.mean([value for value, correct in zip(sure, right, strict=True) if correct]) > np.mean(right) + 0.05
+    assert calibration_error(reliability([0.99] * 2000, right)) > 0.1
+
+
+def test_certainty_never_claims_more_than_its_questions_can_tell() -> None:
+    assert Certainty.learn(outcomes(19, 0), {f"{place:05}": "a" for place in range(19)}) is None
+    always = [answer(f"{place:05}", 0.5 + place / 100) for place in range(30)]
+    certainty = Certainty.learn(always, {each.query_id: "a" for each in always})
+    assert certainty is not None
+    assert certainty.sure(answer("q", 0.6)) == pytest.approx(31 / 32)
+    never = Certainty.learn(always, {each.query_id: "b" for each in always})
+    assert never is not None
+    assert never.sure(answer("q", 0.6)) == pytest.approx(1 / 32)
+
+
+def test_the_databases_own_photographs_ask_without_themselves(tmp_path: Path) -> None:
+    own = folder_of(tmp_path / "own", {"database": unit(48, 1)})
+    search = DescriptorSearch(own, own, 48, SearchParameters(top_k=48), torch.device("cpu"))
+    instances = {f"database{place}": f"piece{place // 2}" for place in range(46)} | {"database46": "alone"}
+    certainty = search_known(search, instances)
+    scores = unit(48, 1) @ unit(48, 1).T
+    np.fill_diagonal(scores, -np.inf)
+    nearest = scores[:46, :47].argmax(axis=1)
+    assert certainty is not None
+    assert certainty.questions == 46
+    assert certainty.right == sum(place // 2 == found // 2 for place, found in enumerate(nearest.tolist()))
+    assert search_known(replace(search, parameters=SearchParameters(augmentation=AugmentationParameters(instances="mean"))), instances) is None
 
 
 def test_averages_of_instances_are_those_of_a_loop() -> None:
@@ -86,7 +152,7 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     rows += [row(f"held_out{place}", "held_out", f"piece{place}") for place in range(6)]
     write_catalogue(tmp_path / "catalogue.parquet", rows)
     own = folder_of(tmp_path / "own", {"database": unit(6, 1), "held_out": unit(6, 2)})
-    search = DescriptorSearch(own, own, 6, SearchParameters(top_k=6, accept_unknown=0.4), torch.device("cpu"))
+    search = DescriptorSearch(own, own, 6, SearchParameters(top_k=6, accept_unknown=0.5), torch.device("cpu"))
     instances = known_instances(tmp_path)
     assert instances == {f"database{place}": f"piece{place // 2}" for place in range(6)}
     unknown = search_unknown(search, tmp_path, instances)
@@ -95,17 +161,18 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     np.testing.assert_allclose(unknown.checked, best[1::2], atol=1e-5)
     path = tmp_path / "answers.parquet"
     answers = [answer("q1", 2.0, "piece0"), answer("q2", -2.0, "piece1"), answer("q3", 3.0, "piece1")]
-    write_answers(path, answers, unknown)
+    write_answers(path, answers, unknown, None)
     file = open_table(path, "answers")
     assert table_facts(file)["threshold"] == unknown.threshold
     assert [entry["known"] for entry in file.read().to_pylist()] == [True, False, True]
-    found = score_answers(path, {"q1": "piece0", "q2": "piece0", "q3": "piece1", "q4": "piece2"})
+    found, bins = score_answers(path, {"q1": "piece0", "q2": "piece0", "q3": "piece1", "q4": "piece2"})
     assert found is not None
     assert found.correct == pytest.approx(2 / 4)
     assert found.accepted == pytest.approx(2 / 4)
     assert found.correct_of_accepted == 1
     assert found.unknown_learned_on == 2
-    assert score_answers(path, {}) is None
+    assert (found.unknown_needed, found.calibration_error, bins) == (1, None, [])
+    assert score_answers(path, {}) == (None, [])
 
 
 def test_queries_without_another_photograph_of_their_instance_are_left_out() -> None:
