@@ -11,6 +11,14 @@ from pipeline.aggregation.params import METHODS, MethodParameters, refuse_unread
 from pipeline.contracts.benchmarks import BenchmarkParameters
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.evaluation.params import EvaluateParameters
+from pipeline.feasibility import (
+    channels_of,
+    described_dimensions,
+    refuse_bits,
+    refuse_dimensions,
+    refuse_missing_weights,
+    refuse_small_sets,
+)
 from pipeline.finetuning.params import STEPS, StepParameters, refuse_circles
 from pipeline.hashing.params import HASH_METHODS, NO_HASH
 from pipeline.imaging.params import ResizeParameters
@@ -109,12 +117,19 @@ def load_parameters(file: Path | None = None) -> Parameters:
 
 
 def check_parameters(file: Path | None = None) -> None:
-    """Validate the whole file before any work.
+    """Validate the whole file before any work, and what it asks for against what can be had.
 
     Raises:
         ParameterError: what does not fit, by its path.
     """
-    load_parameters(file)
+    whole, origin = load_parameters(file), str(file or PARAMS_FILE)
+    method, hashing = whole.aggregate, whole.hash.parameters if whole.hash.name != NO_HASH else None
+    refuse_missing_weights(whole.networks, origin)
+    channels = channels_of(whole.network, whole.networks, origin)
+    refuse_dimensions(method.name, method.parameters, channels, origin)
+    refuse_small_sets(whole.benchmarks, whole.datasets, method.name, method.parameters, hashing, origin)
+    if hashing:
+        refuse_bits(whole.hash.name, hashing, described_dimensions(method.parameters, channels), origin)
 
 
 def _check_names(whole: Parameters, origin: str) -> None:

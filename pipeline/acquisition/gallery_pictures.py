@@ -39,7 +39,7 @@ HELD_OUT_PHOTOGRAPHS = (
     ("skimage", "data/moon.png"),
     ("skimage", "data/text.png"),
 )
-SHORTER_SIDE = 256
+SHORTER_SIDE, QUARTERS = 256, 4
 
 
 def pictures(photographs: tuple[tuple[str, str], ...]) -> dict[str, Picture]:
@@ -52,7 +52,7 @@ def pictures(photographs: tuple[tuple[str, str], ...]) -> dict[str, Picture]:
     for package, place in photographs:
         whole = _read(package, place)
         height, width = (side // 2 for side in whole.shape[:2])
-        for index in range(4):
+        for index in range(QUARTERS):
             top, left = index // 2 * height, index % 2 * width
             quarters[f"{Path(place).stem.lower()}_{index + 1}"] = _scaled(whole[top : top + height, left : left + width])
     return quarters

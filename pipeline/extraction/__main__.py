@@ -65,7 +65,7 @@ def _extract(
         folder = places.network(choice.name)
         extractors = [FeatureExtractor(load_from_folder(folder, choice.layers, choice.pooled), parameters, device) for device in devices]
         values = extractors[0].values
-        bytes_per_value = 2 if parameters.storage == "float16" else 4
+        bytes_per_value = {"float16": 2, "float32": 4}[parameters.storage]
         plan = plan_shards(batches, values, parameters.shard_mib * 2**20 // bytes_per_value)
         names = [shard_name(index) for index in range(len(plan))]
         needed = int(sum(values(batch) for index, shard in enumerate(plan) if not store.has(names[index]) for batch in shard) * bytes_per_value)

@@ -56,7 +56,7 @@ class FeatureExtractor:
 
     def features(self, batch: LoadedBatch) -> FeatureBatch:
         """The same as arrays of the stored type."""
-        storage = torch.float16 if self.parameters.storage == "float16" else torch.float32
+        storage = {"float16": torch.float16, "float32": torch.float32}[self.parameters.storage]
         limit = torch.finfo(storage).max
         with torch.inference_mode():
             arrays = [item.clamp(-limit, limit).to(storage).contiguous().cpu().numpy() for item in self.maps(batch)]

@@ -45,10 +45,14 @@ def changed(image: Image.Image, parameters: AugmentationParameters, random: np.r
     offset = centre - back @ (centre + shifts)
     coefficients = (*back[0], offset[0], *back[1], offset[1])
     moved = image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
-    if parameters.fill == "black":
-        return moved
-    inside = Image.new("L", image.size, 255).transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.NEAREST)
-    return Image.composite(moved, _noise(*image.size, random), inside)
+    match parameters.fill:
+        case "black":
+            return moved
+        case "noise":
+            inside = Image.new("L", image.size, 255).transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.NEAREST)
+            return Image.composite(moved, _noise(*image.size, random), inside)
+        case _:
+            raise ValueError(f"fill {parameters.fill!r} is unknown; there are: black, noise")
 
 
 def _noise(width: int, height: int, random: np.random.Generator) -> Image.Image:

@@ -61,8 +61,9 @@ class RegionDescription(TrainingStep):
                 weight = torch.randn(self._head.weight.shape, generator=generator) / self._head.weight.shape[1] ** 0.5
                 self._head.weight.copy_(weight)
                 return
+            whiten = {"pca_whitening": True, "pca": False}[self.parameters.initial]
             regions = torch.cat([self._regions(self.test_view(index)[None]) for index in range(self.data.trained)])
-            shift, weight = principal_projection(regions, self.parameters.dimensions, whiten=self.parameters.initial == "pca_whitening")
+            shift, weight = principal_projection(regions, self.parameters.dimensions, whiten=whiten)
             self._head.shift.copy_(shift)
             self._head.weight.copy_(weight)
 
@@ -70,12 +71,15 @@ class RegionDescription(TrainingStep):
         mining = self.parameters.mining
         labels = self.labels[: self.data.trained]
         similarity = DescriptorSimilarities(descriptors[: self.data.trained])
-        if mining.rule == "easiest_hardest":
-            triplets = easiest_hardest_triplets(similarity, labels, mining.positives, mining.negatives, mining.kept)
-        elif epoch <= mining.semi_hard_epochs:
-            triplets = semi_hard_triplets(similarity, labels, self.seed * 1_000_003 + epoch)
-        else:
-            triplets = hardest_triplets(similarity, labels)
+        match mining.rule:
+            case "easiest_hardest":
+                triplets = easiest_hardest_triplets(similarity, labels, mining.positives, mining.negatives, mining.kept)
+            case "semi_hard_then_hardest" if epoch <= mining.semi_hard_epochs:
+                triplets = semi_hard_triplets(similarity, labels, self.seed * 1_000_003 + epoch)
+            case "semi_hard_then_hardest":
+                triplets = hardest_triplets(similarity, labels)
+            case _:
+                raise ValueError(f"rule {mining.rule!r} of mining is unknown; there are: semi_hard_then_hardest, easiest_hardest")
         return self.shuffled(triplets.cpu(), epoch)[: mining.at_most]
 
     def views(self, items: torch.Tensor, key: tuple[int, ...]) -> list[View]:

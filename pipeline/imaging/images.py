@@ -184,7 +184,7 @@ def context_factor(width: float, height: float, context: float, rule: str, size:
         total, rest = width + height, size**2 - 4 * context**2
         factor = 2 * rest / (2 * context * total + math.sqrt(4 * context**2 * total**2 + 4 * width * height * rest))
     else:
-        factor = (size - 2 * context) / (max(width, height) if rule == "longest_side" else min(width, height))
+        factor = (size - 2 * context) / {"longest_side": max(width, height), "shortest_side": min(width, height)}[rule]
     return factor if enlarge else min(factor, 1.0)
 
 

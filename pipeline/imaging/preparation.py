@@ -90,9 +90,11 @@ def _stored(photograph: Photograph, image: Image.Image, original: tuple[int, int
         image = crop_box(image, box)
         factor = resize_factor(image.width, image.height, *rule)
         size = target_size(image.width, image.height, *rule)
-    elif box is not None:
+    elif box is not None and parameters.query_crop == "activations":
         across, down = (size[0] / image.width, size[1] / image.height) if square else (factor, factor)
         kept = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    elif box is not None:
+        raise ValueError(f"query_crop {parameters.query_crop!r} is unknown; there are: image, image_own_size, activations, none")
     short = min(size) < parameters.minimum_side
     if short and parameters.small == "refuse":
         raise ImageError(f"{size[0]}×{size[1]} pixels after resizing, resize.minimum_side is {parameters.minimum_side}")

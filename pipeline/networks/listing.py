@@ -3,13 +3,17 @@
 `python -m pipeline.networks.listing` writes the file again; a test compares the two.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.stage.tables import read_json, write_json
 from pipeline.stage.text_tables import markdown
+
+if TYPE_CHECKING:
+    from pipeline.networks.network import Network
 
 LISTING = Path(__file__).parent / "architectures.json"
 WIDTH = 100
@@ -17,7 +21,7 @@ WIDTH = 100
 
 def print_networks() -> None:
     """Print every architecture's default layer, its stride, receptive field and channels, and all its layers."""
-    listed: dict[str, dict[str, Any]] = read_json(LISTING)
+    listed = _listed()
     columns = ("layer", "stride", "receptive_field", "channels", "weights")
     rows = [[name, *(described[column] for column in columns)] for name, described in listed.items()]
     print("Values of `architecture` of a network in params.yaml, each with its default layer:\n")
@@ -29,16 +33,12 @@ def print_networks() -> None:
 
 def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
     """What the file says of architectures, all where none are named, computed from their graphs with weights that are all zero."""
-    import torch
-
-    from pipeline.networks.registry import ARCHITECTURES, load_network
+    from pipeline.networks.registry import ARCHITECTURES
 
     listed = {}
     for name in names or ARCHITECTURES:
         architecture = ARCHITECTURES[name]
-        with torch.device("meta"):
-            shapes = architecture.build().state_dict()
-        network = load_network(name, {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()})
+        network = _without_weights(name, ())
         listed[name] = {
             "layer": architecture.default,
             "stride": network.stride,
@@ -46,8 +46,39 @@ def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
             "channels": network.channels,
             "weights": "package" if architecture.package else "torchvision",
             "layers": list(network.layer_names),
+            "layer_channels": list(_without_weights(name, network.layer_names).parts),
         }
     return listed
+
+
+def layer_channels(architecture: str, layer: str | None) -> int:
+    """Channels of a layer's maps; of the default layer where none is named. Only a layer that is not listed, an operation by its name in the
+    module, is looked up in the network itself.
+
+    Raises:
+        ModelError: no such layer.
+    """
+    described = _listed()[architecture]
+    if layer is None or layer in described["layers"]:
+        return int(described["layer_channels"][described["layers"].index(layer or described["layer"])])
+    return _without_weights(architecture, (layer,)).channels
+
+
+@cache
+def _listed() -> dict[str, dict[str, Any]]:
+    listed: dict[str, dict[str, Any]] = read_json(LISTING)
+    return listed
+
+
+def _without_weights(architecture: str, layers: Sequence[str]) -> "Network":
+    """A network whose weights are all zero."""
+    import torch
+
+    from pipeline.networks.registry import ARCHITECTURES, load_network
+
+    with torch.device("meta"):
+        shapes = ARCHITECTURES[architecture].build().state_dict()
+    return load_network(architecture, {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}, layers)
 
 
 if __name__ == "__main__":

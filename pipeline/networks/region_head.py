@@ -31,7 +31,7 @@ class RegionForm:
 
     def length(self, channels: int) -> int:
         """Of a region's vector."""
-        return channels * (self.window**2 if self.content == "flattened" else 1)
+        return channels * {"flattened": self.window**2, "mean": 1, "max": 1}[self.content]
 
 
 class RegionHead(nn.Module):
@@ -93,8 +93,8 @@ def window_vectors(maps: torch.Tensor, places: torch.Tensor, columns: int, form:
         maps = WholeWindow(form.window)(maps)
     cells = min(form.window, maps.shape[-2]), min(form.window, maps.shape[-1])
     if form.content != "flattened":
-        pool = F.avg_pool2d if form.content == "mean" else F.max_pool2d
-        pooled = pool(maps, cells, stride=1).flatten(2)
+        pool: Any = {"mean": F.avg_pool2d, "max": F.max_pool2d}[form.content]
+        pooled: torch.Tensor = pool(maps, cells, stride=1).flatten(2)
         return pooled.gather(2, places.unsqueeze(1).expand(-1, maps.shape[1], -1)).mT
     windows = maps.unfold(2, cells[0], 1).unfold(3, cells[1], 1)
     images = torch.arange(len(maps), device=maps.device).unsqueeze(1)
@@ -103,6 +103,12 @@ def window_vectors(maps: torch.Tensor, places: torch.Tensor, columns: int, form:
 
 def whole_map(maps: torch.Tensor, form: RegionForm) -> torch.Tensor:
     """(B, length): the content of the whole map as one region; what is flattened is brought to the window first."""
-    if form.content == "flattened":
-        return F.adaptive_avg_pool2d(maps, form.window).flatten(1)
-    return maps.mean(dim=(2, 3)) if form.content == "mean" else maps.amax(dim=(2, 3))
+    match form.content:
+        case "flattened":
+            return F.adaptive_avg_pool2d(maps, form.window).flatten(1)
+        case "mean":
+            return maps.mean(dim=(2, 3))
+        case "max":
+            return maps.amax(dim=(2, 3))
+        case _:
+            raise ValueError(f"content {form.content!r} of a region is unknown; there are: flattened, mean, max")

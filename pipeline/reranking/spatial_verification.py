@@ -105,8 +105,8 @@ def verify(query: KeyPoints, image: KeyPoints, parameters: SpatialVerificationPa
         return nothing
     source, target = query.places[pairs[:, 0]], image.places[pairs[:, 1]]
     options: Any = {"method": cv2.RANSAC, "ransacReprojThreshold": parameters.threshold}
-    found = cv2.estimateAffine2D if parameters.transformation == "affine" else cv2.findHomography
-    matrix, mask = found(source, target, **options)
+    estimate: Any = {"affine": cv2.estimateAffine2D, "homography": cv2.findHomography}[parameters.transformation]
+    matrix, mask = estimate(source, target, **options)
     inside = np.zeros(len(pairs), bool) if mask is None else mask.ravel().astype(bool)
     if matrix is None or inside.sum() < least or abs(np.linalg.det(matrix[:2, :2])) < 1e-3:
         return nothing

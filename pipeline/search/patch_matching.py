@@ -54,6 +54,8 @@ def _nearest(rows: torch.Tensor, block: torch.Tensor, distance: Distance) -> tor
     lengths = block.square().sum(dim=2)
     least = _running(torch.minimum, (torch.addmm(length, rows, patch.T, alpha=-2) for length, patch in zip(lengths, block, strict=True)))
     own = rows.square().sum(dim=1, keepdim=True)
+    if distance not in ("l2", "squared_l2"):
+        raise ValueError(f"distance {distance!r} is unknown; there are: dot, l2, squared_l2, l1")
     squared = least.add_(own).clamp_(min=0)
     _mend_near(squared, rows, block, (own + lengths.amax(dim=0)) * NEAR)
     return squared if distance == "squared_l2" else squared.sqrt_()

@@ -71,10 +71,14 @@ class RefinedSearch(DescriptorSearch):
         numbers = {instance: number for number, instance in enumerate(sorted(set(self.instances.values())))}
         alone = len(numbers)
         labels = torch.tensor([numbers.get(self.instances.get(name, ""), alone + place) for place, name in enumerate(names)], device=vectors.device)
-        if own.instances == "weighted":
-            return augment_within_instances(vectors, labels)
-        means, found = average_instances(vectors, labels)
-        return means[torch.searchsorted(found, labels)]
+        match own.instances:
+            case "weighted":
+                return augment_within_instances(vectors, labels)
+            case "mean":
+                means, found = average_instances(vectors, labels)
+                return means[torch.searchsorted(found, labels)]
+            case _:
+                raise ValueError(f"instances {own.instances!r} of an augmentation is unknown; there are: mean, weighted")
 
     def _held(self, blocks: Iterator[tuple[list[str], Rows]]) -> tuple[list[str], Rows]:
         """All image ids and rows of a set."""

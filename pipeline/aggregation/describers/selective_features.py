@@ -97,7 +97,7 @@ class SelectiveFeatures(WholeImageDescriber):
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         parameters = self.parameters
-        complete = parameters.missing_axes == "complete"
+        complete = {"complete": True, "refuse": False}[parameters.missing_axes]
         final = PostProcessing(parameters.dropped, parameters.power, parameters.dimensions, parameters.order, complete)
         rotation = final.fit(vectors).rotation_
         if rotation.learned_ < len(rotation.components_):

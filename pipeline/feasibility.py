@@ -1,0 +1,146 @@
+"""What params.yaml asks for against what can be had: dimensions against channels, layers, learning sets and files, before any stage runs.
+
+Only what is known without running a stage is looked at; what a stage finds later stays an error of that stage.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.acquisition.gallery import GalleryParameters
+from pipeline.acquisition.gallery_pictures import HELD_OUT_PHOTOGRAPHS, QUARTERS
+from pipeline.acquisition.sources import DatasetParameters
+from pipeline.aggregation import params as methods
+from pipeline.contracts.benchmarks import BenchmarkParameters
+from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.settings import settings
+from pipeline.hashing.params import HashParameters, KMeansHashingParameters, ThresholdingParameters
+from pipeline.networks.listing import layer_channels
+from pipeline.networks.params import ConcatenatedSource, NetworkSource
+from pipeline.stage import places
+from pipeline.stage.errors import ModelError, ParameterError
+
+
+def refuse_missing_weights(networks: Mapping[str, Any], origin: str) -> None:
+    """Local files of weights are there, unless the stage has taken them over already.
+
+    Raises:
+        ParameterError: a file is missing.
+    """
+    for name, source in networks.items():
+        members = source.members if isinstance(source, ConcatenatedSource) else [source]
+        for member in members:
+            file = settings().data / (member.location or "")
+            if member.weights == "file" and not file.is_file() and not places.network(name).exists():
+                raise ParameterError(
+                    f"{origin}: networks.{name}.location: {file} is not a file; set it, or RETRIEVAL_DATA, the folder that it starts from"
+                )
+
+
+def channels_of(choice: NetworkChoice, networks: Mapping[str, Any], origin: str) -> int | None:
+    """Channels of the active network's maps; None for one that a step of training makes.
+
+    Raises:
+        ParameterError: a layer that the architecture does not have.
+    """
+    source = networks.get(choice.name)
+    if isinstance(source, ConcatenatedSource):
+        members = enumerate(source.members)
+        return sum(_channels(member, member.layers, f"{origin}: networks.{choice.name}.members.{index}.layers") for index, member in members)
+    return _channels(source, choice.layers, f"{origin}: network.layers") if isinstance(source, NetworkSource) else None
+
+
+def _channels(source: NetworkSource, layers: Sequence[str], where: str) -> int:
+    wanted: Sequence[str | None] = layers or [None]
+    try:
+        return sum(layer_channels(source.architecture, layer) for layer in wanted)
+    except ModelError as error:
+        raise ParameterError(f"{where}: {error}") from None
+
+
+def refuse_dimensions(name: str, method: methods.MethodParameters, channels: int | None, origin: str) -> None:
+    """No vector is projected to more dimensions than it has.
+
+    Raises:
+        ParameterError: it is.
+    """
+    for field, wanted, given, what in _projections(method, channels):
+        if wanted is not None and given is not None and wanted > given:
+            raise ParameterError(f"{origin}: aggregate.{name}.{field}: {wanted} of the {given} {what}; set it to {given} at most")
+
+
+def _projections(method: methods.MethodParameters, channels: int | None) -> list[tuple[str, int | None, int | None, str]]:
+    """(parameter, dimensions wanted, dimensions there are, what they are) of every projection."""
+    found: list[tuple[str, int | None, int | None, str]] = []
+    if isinstance(method, methods.RegionalParameters):
+        found.append(("regional_dimensions", method.regional_dimensions, channels, "channels of the network's maps"))
+    if isinstance(method, methods.ClusterParameters | methods.SelectiveParameters):
+        found.append(("local_dimensions", method.local_dimensions, channels, "channels of the network's maps"))
+    if isinstance(method, methods.PatchesParameters) and channels is not None:
+        found.append(("dimensions", method.dimensions, channels * method.grid**2, "values of a patch"))
+    if isinstance(method, methods.WhitenedParameters):
+        found.append(("dimensions", method.dimensions, _before_whitening(method, channels), "dimensions of the pooled vector"))
+    return found
+
+
+def _before_whitening(method: methods.WhitenedParameters, channels: int | None) -> int | None:
+    if isinstance(method, methods.BagOfWordsParameters):
+        return method.words
+    if isinstance(method, methods.ClassScoresParameters | methods.RegionDescriptorParameters):
+        return None
+    if isinstance(method, methods.RegionalParameters):
+        return method.regional_dimensions or channels
+    return channels
+
+
+def described_dimensions(method: methods.MethodParameters, channels: int | None) -> int | None:
+    """Of a descriptor at most, as far as the parameters tell."""
+    if isinstance(method, methods.SelectiveParameters):
+        return method.dimensions or method.embedded_dimensions - method.dropped
+    if isinstance(method, methods.WhitenedParameters):
+        return method.dimensions or _before_whitening(method, channels)
+    return None
+
+
+def refuse_bits(name: str, hashing: HashParameters, dimensions: int | None, origin: str) -> None:
+    """A code has no more bits than its descriptor has dimensions; one bit of each by thresholding.
+
+    Raises:
+        ParameterError: it has, or not one of each.
+    """
+    if dimensions is None:
+        return
+    wanted, what = hashing.bits, "bits"
+    if isinstance(hashing, KMeansHashingParameters):
+        wanted, what = hashing.bits // hashing.subspace_bits, "subspaces"
+    if wanted > dimensions:
+        raise ParameterError(f"{origin}: hash.{name}.bits: {wanted} {what} of descriptors with {dimensions} dimensions; set fewer")
+    if isinstance(hashing, ThresholdingParameters) and hashing.bits > dimensions:
+        raise ParameterError(f"{origin}: hash.{name}.bits: one bit per dimension; set it to {dimensions}")
+
+
+def refuse_small_sets(
+    benchmarks: Mapping[str, BenchmarkParameters],
+    datasets: Mapping[str, DatasetParameters],
+    name: str,
+    method: methods.MethodParameters,
+    hashing: HashParameters | None,
+    origin: str,
+) -> None:
+    """What is learned is learned on images, and on more of them than a whole image's vector keeps dimensions.
+
+    Raises:
+        ParameterError: the held-out set is empty or too small.
+    """
+    learner = f"aggregate.{name}" if method.learns else "hash" if hashing else None
+    if learner is None:
+        return
+    for benchmark, sets in benchmarks.items():
+        held_out, where = datasets[sets.held_out], f"{origin}: benchmarks.{benchmark}.held_out"
+        if held_out.source == "none":
+            raise ParameterError(f"{where}: {sets.held_out} has no images, and {learner} learns from some; name a data set that has")
+        if isinstance(held_out, GalleryParameters) and isinstance(method, methods.WhitenedParameters) and method.whitening != "none":
+            images = len(HELD_OUT_PHOTOGRAPHS) * QUARTERS * held_out.held_out
+            if method.dimensions is not None and method.dimensions >= images:
+                raise ParameterError(
+                    f"{where}: {images} images of {sets.held_out} give {images - 1} components, aggregate.{name}.dimensions is {method.dimensions}"
+                )
