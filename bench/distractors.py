@@ -18,7 +18,7 @@ PARAMS = {
     "hash": {"method": "itq", "itq": {"bits": 512}},
     "search": {"top_k": 100},
     "evaluate": {},
-    "benchmarks": {"x": {"dataset": "x", "held_out": "held", "distractors": "mixed_in"}},
+    "benchmarks": {"x": {"dataset": "x", "held_out": "held", "distractors": "mixed_in", "allow_self_learning": False}},
 }
 
 

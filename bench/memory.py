@@ -19,7 +19,7 @@ from pipeline.stage.tables import read_json
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, QUERIES, PER_INSTANCE, PER_SHARD = 128, 96, 50, 5, 128
 PARAMS = {
-    "benchmarks": {"x": {"dataset": "x", "held_out": "held", "distractors": "none"}},
+    "benchmarks": {"x": {"dataset": "x", "held_out": "held", "distractors": "none", "allow_self_learning": False}},
     "networks": {"net": {"architecture": "efficientnet_lite0", "weights": "package"}},
     "network": {"name": "net"},
     "extract": {"shard_mib": 16},

@@ -45,7 +45,8 @@ def lock_entries(lock: str) -> dict[str, dict[str, Any]]:
         ParameterError: it is not one; conflict markers, or half of it.
     """
     try:
-        content = yaml.load(lock, Loader) or {}  # noqa: S506 -- a safe loader
+        content = yaml.load(lock, Loader)  # noqa: S506 -- a safe loader
+        content = {} if content is None else content
         entries: dict[str, dict[str, Any]] = dict(content.get("stages") or {})
     except (yaml.YAMLError, AttributeError, ValueError, TypeError, RecursionError) as error:
         raise ParameterError(f"dvc.lock: not valid: {' '.join(str(error).split())}") from None

@@ -17,6 +17,10 @@ from tasks.stage_graph import Stage
 HINTS = ("To track the changes with git", "To enable auto staging", "git add ", "dvc config core.autostage", "Use `dvc push`", "Updating lock file")
 """Lines of DVC that say nothing of the stage."""
 BUSY = "is busy, it is being blocked by"
+NOT_KEPT = "ERROR: failed to transfer"
+"""DVC ends without an error although a file did not fit into its cache, and records the output all the same."""
+ADVICE = {"Unable to read RWLock-file": "delete .dvc/tmp/rwlock while no other DVC runs"}
+"""What helps, by what DVC says."""
 BUSY_PATIENCE = 120.0
 """Seconds to wait for another DVC process that reads or writes the same files."""
 TEMPORARY = 75
@@ -95,6 +99,9 @@ def _command(name: str, force: bool) -> list[str]:
 
 
 def _result(root: Path, stage: Stage, done: Finished, seconds: float) -> StageResult:
+    lost = next((line for line in done.lines if line.startswith(NOT_KEPT)), None)
+    if not done.status and lost:
+        return StageResult(stage, StageState.FAILED, seconds, f"DVC could not keep all of its output: {lost.removeprefix('ERROR: ')}")
     if done.status:
         return StageResult(stage, StageState.FAILED, seconds, last_reason(done))
     state = state_of(done.lines, stage.name)
@@ -130,6 +137,7 @@ def last_reason(done: Finished) -> str:
     for start in ("error: ", "ERROR: "):
         for line in reversed(done.lines):
             if line.startswith(start):
-                return line.removeprefix(start)
+                advice = "".join(f"; {text}" for said, text in ADVICE.items() if said in line)
+                return line.removeprefix(start) + advice
     last = f" ({done.lines[-1]})" if done.lines else ""
     return f"ended with exit status {done.status}{last}"

@@ -15,6 +15,9 @@ import grimp
 import pytest
 import yaml
 
+from pipeline.aggregation.params import DESCRIBERS
+from pipeline.hashing.params import HASHERS
+from pipeline.networks.params import ARCHITECTURES
 from pipeline.stage.names import NAMED
 from tasks.stage_graph import GUARD
 from tests.conftest import MEASURED, PROJECT
@@ -38,6 +41,12 @@ ENTRIES = {
     "evaluate": "pipeline.evaluation.__main__",
     "report": "pipeline.reporting.__main__",
 }
+BY_NAME = {
+    "pipeline.aggregation.describers.registry": ("pipeline.aggregation.describers", DESCRIBERS),
+    "pipeline.hashing.registry": ("pipeline.hashing", HASHERS),
+    "pipeline.networks.registry": ("pipeline.networks", ARCHITECTURES),
+}
+"""Modules that import others by name: the package that these lie in, and the table that names them."""
 STEPS = {
     "classified": {"step": "classification", "start": "efficientnet_lite0", "dataset": "gallery", "epochs": 3, "seed": 1},
     "convolutional": {"step": "fully_convolutional", "start": "classified", "dataset": "gallery", "epochs": 3},
@@ -106,7 +115,12 @@ def declared_code(stage: str) -> set[str]:
 
 def closure(entry: str, graph: grimp.ImportGraph) -> set[str]:
     code = set()
-    for module in {entry} | graph.find_upstream_modules(entry):
+    modules = {entry} | graph.find_upstream_modules(entry)
+    for registry, (package, table) in BY_NAME.items():
+        if registry in modules:
+            named = {f"{package}.{place.partition(':')[0]}" for place in table.values()}
+            modules |= named | {each for module in named for each in graph.find_upstream_modules(module)}
+    for module in modules:
         parts = module.split(".")
         if len(parts) > 2:
             code.add(f"pipeline/contracts/{parts[2]}.py" if parts[1] == "contracts" else f"pipeline/{parts[1]}")

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -13,6 +14,19 @@ from typing import IO, cast
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError
 
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+)
+"""What the readers of archives raise for bytes that are none, or that are encrypted or compressed in a way that they do not know."""
 LARGEST_MEMBER = 2**30
 BLOCK = 1 << 20
 
@@ -26,7 +40,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     verify(path)
     try:
         yield from _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+    except DAMAGED as error:
         raise SourceError(f"{path}: damaged archive ({error}); remove it and run the download stage again") from None
 
 

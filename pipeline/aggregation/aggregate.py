@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark)
+    sets = load_benchmark(benchmark, "dataset", "held_out", "allow_self_learning")
     method, parameters = load_method()
     features = FeatureFacts.of(load_manifest(places.features(sets.dataset), FEATURES))
     refuse_unreadable_features(method, parameters, features.extract.patch_levels)

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark)
+    sets = load_benchmark(benchmark, "distractors", "allow_self_learning")
     _, method = load_method()
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")

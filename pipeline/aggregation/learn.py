@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark)
+    sets = load_benchmark(benchmark, "dataset", "held_out", "allow_self_learning")
     method, parameters = load_method()
     rows = read_catalogue(places.images(sets.held_out) / places.CATALOGUE)
     ids, role = held_out_ids(rows)

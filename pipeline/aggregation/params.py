@@ -241,6 +241,21 @@ METHODS: dict[str, type[MethodParameters]] = {
     "region_descriptor": RegionDescriptorParameters,
     "bag_of_words": BagOfWordsParameters,
 }
+"""The parameters of every method by its name."""
+DESCRIBERS = {
+    "mac": "global_pooling:GlobalPooling",
+    "spoc": "global_pooling:GlobalPooling",
+    "gem": "global_pooling:GlobalPooling",
+    "crow": "global_pooling:GlobalPooling",
+    "rmac": "regional_max:RegionalMax",
+    "clusters": "activation_clusters:ActivationClusters",
+    "selective": "selective_features:SelectiveFeatures",
+    "patches": "multi_resolution_patches:MultiResolutionPatches",
+    "class_scores": "class_scores:ClassScores",
+    "region_descriptor": "region_descriptor:RegionDescriptor",
+    "bag_of_words": "bag_of_words:BagOfWords",
+}
+"""The module of pipeline/aggregation/describers/ and the class in it that computes each method."""
 
 
 def refuse_unreadable_features(method: str, parameters: MethodParameters, patch_levels: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.stage.parameters import PARAMS_FILE, Section, load_section, read_section, validate
+from pipeline.stage.parameters import PARAMS_FILE, Section, read_section, validate
 
 
 class BenchmarkParameters(Section):
@@ -16,13 +16,15 @@ class BenchmarkParameters(Section):
     allow_self_learning: bool = Field(False, description="whether models, or the network, may be learned on the images that are searched")
 
 
-def load_benchmark(name: str) -> BenchmarkParameters:
-    """One benchmark.
+def load_benchmark(name: str, *fields: str) -> BenchmarkParameters:
+    """The named fields of one benchmark, those that the calling stage depends on; the others have no meaning.
 
     Raises:
         ParameterError: there is none of that name, or its section does not fit.
     """
-    return load_section(BenchmarkParameters, f"benchmarks.{name}")
+    path = f"benchmarks.{name}"
+    values = {field: read_section(f"{path}.{field}") for field in fields}
+    return validate(BenchmarkParameters, {"dataset": "", "held_out": ""} | values, path)
 
 
 def load_benchmarks(file: Path | None = None) -> dict[str, BenchmarkParameters]:

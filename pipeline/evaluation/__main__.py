@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark)
+    sets = load_benchmark(benchmark, "dataset")
     parameters = load_section(EvaluateParameters, "evaluate")
     rankings, images = places.rankings(benchmark), places.images(sets.dataset)
     facts = RankingFacts.of(load_manifest(rankings, KIND))

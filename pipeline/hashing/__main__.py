@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark)
+    sets = load_benchmark(benchmark, "dataset", "allow_self_learning")
     method, parameters = load_hash()
     own, mixed_in = places.descriptors(benchmark), places.distractors(benchmark)
     manifests = load_manifest(own, descriptors.KIND), load_manifest(mixed_in, descriptors.DISTRACTORS)

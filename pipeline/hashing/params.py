@@ -70,6 +70,14 @@ HASH_METHODS: dict[str, type[Section]] = {
     "binary_autoencoder": BinaryAutoencoderParameters,
     "thresholding": ThresholdingParameters,
 }
+"""The parameters of every method by its name."""
+HASHERS = {
+    "itq": "itq:ITQ",
+    "kmeans_hashing": "kmeans_hashing:KMeansHashing",
+    "binary_autoencoder": "binary_autoencoder:RelaxedBinaryAutoencoder",
+    "thresholding": "thresholding:Thresholding",
+}
+"""The module of pipeline/hashing/ and the class in it that computes each method."""
 
 
 def load_hash(file: Path | None = None) -> tuple[str, HashParameters | None]:

@@ -1,20 +1,12 @@
-"""The hash function of each method that `hash.method` of params.yaml names."""
+"""The hash function of each method that `hash.method` of params.yaml names; only the one in use is imported."""
 
-from pipeline.hashing.binary_autoencoder import RelaxedBinaryAutoencoder
 from pipeline.hashing.hasher import Hasher
-from pipeline.hashing.itq import ITQ
-from pipeline.hashing.kmeans_hashing import KMeansHashing
-from pipeline.hashing.params import HashParameters
-from pipeline.hashing.thresholding import Thresholding
+from pipeline.hashing.params import HASHERS, HashParameters
+from pipeline.stage.named import Named
 
-HASHERS: dict[str, type[Hasher]] = {
-    "itq": ITQ,
-    "kmeans_hashing": KMeansHashing,
-    "binary_autoencoder": RelaxedBinaryAutoencoder,
-    "thresholding": Thresholding,
-}
+CLASSES: Named[type[Hasher]] = Named("pipeline.hashing", HASHERS)
 
 
 def new_hasher(method: str, parameters: HashParameters) -> Hasher:
     """A hash function of a method of params.yaml that has not learned yet."""
-    return HASHERS[method](**parameters.model_dump(exclude={"learning_images"}))
+    return CLASSES[method](**parameters.model_dump(exclude={"learning_images"}))

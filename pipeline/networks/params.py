@@ -1,12 +1,26 @@
 """The sections networks.NETWORK of params.yaml: which architecture with which weights."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from pipeline.stage.parameters import Section, validate
 
-ArchitectureName = Literal["alexnet", "vgg16", "vgg19", "resnet50", "resnet101", "resnet152", "squeezenet1_1", "efficientnet_lite0"]
+ARCHITECTURES = {
+    "alexnet": "alexnet:ALEXNET",
+    "vgg16": "vgg:VGG16",
+    "vgg19": "vgg:VGG19",
+    "resnet50": "resnet:RESNET50",
+    "resnet101": "resnet:RESNET101",
+    "resnet152": "resnet:RESNET152",
+    "squeezenet1_1": "squeezenet:SQUEEZENET1_1",
+    "efficientnet_lite0": "efficientnet_lite0:EFFICIENTNET_LITE0",
+}
+"""The module of pipeline/networks/ and the `Architecture` in it, by name."""
+if TYPE_CHECKING:
+    ArchitectureName: TypeAlias = str
+else:
+    ArchitectureName = Literal[tuple(ARCHITECTURES)]
 PreprocessingName = Literal["torchvision", "caffe", "tensorflow"]
 
 

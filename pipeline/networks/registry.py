@@ -7,29 +7,17 @@ import torch
 from torch import nn
 
 from pipeline.contracts.models import load_tensors
-from pipeline.networks.alexnet import ALEXNET
+from pipeline.networks import params
 from pipeline.networks.architecture import Architecture
 from pipeline.networks.concatenation import ConcatenatedNetwork
-from pipeline.networks.efficientnet_lite0 import EFFICIENTNET_LITE0
 from pipeline.networks.network import Network
 from pipeline.networks.preprocessing import PREPROCESSINGS
-from pipeline.networks.resnet import RESNET50, RESNET101, RESNET152
-from pipeline.networks.squeezenet import SQUEEZENET1_1
-from pipeline.networks.vgg import VGG16, VGG19
 from pipeline.stage.errors import ModelError
+from pipeline.stage.named import Named
 from pipeline.stage.places import NETWORK_CARD
 from pipeline.stage.tables import read_json
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "alexnet": ALEXNET,
-    "vgg16": VGG16,
-    "vgg19": VGG19,
-    "resnet50": RESNET50,
-    "resnet101": RESNET101,
-    "resnet152": RESNET152,
-    "squeezenet1_1": SQUEEZENET1_1,
-    "efficientnet_lite0": EFFICIENTNET_LITE0,
-}
+ARCHITECTURES: Named[Architecture] = Named("pipeline.networks", params.ARCHITECTURES)
 WEIGHTS, CARD = "weights.safetensors", NETWORK_CARD
 
 

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark)
+    sets = load_benchmark(benchmark, "dataset", "distractors")
     parameters = load_section(SearchParameters, "search")
     inputs = Inputs.of(benchmark)
     photographs = places.images(sets.dataset)

@@ -133,7 +133,7 @@ def test_artifacts_follow_the_lines_of_a_stage_that_trains(site: Site) -> None:
 
 
 def test_a_nightly_run_commits_and_pushes_the_bytes_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:
-    assert site.pushed("--format=%s") == "Rebuild: 14 Completed"
+    assert site.pushed("--format=%s") == "Rebuild: 15 Completed"
     message = re.sub(" +", " ", site.pushed("--format=%B"))
     assert f"Flow-Run: {first_night}" in message
     assert message.endswith("Rebuilt-By: nightly")

@@ -94,7 +94,7 @@ def test_other_bits_rerun_the_hash_and_what_follows_only(encoded: Project) -> No
 
 
 def hash_parameters(folder: Path, benchmark: str, **sets: Any) -> None:
-    content = {"hash": {"method": "itq", "itq": {"bits": 8}}, "benchmarks": {benchmark: sets}}
+    content = {"hash": {"method": "itq", "itq": {"bits": 8}}, "benchmarks": {benchmark: {"allow_self_learning": False} | sets}}
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
