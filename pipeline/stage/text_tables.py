@@ -1,5 +1,6 @@
 """Tables as text: CSV by pandas, Markdown by tabulate; both are imported only where a table is read or written."""
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,13 +9,26 @@ from typing import IO, Any
 from pipeline.stage.errors import ShardError
 from pipeline.stage.tables import replacing
 
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows under a temporary name first; None is an empty cell."""
+    """Write rows under a temporary name first; None is an empty cell. No text is a formula to a spreadsheet: see `_shown`."""
     import pandas as pd
 
+    safe = [{name: _shown(row.get(name)) for name in columns} for row in rows]
     with replacing(path) as partial:
-        pd.DataFrame(list(rows), columns=list(columns), dtype=object).to_csv(partial, index=False, lineterminator="\n")
+        pd.DataFrame(safe, columns=list(columns), dtype=object).to_csv(partial, index=False, lineterminator="\n")
+
+
+def _shown(cell: Any) -> Any:
+    """A text that begins like a formula gets an apostrophe before it, which `read_csv` takes away again."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def _as_written(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def read_csv(source: Path | IO[str], **options: Any) -> tuple[list[str], list[dict[str, str]]]:
@@ -36,7 +50,8 @@ def read_csv(source: Path | IO[str], **options: Any) -> tuple[list[str], list[di
             return [], []
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise ValueError(" ".join(str(error).split())) from None
-    return list(table.columns), table.fillna("").to_dict("records")
+    rows: list[dict[str, str]] = table.fillna("").to_dict("records")
+    return list(table.columns), [{name: _as_written(cell) for name, cell in row.items()} for row in rows]
 
 
 def read_rows(path: Path, made_by: str = "`dvc repro`") -> list[dict[str, str]]:

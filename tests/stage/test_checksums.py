@@ -83,3 +83,18 @@ def test_a_manifest_that_is_none_is_refused(workplace: Path, content: str) -> No
     Path("manifest.json").write_text(content, encoding="utf-8")
     with pytest.raises(ShardError, match="damaged, or of another version"):
         load_manifest(Path(), "descriptors")
+
+
+def test_the_message_names_the_object_of_the_cache(folder: Path) -> None:
+    """The damage came from DVC's cache, and would come back from there."""
+    part = folder / "part-00000.parquet"
+    cached = Path(".dvc/cache/files/md5/ab/cdef")
+    listing = Path(".dvc/cache/files/md5/12/34.dir")
+    for path, content in ((cached, part.read_bytes()), (listing, json.dumps([{"md5": "abcdef", "relpath": part.name}]).encode())):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    lock = {"stages": {"aggregate@b": {"outs": [{"path": "data/descriptors/b", "md5": "1234.dir"}]}}}
+    Path("dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
+    flip(part)
+    with pytest.raises(ShardError, match=r"delete data/descriptors/b and \.dvc/cache/files/md5/ab/cdef, which it is restored from"):
+        open_table(part.relative_to(Path.cwd()), "descriptors")
