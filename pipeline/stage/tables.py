@@ -86,7 +86,8 @@ def open_table(path: Path, kind: str) -> pq.ParquetFile:
     except FileNotFoundError:
         raise ShardError(f"{path}: not found; run the stage that makes it with `dvc repro`") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ShardError(f"{path}: not a readable Parquet file ({(str(error).splitlines() or [type(error).__name__])[0]}); remove it and run `dvc repro` again") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ShardError(f"{path}: not a readable Parquet file ({reason}); remove it and run `dvc repro` again") from None
     if meta.get("kind") != kind or meta.get("version") != VERSION:
         found = f"{meta.get('kind', 'an unknown kind')} version {meta.get('version', '?')}"
         raise ShardError(f"{path}: holds {found}, expected {kind} version {VERSION}")
