@@ -115,10 +115,22 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, layer)
+        return _over_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """An image with alpha laid over white, in bands of rows."""
+    whole = Image.new("RGB", image.size)
+    for band in _bands(image):
+        layer = image.crop(band).convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        whole.paste(Image.alpha_composite(white, layer).convert("RGB"), band[:2])
+    return whole
+
+
+def _bands(image: Image.Image) -> list[tuple[int, int, int, int]]:
+    return [(0, top, image.width, min(top + BAND, image.height)) for top in range(0, image.height, BAND)]
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -126,7 +138,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
     The range is the smallest of 0…1 (floating point), 0…255 and 0…65535 that holds all samples; where none does, it is that of the samples.
     """
-    bands = [(0, top, image.width, min(top + BAND, image.height)) for top in range(0, image.height, BAND)]
+    bands = _bands(image)
     low, high = np.inf, -np.inf
     for band in bands:
         samples = np.asarray(image.crop(band), np.float64)
