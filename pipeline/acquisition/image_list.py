@@ -56,6 +56,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     text = _text(path)
     first = text.split("\n", 1)[0].split("\r", 1)[0]
     separator = max(",;\t", key=lambda each: (first.count(each), each == ","))
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # LONGEST_CELL refuses long cells, and says so
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     began = 1
     try:

@@ -69,11 +69,11 @@ def read_rows(path: Path, made_by: str = "`dvc repro`") -> list[dict[str, str]]:
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in GitHub's Markdown; cells are texts whose bars and line ends are escaped."""
+    """A table in GitHub's Markdown; cells are texts whose bars, line ends and tags are escaped."""
     from tabulate import tabulate
 
     return tabulate([[_escaped(cell) for cell in row] for row in rows], [_escaped(name) for name in headings], "github", disable_numparse=True)
 
 
 def _escaped(cell: object) -> str:
-    return str(cell).replace("|", "\\|").replace("\n", " ")
+    return str(cell).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

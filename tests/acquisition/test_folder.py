@@ -72,7 +72,7 @@ def test_a_csv_decides(workplace: Path) -> None:
         ("path,instance\na.jpg,x,more\n", "list.csv:2: 3 cells; expected 2"),
         ('path,instance\n"a.jpg,x\n', "list.csv:2: not a row of a table .*close every quote"),
         ("path,instance\na.jpg,x\0y\n", "list.csv:2: a NUL character"),
-        (f"path,instance\na.jpg,{'x' * 2000}\n", "list.csv:2: a cell of 2000 characters; at most 1000"),
+        (f"path,instance\na.jpg,{'x' * 200000}\n", "list.csv:2: a cell of 200000 characters; at most 1000"),
         ("path\n\n,\n", "list.csv: no images in it|list.csv:3: 2 cells"),
         ("", "list.csv:1: columns are none"),
         ("path,box\na.jpg,0 0 inf inf\n", "list.csv:2: box '0 0 inf inf'; expected pixels between"),
@@ -122,6 +122,14 @@ def test_positives_are_the_readable_database_images_of_the_instance() -> None:
     truth = truth_from_instances(rows)
     assert truth.queries == ("q", "r")
     assert truth.rows == (("q", "a", "good"),)
+
+
+def test_a_query_that_cannot_be_read_stays_the_query() -> None:
+    """Roles decide: the set does not turn into one in which every image asks for its siblings."""
+    rows = [row("a", "database", "t"), row("b", "database", "t"), row("q", "query", "t", "unreadable: cut")]
+    truth = truth_from_instances(rows)
+    assert truth.queries == ("q",)
+    assert truth.rows == (("q", "a", "good"), ("q", "b", "good"))
 
 
 def test_without_queries_each_image_asks_for_its_siblings() -> None:

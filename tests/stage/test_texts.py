@@ -55,3 +55,4 @@ def test_no_cell_of_a_table_is_a_formula_and_each_comes_back_as_it_was(workplace
 
 def test_markdown_keeps_a_cell_in_its_place() -> None:
     assert markdown(["a"], [["x|y\nz"]]).splitlines()[2] == "| x\\|y z |"
+    assert "<script>" not in markdown(["a"], [["<script>x</script>"]])
