@@ -104,6 +104,7 @@ def _stored(photograph: Photograph, image: Image.Image, original: tuple[int, int
         if max(size) > LONGEST_SIDE:
             raise ImageError(f"{size[0]}×{size[1]} pixels with the shorter side at resize.minimum_side; at most {LONGEST_SIDE} are stored")
         kept = kept and box and (box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor)
+        factor *= image.width / original[0] if box is None else 1.0  # of the original, where it was decoded smaller
     resized = resize(image, *size, parameters.filter)
     if short and parameters.small == "pad":
         resized, left, top = pad(resized, parameters.minimum_side)

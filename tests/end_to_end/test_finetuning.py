@@ -78,7 +78,7 @@ def test_the_describer_in_use_and_the_margin_retrain_no_more_than_they_must(sear
     assert "learn@gallery" in after
     searched.write_params(before)
     searched.change("finetune.described.margin", 0.3)
-    assert searched.would_run("finetune@described") == {"finetune@described"}
+    assert searched.would_run("finetune@described") == {"names", "finetune@described"}
     searched.write_params(before)
 
 

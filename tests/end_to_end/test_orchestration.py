@@ -163,7 +163,7 @@ def test_the_second_night_does_nothing(site: Site, first_night: str) -> None:
     before = site.pushed("--format=%H")
     run = site.stack.trigger("nightly/nightly")
     state = site.stack.wait(run)
-    assert state["message"].startswith("14 UpToDate. No metric differs"), state
+    assert state["message"].startswith("15 UpToDate. No metric differs"), state
     states = site.stack.task_states(run)
     stages = yaml.safe_load((site.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     assert {states[name] for name in stages} == {"UpToDate"}
@@ -184,7 +184,7 @@ def test_steps_are_off_by_parameter_and_local_work_is_kept(site: Site, first_nig
     site.project.commit_all("Show less")
     off = dict.fromkeys(("update", "pull", "publish", "commit", "push_data", "push"), False)
     run = site.stack.trigger("nightly/nightly", **off, compare_with=None)
-    assert site.stack.wait(run)["message"] == "1 Completed, 13 UpToDate."
+    assert site.stack.wait(run)["message"] == "1 Completed, 14 UpToDate."
     assert set(site.stack.task_states(run)) & {"update the checkout", "fetch data", "publish", "commit", "send data", "push"} == set()
     assert site.stack.artifacts(run) == {}
     assert site.pushed("--format=%H") == before
