@@ -1,6 +1,7 @@
 """The examples of docs/own_method.md, taken from the page and added to a copy of the project: a pooling, a hash function and a network."""
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -79,8 +80,8 @@ def test_an_architecture_is_listed_loaded_and_checked(extended: Project, tmp_pat
 
     torch.save(resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
     digest = hashlib.sha256((tmp_path / "resnet18.pth").read_bytes()).hexdigest()
-    python(extended, "-m", "pipeline.networks.listing")
-    assert read_json(extended.folder / "pipeline/networks/architectures.json")["resnet18"]["layer_channels"] == [64, 64, 64, 128, 256, 512]
+    listed = "import json; from pipeline.networks.listing import computed; print(json.dumps(computed(['resnet18'])))"
+    assert json.loads(python(extended, "-c", listed))["resnet18"]["layer_channels"] == [64, 64, 64, 128, 256, 512]
     own = {"architecture": "resnet18", "weights": "file", "location": "resnet18.pth", "sha256": digest}
     extended.change("networks.resnet18", own)
     python(extended, "-m", "pipeline.networks", "resnet18", RETRIEVAL_DATA=str(tmp_path))
