@@ -13,7 +13,7 @@ from pipeline.aggregation import params as methods
 from pipeline.contracts.benchmarks import BenchmarkParameters
 from pipeline.contracts.feature_parameters import NetworkChoice
 from pipeline.contracts.settings import settings
-from pipeline.hashing.params import HashParameters, KMeansHashingParameters, ThresholdingParameters
+from pipeline.hashing.params import HashParameters, KMeansHashingParameters
 from pipeline.networks.listing import layer_channels
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
 from pipeline.stage import places
@@ -102,10 +102,10 @@ def described_dimensions(method: methods.MethodParameters, channels: int | None)
 
 
 def refuse_bits(name: str, hashing: HashParameters, dimensions: int | None, origin: str) -> None:
-    """A code has no more bits than its descriptor has dimensions; one bit of each by thresholding.
+    """A code has no more bits than its descriptor has dimensions.
 
     Raises:
-        ParameterError: it has, or not one of each.
+        ParameterError: it has.
     """
     if dimensions is None:
         return
@@ -114,8 +114,6 @@ def refuse_bits(name: str, hashing: HashParameters, dimensions: int | None, orig
         wanted, what = hashing.bits // hashing.subspace_bits, "subspaces"
     if wanted > dimensions:
         raise ParameterError(f"{origin}: hash.{name}.bits: {wanted} {what} of descriptors with {dimensions} dimensions; set fewer")
-    if isinstance(hashing, ThresholdingParameters) and hashing.bits > dimensions:
-        raise ParameterError(f"{origin}: hash.{name}.bits: one bit per dimension; set it to {dimensions}")
 
 
 def refuse_small_sets(

@@ -11,13 +11,12 @@ from pipeline.projections.normalization import l2
 from pipeline.projections.whitening import Rotation
 from pipeline.stage.errors import ModelError
 
+ORDERS = ("rotate_first", "power_first")
+
 
 def power_law(vectors: torch.Tensor, power: float) -> torch.Tensor:
     """sign(x) · |x|^power (Perronnin et al., 2010)."""
     return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
-
-
-ORDERS = ("rotate_first", "power_first")
 
 
 class PostProcessing(Learned):

@@ -1,6 +1,5 @@
 """Checking one data set: source, files, images, catalogue and ground truth; every problem is one line, and so is what is there."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,7 +84,7 @@ def _changed_since_import(name: str, dataset: Dataset) -> list[str]:
         return []
     imported = json.loads(source.read_text(encoding="utf-8")).get("files", {})
     paths = {record["path"] for record in dataset.contents.records}
-    now = {path: hashlib.sha256((dataset.root / path).read_bytes()).hexdigest() for path in sorted(paths)}
+    now = {path: file_sha256(dataset.root / path) for path in paths}
     changed = sorted(path for path in imported.keys() | now.keys() if imported.get(path) != now.get(path))
     return (
         [f"{name}: {len(changed)} files changed since the import, the first is {changed[0]}; run `dvc repro --force download@{name}`"]

@@ -37,15 +37,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    """The folders that are searched, by what they hold: descriptors, distractors, codes."""
+    """The folders that are searched, by what they hold: descriptors, distractors, codes; and the benchmark that they belong to."""
 
+    benchmark: str
+    sets: BenchmarkParameters
     folders: dict[str, Path]
     manifests: dict[str, Manifest]
 
     @classmethod
-    def of(cls, benchmark: str) -> Self:
+    def of(cls, benchmark: str, sets: BenchmarkParameters) -> Self:
         folders = {"descriptors": places.descriptors(benchmark), "distractors": places.distractors(benchmark), "codes": places.codes(benchmark)}
-        return cls(folders, {name: load_manifest(folder, name) for name, folder in folders.items()})
+        return cls(benchmark, sets, folders, {name: load_manifest(folder, name) for name, folder in folders.items()})
 
     @property
     def fingerprints(self) -> list[str]:
@@ -78,7 +80,7 @@ def main(arguments: list[str]) -> Produced:
     benchmark = parser.parse_args(arguments).benchmark
     sets = load_benchmark(benchmark, "dataset", "distractors")
     parameters = load_section(SearchParameters, "search")
-    inputs = Inputs.of(benchmark)
+    inputs = Inputs.of(benchmark, sets)
     photographs = places.images(sets.dataset)
     truth = read_ground_truth(photographs / places.GROUND_TRUTH)
     store = ScratchStore(f"search-{benchmark}", fingerprint(parameters.in_use(), *inputs.fingerprints))
@@ -87,7 +89,7 @@ def main(arguments: list[str]) -> Produced:
     names, answers = [ANSWERS], list[Answer]()
     instances = known_instances(photographs)
     with hold(choose_device()) as device:
-        search = _search_of(benchmark, sets, inputs, parameters, device, instances)
+        search = _search_of(inputs, parameters, device, instances)
         ids, rows = search.queries(truth)
         if rows is None:
             raise SanityError(
@@ -125,14 +127,7 @@ def main(arguments: list[str]) -> Produced:
     return Produced((output,), len(ids), "queries")
 
 
-def _search_of(
-    benchmark: str,
-    sets: BenchmarkParameters,
-    inputs: Inputs,
-    parameters: SearchParameters,
-    device: torch.device,
-    instances: dict[str, str],
-) -> Search:
+def _search_of(inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]) -> Search:
     """What the folders hold: codes where there are some, else patches or descriptors.
 
     Raises:
@@ -142,7 +137,7 @@ def _search_of(
     codes_searched = inputs.encoded.method if inputs.manifests["codes"].parts else None
     refuse_unsearchable(parameters, patch_levels, codes_searched)
     if parameters.refined:
-        return _refined_search(benchmark, sets, inputs, parameters, device, instances)
+        return _refined_search(inputs, parameters, device, instances)
     folders = inputs.folders
     if codes_searched:
         return CodeSearch(folders["codes"], folders["codes"], inputs.images, parameters, device)
@@ -150,19 +145,12 @@ def _search_of(
     return kind(folders["descriptors"], folders["distractors"], inputs.images, parameters, device)
 
 
-def _refined_search(
-    benchmark: str,
-    sets: BenchmarkParameters,
-    inputs: Inputs,
-    parameters: SearchParameters,
-    device: torch.device,
-    instances: dict[str, str],
-) -> Search:
+def _refined_search(inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]) -> Search:
     """Networks and describers are imported here, so that a plain search does without."""
     from pipeline.reranking.content import Content
     from pipeline.search.refined_search import RefinedSearch
 
-    content = Content(benchmark, sets.dataset, sets.distractors, inputs.described.features, device)
+    content = Content(inputs.benchmark, inputs.sets.dataset, inputs.sets.distractors, inputs.described.features, device)
     folders = inputs.folders
     return RefinedSearch(folders["descriptors"], folders["distractors"], inputs.images, parameters, device, content, instances)
 

@@ -1,7 +1,7 @@
 """Answers of a benchmark: what its database shows, what unknown objects score in it, and the table that is written."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,11 @@ def search_unknown(search: Search, images: Path, instances: Mapping[str, str]) -
 
     Nothing is known where there are none, as with codes and patches, or where results are looked at again.
     """
-    chosen = search.parameters.rerank.chosen
+    if _looks_again(search):
+        return UnknownObjects.of([], search.parameters.accept_unknown)
     shown = {row.image_id: row.instance for row in read_catalogue(images / places.CATALOGUE)}
     known = set(instances.values())
-    answers: list[Answer] = []
-    for ids, rows in search.read(search.own, "held_out-") if not (chosen and chosen.looks) else ():
-        kept = [place for place, image_id in enumerate(ids) if image_id not in instances and shown.get(image_id) not in known]
-        for first in range(0, len(kept), search.queries_at_once):
-            some = kept[first : first + search.queries_at_once]
-            own = [ids[place] for place in some]
-            results, _ = search.search(own, np.stack([rows[place] for place in some]), "database", [[] for _ in own])
-            answers += answers_of(own, results, instances)
+    answers = _answers_to(search, "held_out-", lambda image_id: image_id not in instances and shown.get(image_id) not in known, instances)
     return UnknownObjects.of(answers, search.parameters.accept_unknown)
 
 
@@ -48,21 +42,36 @@ def search_known(search: Search, instances: Mapping[str, str]) -> Certainty | No
 
     Nothing is learned with patches, where results are looked at again, and where rows of the database hold other images than their own.
     """
-    chosen, augmentation = search.parameters.rerank.chosen, search.parameters.augmentation
-    if isinstance(search, PatchSearch) or (chosen and chosen.looks) or augmentation.neighbours or augmentation.instances != "none":
+    if isinstance(search, PatchSearch) or _looks_again(search) or search.parameters.augmentation.used:
         return None
     siblings = Counter(instances.values())
     asking = sorted(image_id for image_id, instance in instances.items() if siblings[instance] > 1)
-    wanted = set(asking[:: max(1, -(-len(asking) // QUESTIONS))])
+    spread = set(asking[:: max(1, -(-len(asking) // QUESTIONS))])
+    return Certainty.learn(_answers_to(search, "database-", spread.__contains__, instances), instances)
+
+
+def _looks_again(search: Search) -> bool:
+    """Whether re-ranking looks at photographs or maps, which takes too long for questions that only calibrate."""
+    chosen = search.parameters.rerank.chosen
+    return chosen is not None and chosen.looks
+
+
+def _answers_to(search: Search, prefix: str, asks: Callable[[str], bool], instances: Mapping[str, str]) -> list[Answer]:
+    """Let images of the benchmark's own descriptors ask its database.
+
+    Args:
+        prefix: of the shards that hold their rows.
+        asks: whether an image, by its id, is one of them.
+    """
     answers: list[Answer] = []
-    for ids, rows in search.read(search.own, "database-"):
-        kept = [place for place, image_id in enumerate(ids) if image_id in wanted]
+    for ids, rows in search.read(search.own, prefix):
+        kept = [place for place, image_id in enumerate(ids) if asks(image_id)]
         for first in range(0, len(kept), search.queries_at_once):
             some = kept[first : first + search.queries_at_once]
             own = [ids[place] for place in some]
             results, _ = search.search(own, np.stack([rows[place] for place in some]), "database", [[] for _ in own])
             answers += answers_of(own, results, instances)
-    return Certainty.learn(answers, instances)
+    return answers
 
 
 def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, certainty: Certainty | None) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,20 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("hostile") / "project", flows=True)
     project.commit_all("The project")
     (project.folder / "kept").mkdir()
     (project.folder / "kept/file").touch()
     return project
+
+
+@pytest.fixture
+def project(copied: Project) -> Iterator[Project]:
+    """The project, whose parameters are as before after each test."""
+    before = copied.params
+    yield copied
+    copied.write_params(before)
 
 
 def ran(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
@@ -52,14 +61,10 @@ def parameters_with(names: tuple[str, ...], project: Project) -> dict[str, Any]:
 
 
 def test_no_name_runs_a_command_or_removes_a_file(project: Project) -> None:
-    before = project.params
     content = parameters_with(HOSTILE, project)
     content["networks"]["../../kept"] = content["networks"]["efficientnet_lite0"]  # DVC removes a stage's outputs before it runs
     project.write_params(content)
-    try:
-        plain, flow = ran(project, "dvc", "repro"), ran(project, "cli", "repro")
-    finally:
-        project.write_params(before)
+    plain, flow = ran(project, "dvc", "repro"), ran(project, "cli", "repro")
     assert "cannot be a name" in plain.stderr
     assert "cannot be a name" in flow.stderr
     assert plain.returncode
@@ -71,37 +76,27 @@ def test_no_name_runs_a_command_or_removes_a_file(project: Project) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE[:5])
 def test_no_name_runs_a_command_where_the_first_stage_is_passed_over(project: Project, name: str) -> None:
-    before = project.params
     project.write_params(parameters_with((name,), project))
     (project.folder / "data").mkdir(exist_ok=True)
     (project.folder / "data/names.json").write_text("{}", encoding="utf-8")
     try:
         ran(project, "dvc", "repro", "--single-item", f"download@{name}")
     finally:
-        project.write_params(before)
         shutil.rmtree(project.folder / "data")
     assert not list(project.folder.rglob("*touched*"))
 
 
 def test_a_name_that_is_a_number_is_to_be_quoted(project: Project) -> None:
-    before = project.params
     content = project.params
     content["datasets"][2024] = content["datasets"]["gallery"]
     project.write_params(content)
-    try:
-        assert "datasets: 2024 is no text; quote it: '2024'" in ran(project, "cli", "check").stderr
-        assert ran(project, "dvc", "repro", "names").returncode
-    finally:
-        project.write_params(before)
+    assert "datasets: 2024 is no text; quote it: '2024'" in ran(project, "cli", "check").stderr
+    assert ran(project, "dvc", "repro", "names").returncode
 
 
 def test_the_file_that_all_depend_on_never_changes(project: Project) -> None:
     project.dvc("repro", "names")
     first = Path(project.folder, "data/names.json").read_bytes()
-    before = project.params
     project.change("datasets.other", {"source": "none"})
-    try:
-        assert "Running stage 'names'" in project.dvc("repro", "names")
-        assert Path(project.folder, "data/names.json").read_bytes() == first
-    finally:
-        project.write_params(before)
+    assert "Running stage 'names'" in project.dvc("repro", "names")
+    assert Path(project.folder, "data/names.json").read_bytes() == first
