@@ -97,3 +97,17 @@ def easiest_hardest_triplets(similarity: Similarities, labels: torch.Tensor, pos
 
 def _most_similar(own: torch.Tensor, allowed: torch.Tensor, count: int) -> torch.Tensor:
     return own.masked_fill(~allowed, -torch.inf).topk(min(count, int(allowed.sum()))).indices
+
+
+def balanced(triplets: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
+    """Triplets in rounds: each round takes one triplet of every instance that has any left, in the order in which they come.
+
+    Args:
+        triplets: (n, 3).
+        instances: (n,) int64, of each one's anchor.
+    """
+    grouped = instances.argsort(stable=True)
+    counts = instances[grouped].unique_consecutive(return_counts=True)[1]
+    rounds = torch.empty_like(instances)
+    rounds[grouped] = torch.arange(len(instances)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    return triplets[rounds.argsort(stable=True)]

@@ -19,6 +19,12 @@ class AugmentationParameters(Section):
     fill: Literal["noise", "black"] = Field("noise", description="what stands where the changed image has nothing; noise is uniform")
 
 
+class RegionAugmentationParameters(AugmentationParameters):
+    """Those of the region descriptor, which is trained on less rotated images."""
+
+    rotation: float = Field(45.0, ge=0, le=180, description="degrees either way")
+
+
 class StepParameters(Section):
     """What every step has."""
 
@@ -29,12 +35,16 @@ class StepParameters(Section):
     seed: int = Field(0, ge=0)
     validation_share: float = Field(0.2, ge=0, le=0.9, description="of the instances, which are not trained on; 0: none")
     validation_seed: int = Field(0, ge=0, description="which instances these are")
-    epochs: int = Field(20, ge=1, le=10000)
+    epochs: int = Field(50, ge=1, le=10000)
     patience: int = Field(0, ge=0, description="epochs without a better mAP of the validation instances before the best is kept; 0: the last is kept")
-    batch: int = Field(32, ge=1, description="images, or triplets, per step of gradient descent")
+    batch: int = Field(64, ge=1, description="images, or triplets, per step of gradient descent")
     micro_batch: int = Field(1, ge=1, description="of these that go through the network at once; their gradients are added up")
     learning_rate: float = Field(1e-2, gt=0)
-    schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: the learning rate falls to 0 over the epochs")
+    schedule: Literal["step", "constant", "cosine"] = Field(
+        "step", description="step: the learning rate is multiplied by `decay` after every `decay_epochs`; cosine: it falls to 0 over the epochs"
+    )
+    decay: float = Field(0.1, gt=0, le=1, description="step: factor of the learning rate")
+    decay_epochs: int = Field(30, ge=1, description="step: epochs between two changes of the learning rate")
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
     precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the network's arithmetic; weights stay float32")
@@ -64,6 +74,7 @@ class FullyConvolutionalParameters(StepParameters):
     step: Literal["fully_convolutional"]
     sides: tuple[int, ...] = Field((448, 224), strict=False, description="pixels of the shorter side; each weighs the same")
     maximal_aspect: float = Field(2.0, ge=1, description="longer images are padded with noise")
+    learning_rate: float = Field(1e-3, gt=0)
     micro_batch: Literal[1] = Field(1, description="images have sizes of their own")
 
     @field_validator("sides")
@@ -84,7 +95,10 @@ class MiningParameters(Section):
     positives: int = Field(2, ge=1, description="easiest_hardest: n easiest positives of an image")
     negatives: int = Field(5, ge=1, description="easiest_hardest: m hardest negatives of an image")
     kept: int = Field(10, ge=1, description="easiest_hardest: o triplets of an image of highest loss")
-    at_most: int | None = Field(None, ge=1, description="triplets of an epoch, drawn at random; null: all")
+    order: Literal["random", "balanced"] = Field(
+        "random", description="of an epoch's triplets; balanced: in rounds that take one triplet of every instance that has any left"
+    )
+    at_most: int | None = Field(None, ge=1, description="triplets of an epoch, the first of the order; null: all")
 
 
 class RegionDescriptorParameters(StepParameters):
@@ -93,15 +107,21 @@ class RegionDescriptorParameters(StepParameters):
     step: Literal["region_descriptor"]
     side: int = Field(448, ge=32, le=4096, description="pixels of the shorter side")
     maximal_aspect: float = Field(2.0, ge=1, description="longer images are padded with noise")
-    regions: int | None = Field(4, ge=1, description="k, windows of highest class activation; null: the whole map, the simplified architecture")
+    regions: int | None = Field(6, ge=1, description="k, windows of highest class activation; null: the whole map, the simplified architecture")
     content: Literal["mean", "max", "flattened"] = Field("mean", description="of a region's cells")
     dimensions: int = Field(512, ge=1, le=65536)
-    initial: Literal["pca", "pca_whitening", "random"] = Field("pca_whitening", description="shift and fully connected layer, of the training images")
-    learning_rate: float = Field(1e-3, gt=0, description="for the sum over the triplets of a batch")
+    initial: Literal["random", "pca"] = Field(
+        "random",
+        description="random: no shift, and a linear layer as the framework draws it; pca: principal components of the training images' regions",
+    )
+    epochs: int = Field(20, ge=1, le=10000)
+    learning_rate: float = Field(1e-4, gt=0, description="for the sum over the triplets of a batch")
+    weight_decay: float = Field(0.0, ge=0)
     margin: float = Field(0.1, ge=0, le=2)
     classification: float = Field(1.0, ge=0, description="α, the weight of the cross-entropy of the regions")
+    classified: Literal["anchor", "all"] = Field("anchor", description="which photographs of a triplet the cross-entropy is taken of")
     mining: MiningParameters = MiningParameters()
-    batch: int = Field(16, ge=1, description="triplets per step of gradient descent")
+    augmentation: RegionAugmentationParameters = RegionAugmentationParameters()
     micro_batch: int = Field(4, ge=1, description="triplets that are held at once")
 
 

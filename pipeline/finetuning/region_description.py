@@ -1,13 +1,13 @@
 """Training of the region descriptor, or of the simplified siamese one, by triplets (paper 4, §3.2 and §3.4.2)."""
 
-from typing import ClassVar
+from typing import ClassVar, assert_never
 
 import numpy as np
 import torch
 
 from pipeline.finetuning.augmentation import Pixels, changed, limit_aspect, sided
 from pipeline.finetuning.losses import triplet_losses, window_cross_entropy
-from pipeline.finetuning.mining import DescriptorSimilarities, easiest_hardest_triplets, hardest_triplets, semi_hard_triplets
+from pipeline.finetuning.mining import DescriptorSimilarities, balanced, easiest_hardest_triplets, hardest_triplets, semi_hard_triplets
 from pipeline.finetuning.params import RegionDescriptorParameters
 from pipeline.finetuning.photographs import Photographs
 from pipeline.finetuning.step import BatchLoss, TrainingStep, View, Views
@@ -17,14 +17,15 @@ from pipeline.networks.region_head import RegionForm, RegionHead, top_windows
 from pipeline.projections.whitening import PCA
 from pipeline.stage.errors import ModelError
 
-FLOOR = 1e-3
-"""Of the mean variance: a component of less would blow noise up."""
-
 
 class RegionDescription(TrainingStep):
-    """Triplets of photographs with shared weights; the regions' classification regularises (equation 3.6)."""
+    """Triplets of photographs with shared weights; the regions' classification regularises (equation 3.6).
+
+    The classifier works without dropout, so that training looks at the regions that the descriptor is made of later.
+    """
 
     unit: ClassVar[str] = "triplets"
+    dropout: ClassVar[bool] = False
 
     def __init__(self, parameters: RegionDescriptorParameters, network: TrainableNetwork, data: TrainingSet, photographs: Photographs) -> None:
         super().__init__(parameters, network, data, photographs)
@@ -54,18 +55,18 @@ class RegionDescription(TrainingStep):
         return self.network.head
 
     def prepare(self) -> None:
-        """Shift and fully connected layer by the principal components of the training photographs' regions, or at random."""
+        """The head's first weights: at random, or the principal components of the training photographs' regions."""
         with torch.no_grad():
-            if self.parameters.initial == "random":
-                generator = torch.Generator().manual_seed(self.seed)
-                weight = torch.randn(self._head.weight.shape, generator=generator) / self._head.weight.shape[1] ** 0.5
-                self._head.weight.copy_(weight)
-                return
-            whiten = {"pca_whitening": True, "pca": False}[self.parameters.initial]
-            regions = torch.cat([self._regions(self.test_view(index)[None]) for index in range(self.data.trained)])
-            shift, weight = principal_projection(regions, self.parameters.dimensions, whiten=whiten)
-            self._head.shift.copy_(shift)
-            self._head.weight.copy_(weight)
+            match self.parameters.initial:
+                case "random":
+                    self._head.draw(self.seed)
+                case "pca":
+                    regions = torch.cat([self._regions(self.test_view(index)[None]) for index in range(self.data.trained)])
+                    shift, weight = principal_projection(regions, self.parameters.dimensions)
+                    self._head.shift.copy_(shift)
+                    self._head.weight.copy_(weight)
+                case _:
+                    assert_never(self.parameters.initial)
 
     def plan(self, epoch: int, descriptors: torch.Tensor) -> torch.Tensor:
         mining = self.parameters.mining
@@ -80,7 +81,14 @@ class RegionDescription(TrainingStep):
                 triplets = hardest_triplets(similarity, labels)
             case _:
                 raise ValueError(f"rule {mining.rule!r} of mining is unknown; there are: semi_hard_then_hardest, easiest_hardest")
-        return self.shuffled(triplets.cpu(), epoch)[: mining.at_most]
+        shuffled = self.shuffled(triplets.cpu(), epoch)
+        match mining.order:
+            case "random":
+                return shuffled[: mining.at_most]
+            case "balanced":
+                return balanced(shuffled, self.data.labels[shuffled[:, 0]])[: mining.at_most]
+            case _:
+                assert_never(mining.order)
 
     def views(self, items: torch.Tensor, key: tuple[int, ...]) -> list[View]:
         return list(dict.fromkeys(view for triplet in items.tolist() for view in _views_of(triplet, key)))
@@ -96,7 +104,14 @@ class RegionDescription(TrainingStep):
         place = {view: position for position, view in enumerate(wanted)}
         triplets = torch.tensor([[place[view] for view in _views_of(triplet, key)] for triplet in items.tolist()], device=self.labels.device)
         descriptors = torch.cat([descriptor for descriptor, _ in described])
-        entropies = torch.cat([entropy for _, entropy in described])[triplets].mean(dim=1)
+        entropies = torch.cat([entropy for _, entropy in described])[triplets]
+        match self.parameters.classified:
+            case "anchor":
+                entropies = entropies[:, 0]
+            case "all":
+                entropies = entropies.mean(dim=1)
+            case _:
+                assert_never(self.parameters.classified)
         losses = triplet_losses(descriptors, triplets, self.parameters.margin)
         value = losses.sum() + self.parameters.classification * entropies.sum() / batch
         total = losses.detach() + self.parameters.classification * entropies.detach()
@@ -129,12 +144,13 @@ class RegionDescription(TrainingStep):
         return self._head(maps, scores if regions is not None else None), window_cross_entropy(scores, label, places)
 
 
-def principal_projection(vectors: torch.Tensor, dimensions: int, *, whiten: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """(shift (D,), weight (dimensions, D)) so that weight · (vector + shift) are principal components (Gordo et al., 2016).
+def principal_projection(vectors: torch.Tensor, dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(shift (D,), weight (dimensions, D)) so that weight · (vector + shift) are principal components, as they are (Gordo et al., 2016).
+
+    They are not whitened: whitening many dimensions on the database's own photographs makes those of one instance orthogonal.
 
     Args:
         vectors: (N, D).
-        whiten: divide each component by its standard deviation, which is not taken below FLOOR of the mean variance.
 
     Raises:
         ModelError: more components than the vectors allow.
@@ -146,9 +162,7 @@ def principal_projection(vectors: torch.Tensor, dimensions: int, *, whiten: bool
             f"dimensions: {dimensions} components are wanted, but {len(vectors)} regions of the training photographs allow only {allowed}; "
             "lower dimensions, or set initial to random"
         )
-    components = axes.components_[:dimensions]
-    variances = axes.eigenvalues_.clamp(min=float(axes.eigenvalues_.mean()) * FLOOR)[:dimensions, None].to(vectors)
-    return -axes.mean_, components / variances.sqrt() if whiten else components
+    return -axes.mean_, axes.components_[:dimensions]
 
 
 def _views_of(triplet: list[int], key: tuple[int, ...]) -> tuple[View, View, View]:

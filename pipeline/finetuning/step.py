@@ -56,11 +56,13 @@ class TrainingStep(ABC):
     Attributes:
         unit: what an item is, in the plural.
         batch_statistics: whether batch norm is trained; its statistics are frozen where photographs come one at a time.
+        dropout: whether the classifier is trained with the dropout that it has.
         described_at_once: photographs that are described together.
     """
 
     unit: ClassVar[str] = "images"
     batch_statistics: ClassVar[bool] = False
+    dropout: ClassVar[bool] = True
     described_at_once: ClassVar[int] = 1
 
     def __init__(self, parameters: StepParameters, network: TrainableNetwork, data: TrainingSet, photographs: Photographs) -> None:

@@ -98,10 +98,10 @@ class TrainableNetwork:
                 module.requires_grad_(True)
         return [parameter for module in self.modules.values() for parameter in module.parameters() if parameter.requires_grad]
 
-    def train_mode(self, batch_statistics: bool) -> None:
-        """Dropout in the classifier; batch statistics, where wanted, in what is trained of the convolutions."""
+    def train_mode(self, batch_statistics: bool, dropout: bool) -> None:
+        """Dropout in the classifier, and batch statistics in what is trained of the convolutions, where they are wanted."""
         self.test_mode()
-        if self.classifier is not None:
+        if self.classifier is not None and dropout:
             self.classifier.train()
         if batch_statistics:
             for module in self.convolutions.modules():

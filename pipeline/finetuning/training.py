@@ -105,7 +105,7 @@ class Training:
         with Progress(title, len(progressed.items), self.step.unit) as progress:
             progress.advance(sum(map(len, batches[: progressed.batches])), skipped=True)
             for items, views in self._rendered(batches, progressed):
-                self.network.train_mode(self.step.batch_statistics)
+                self.network.train_mode(self.step.batch_statistics, self.step.dropout)
                 self._train_batch(items, views, progressed, len(batches))
                 progress.advance(len(items))
                 self.trained_items += len(items)
@@ -156,6 +156,8 @@ class Training:
         match self.parameters.schedule:
             case "constant":
                 return rate
+            case "step":
+                return rate * self.parameters.decay ** (int(epochs) // self.parameters.decay_epochs)
             case "cosine":
                 return rate * (1 + math.cos(math.pi * epochs / self.parameters.epochs)) / 2
             case _:

@@ -100,9 +100,14 @@ def published(form: ClassifierForm, tensors: dict[str, torch.Tensor]) -> dict[st
     return {key: own[key].contiguous() for key in wanted} if wanted.keys() <= own.keys() else {}
 
 
-def pooled_classifier(name: str, channels: int, window: int = 7) -> Callable[[int], Parts]:
-    """One layer over the mean of the window; the layer goes first, since both are linear and there are fewer classes than channels."""
-    return lambda classes: Parts({"drop": nn.Dropout2d(0.2), name: nn.Conv2d(channels, classes, 1), "mean": WindowMean(window)})
+def pooled_classifier(name: str, channels: int, window: int = 7, dropout: float = 0.0) -> Callable[[int], Parts]:
+    """One layer over the mean of the window; the layer goes first, since both are linear and there are fewer classes than channels.
+
+    Args:
+        dropout: share of the channels that training leaves out, as the published classifier does.
+    """
+    before = {"drop": nn.Dropout2d(dropout)} if dropout else {}
+    return lambda classes: Parts(before | {name: nn.Conv2d(channels, classes, 1), "mean": WindowMean(window)})
 
 
 def two_hidden_layers(channels: int, window: int, hidden: int, drop_first: bool) -> Callable[[int], Parts]:

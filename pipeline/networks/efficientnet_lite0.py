@@ -66,7 +66,7 @@ EFFICIENTNET_LITE0 = Architecture(
     build=EfficientNetLite0,
     layers={f"block{number}": f"_blocks.{number}" for number in range(16)} | {"head": "_swish_1"},
     default="head",
-    classifier=ClassifierForm(7, "_fc", pooled_classifier("_fc", 1280)),
+    classifier=ClassifierForm(7, "_fc", pooled_classifier("_fc", 1280, dropout=0.2)),
     frozen="block12",
     package=_weights,
     preprocessing="tensorflow",

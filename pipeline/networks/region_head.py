@@ -47,10 +47,11 @@ class RegionHead(nn.Module):
         self.form, self.channels = form, channels
         self.shift = nn.Parameter(torch.zeros(form.length(channels)))
         self.weight = nn.Parameter(torch.zeros(dimensions, form.length(channels)))
+        self.bias = nn.Parameter(torch.zeros(dimensions))
 
     def forward(self, maps: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
         """Maps (B, K, H, W) and class scores (B, C, H', W') of their windows to (B, D), l2-normalised; scores are not needed for the whole map."""
-        projected = F.linear(self.regions(maps, scores) + self.shift, self.weight)
+        projected = F.linear(self.regions(maps, scores) + self.shift, self.weight, self.bias)
         return F.normalize(projected.sum(dim=1), dim=1)
 
     def regions(self, maps: torch.Tensor, scores: torch.Tensor | None) -> torch.Tensor:
@@ -60,10 +61,20 @@ class RegionHead(nn.Module):
         places = top_windows(scores, self.form.regions)
         return F.normalize(window_vectors(maps, places, scores.shape[-1], self.form), dim=2)
 
+    def draw(self, seed: int) -> None:
+        """No shift, and a fully connected layer with random weights and bias within ±1/√length, as the framework starts one."""
+        generator = torch.Generator().manual_seed(seed)
+        bound = self.weight.shape[1] ** -0.5
+        with torch.no_grad():
+            self.shift.zero_()
+            for parameter in (self.weight, self.bias):
+                drawn = torch.rand(parameter.shape, generator=generator) * 2 - 1
+                parameter.copy_(drawn * bound)
+
     def state(self) -> State:
         """Its tensors and its card, as contracts.models.Learned gives them."""
         card = {"kind": type(self).__name__, "channels": self.channels, "form": asdict(self.form)}
-        return {"shift": self.shift.detach(), "weight": self.weight.detach()}, card
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}, card
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> Self:
@@ -75,8 +86,10 @@ class RegionHead(nn.Module):
         form = RegionForm(**card["form"])
         with torch.device("meta"):
             head = cls(form, card["channels"], len(tensors["weight"]))
-        if tensors["weight"].shape != head.weight.shape or tensors["shift"].shape != head.shift.shape:
-            raise ModelError(f"the region head's weights are {tuple(tensors['weight'].shape)}, its card says {tuple(head.weight.shape)}")
+        for name, expected in head.named_parameters():
+            found = tuple(tensors[name].shape) if name in tensors else "missing"
+            if found != tuple(expected.shape):
+                raise ModelError(f"the region head's {name} is {found}, its card says {tuple(expected.shape)}")
         head.load_state_dict(dict(tensors), assign=True)
         return head.requires_grad_(False)
 

@@ -5,7 +5,14 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.finetuning.losses import triplet_loss, triplet_losses, window_cross_entropy
-from pipeline.finetuning.mining import DescriptorSimilarities, easiest_hardest_triplets, hardest_triplets, positive_pairs, semi_hard_triplets
+from pipeline.finetuning.mining import (
+    DescriptorSimilarities,
+    balanced,
+    easiest_hardest_triplets,
+    hardest_triplets,
+    positive_pairs,
+    semi_hard_triplets,
+)
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 2, 0])
 
@@ -104,3 +111,15 @@ def test_easiest_positives_and_hardest_negatives_are_those_of_a_loop(positives: 
         triplets = [(a, p, n) for p in easy for n in hard]
         expected += sorted(triplets, key=lambda t: -float(similarity[t[0], t[2]] - similarity[t[0], t[1]]))[:kept]
     assert easiest_hardest_triplets(similarity, labels, positives, negatives, kept).tolist() == [list(triplet) for triplet in expected]
+
+
+def test_balanced_triplets_come_in_rounds_over_the_instances() -> None:
+    instances = torch.tensor([4, 4, 4, 2, 4, 7, 2])
+    triplets = torch.stack([torch.arange(7), torch.arange(7) + 10, torch.arange(7) + 20], dim=1)
+    waiting = {instance: [place for place in range(7) if instances[place] == instance] for instance in (4, 2, 7)}
+    expected = []
+    while any(waiting.values()):
+        heads = sorted(own.pop(0) for own in waiting.values() if own)
+        expected += heads
+    assert balanced(triplets, instances)[:, 0].tolist() == expected == [0, 3, 5, 1, 6, 2, 4]
+    assert balanced(triplets[:0], instances[:0]).shape == (0, 3)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,22 @@ from pipeline.aggregation.params import RegionDescriptorParameters
 from pipeline.contracts.feature_parameters import NetworkChoice
 from pipeline.contracts.models import load_tensors
 from pipeline.evaluation.average_precision import average_precision
+from pipeline.finetuning.params import RegionDescriptorParameters as RegionTraining
+from pipeline.finetuning.params import step_from
+from pipeline.finetuning.photographs import pack
+from pipeline.finetuning.region_description import RegionDescription, principal_projection
+from pipeline.finetuning.step import View
+from pipeline.finetuning.trainable_network import TrainableNetwork
+from pipeline.finetuning.training import Training
+from pipeline.finetuning.training_set import TrainingSet
 from pipeline.finetuning.validation import plain_average_precision, validate_descriptors
 from pipeline.maps.stream import MapBatch
 from pipeline.networks.heads import load_heads
+from pipeline.networks.region_head import RegionForm, RegionHead
 from pipeline.networks.registry import load_from_folder
+from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.errors import LeakageError, ModelError
+from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import read_json
 from tests.finetuning.conftest import Workplace
 
@@ -107,6 +119,72 @@ def test_chain_to_regions(museum: Workplace, adopt: Adopt) -> None:
     again.restore(*described.state(), torch.device("cpu"))
     maps = torch.rand(1, 512, 14, 15)
     assert torch.equal(again.describe(MapBatch([maps])), described.describe(MapBatch([maps])))
+
+
+@pytest.mark.parametrize(("kind", "dropout"), [("classification", True), ("fully_convolutional", True), ("region_descriptor", False)])
+def test_regions_are_chosen_and_classified_without_dropout(
+    museum: Workplace, adopt: Adopt, monkeypatch: pytest.MonkeyPatch, kind: str, dropout: bool
+) -> None:
+    adopt()
+    seen = []
+    original = Training._train_batch
+
+    def watched(self: Training, *arguments: Any) -> None:
+        assert self.network.classifier is not None
+        seen.append(self.network.classifier.training)
+        original(self, *arguments)
+
+    monkeypatch.setattr(Training, "_train_batch", watched)
+    steps = {"classification": {"step": "classification", "start": "squeezenet", "side": 64}, "fully_convolutional": CONVOLUTIONAL}
+    museum.train("watched", **(steps | {"region_descriptor": REGIONS})[kind] | {"epochs": 1})
+    assert set(seen) == {dropout}
+
+
+@pytest.mark.parametrize("counted", ["anchor", "all"])
+def test_the_cross_entropy_is_that_of_the_anchor_or_of_all(museum: Workplace, adopt: Adopt, counted: str) -> None:
+    """Equation 3.6, photograph by photograph."""
+    adopt()
+    museum.write(x=REGIONS | {"classified": counted, "classification": 0.7, "margin": 0.2})
+    parameters = step_from(read_section("finetune.x"), "finetune.x", "params.yaml")
+    assert isinstance(parameters, RegionTraining)
+    network = TrainableNetwork.from_folder(museum.folder / "data/networks/classified", torch.device("cpu"), "float32")
+    images = museum.folder / "data/images/museum"
+    data = TrainingSet.of(read_catalogue(images / "catalogue.parquet"), "database", 0.34, 0, "finetune.x")
+    step = RegionDescription(parameters, network, data, pack(images, data.image_ids, museum.folder))
+    step.prepare()
+    network.test_mode()
+    triplets, key = torch.tensor([[0, 1, 4], [2, 2, 7]]), (0, 1, 0)
+    views = {view: step.render(view) for view in step.views(triplets, key)}
+    expected = 0.0
+    for anchor, positive, negative in triplets.tolist():
+        looks = View(anchor, 0, key), View(positive, int(anchor == positive), key), View(negative, 0, key)
+        maps = [network.maps(views[look][0][None]) for look in looks]
+        a, p, n = (step.network.head(own, network.scores(own))[0] for own in maps)  # type: ignore[misc]
+        entropies = []
+        for look, own in zip(looks, maps, strict=True):
+            scores = network.scores(own)[0].flatten(1)
+            places = scores.max(dim=0).values.argsort(descending=True)[:2]
+            entropies.append(float(-torch.log_softmax(scores, dim=0)[data.labels[look.index], places].mean().detach()))
+        expected += max(0.0, float((a @ n - a @ p).detach()) + 0.2)
+        expected += 0.7 * (entropies[0] if counted == "anchor" else sum(entropies) / 3) / 2
+    assert float(step.loss(triplets, key, views, 2).value.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_first_weights_of_the_head() -> None:
+    head = RegionHead(RegionForm(3, 2, "mean"), 64, 40)
+    head.draw(3)
+    linear = torch.nn.Linear(64, 40)
+    assert not head.shift.any()
+    for own, framework in ((head.weight, linear.weight), (head.bias, linear.bias)):
+        assert own.abs().max() <= 1 / 8
+        assert float(own.detach().std()) == pytest.approx(float(framework.detach().std()), rel=0.25)
+    again = RegionHead(RegionForm(3, 2, "mean"), 64, 40)
+    again.draw(4)
+    assert not torch.equal(head.weight, again.weight)
+    vectors = torch.randn(300, 16, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 17)
+    shift, weight = principal_projection(vectors, 5)
+    torch.testing.assert_close(weight @ weight.T, torch.eye(5), atol=1e-4, rtol=0)
+    torch.testing.assert_close((vectors + shift).mean(dim=0), torch.zeros(16), atol=1e-3, rtol=0)
 
 
 def test_simplified_architecture_needs_no_classes(museum: Workplace) -> None:

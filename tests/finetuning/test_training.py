@@ -12,6 +12,7 @@ import yaml
 from pipeline.acquisition.__main__ import main as download
 from pipeline.contracts.settings import settings
 from pipeline.finetuning.__main__ import main as finetune
+from pipeline.finetuning.params import RegionDescriptorParameters, step_from
 from pipeline.finetuning.training import Training
 from pipeline.imaging.__main__ import main as prepare
 from pipeline.stage.errors import ModelError, ParameterError, SanityError
@@ -70,6 +71,32 @@ def test_interrupted_training_ends_with_the_same_weights(
     reports = museum.folder / "reports/training"
     assert (reports / "broken.csv").read_text() == (reports / "straight.csv").read_text()
     assert not (museum.folder / ".scratch/finetune-broken").exists()
+
+
+def test_the_learning_rate_falls_in_steps() -> None:
+    section = {"step": "classification", "start": "n", "dataset": "d"}
+    training = Training.__new__(Training)
+    training.parameters = step_from(section, "finetune.x", "params.yaml")
+    assert [training._learning_rate(epochs) for epochs in (0.0, 29.9, 30.0, 49.5)] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
+    training.parameters = step_from(section | {"decay": 0.5, "decay_epochs": 2, "learning_rate": 1.0}, "finetune.x", "params.yaml")
+    assert [training._learning_rate(epochs) for epochs in (0.0, 1.5, 2.0, 4.0, 7.9)] == [1.0, 1.0, 0.5, 0.25, 0.125]
+
+
+def test_defaults_are_the_published_settings() -> None:
+    """Paper 4, §3.1.1 and §3.4, and its published code; k is 4 in the text and 6 in the code."""
+    where = {"start": "n", "dataset": "d"}
+    classification, convolutional, region = (
+        step_from(where | {"step": step}, "finetune.x", "params.yaml") for step in ("classification", "fully_convolutional", "region_descriptor")
+    )
+    for step, rate in ((classification, 1e-2), (convolutional, 1e-3)):
+        assert (step.learning_rate, step.weight_decay, step.momentum, step.batch) == (rate, 5e-4, 0.9, 64)
+        assert (step.epochs, step.schedule, step.decay, step.decay_epochs) == (50, "step", 0.1, 30)
+        assert step.augmentation.model_dump() == {"rotation": 180.0, "scale": 0.25, "shift": 0.0, "flip": 0.5, "fill": "noise"}
+    assert (region.learning_rate, region.weight_decay, region.batch, region.augmentation.rotation) == (1e-4, 0.0, 64, 45.0)
+    changed = step_from(where | {"step": "region_descriptor", "augmentation": {"shift": 0.1}}, "finetune.x", "params.yaml")
+    assert (changed.augmentation.rotation, changed.augmentation.shift) == (45.0, 0.1)
+    assert isinstance(region, RegionDescriptorParameters)
+    assert (region.regions, region.initial, region.margin, region.classification, region.classified) == (6, "random", 0.1, 1.0, "anchor")
 
 
 @pytest.mark.parametrize("kind", STEPS)
@@ -159,6 +186,7 @@ def test_no_validation_leaves_its_columns_empty(museum: Workplace) -> None:
         ({"sides": [64]}, r"finetune.x.sides: unknown parameter; allowed: augmentation, batch"),
         ({"micro_batch": 100}, r"finetune.x: .*micro_batch 100 is more than the batch of 6"),
         ({"patience": 3, "validation_share": 0.0}, r"patience needs validation instances"),
+        ({"initial": "pca_whitening"}, r"finetune.x.initial: .*'random' or 'pca'"),
         ({"augmentation": {"turn": 3}}, r"finetune.x.augmentation.turn: unknown parameter"),
     ],
 )

@@ -90,7 +90,7 @@ def loop_descriptor(head: RegionHead, maps: torch.Tensor, scores: torch.Tensor |
         windows = [maps[:, y : y + form.window, x : x + form.window] for _, y, x in order[: form.regions]]
     for window in windows:
         vector = {"mean": window.mean(dim=(1, 2)), "max": window.amax(dim=(1, 2)), "flattened": window.flatten()}[form.content]
-        regions.append(head.weight @ (vector / vector.norm() + head.shift))
+        regions.append(head.weight @ (vector / vector.norm() + head.shift) + head.bias)
     total: torch.Tensor = torch.stack(regions).sum(dim=0)
     normalised: torch.Tensor = total / total.norm()
     return normalised
@@ -103,6 +103,7 @@ def test_region_descriptor_is_the_loops(content: str, regions: int) -> None:
     head = RegionHead(RegionForm(2, regions, content), 5, 4)  # type: ignore[arg-type]
     nn.init.normal_(head.weight)
     nn.init.normal_(head.shift)
+    nn.init.normal_(head.bias)
     maps, scores = torch.rand(2, 5, 4, 5), torch.randn(2, 7, 3, 4)
     found = head(maps, scores)
     expected = torch.stack([loop_descriptor(head, own, score) for own, score in zip(maps, scores, strict=True)])
@@ -125,14 +126,14 @@ def test_gradient_of_the_region_descriptor_is_the_numerical_one() -> None:
     nn.init.normal_(head.weight)
     images = torch.rand(2, 3, 6, 7, dtype=torch.double)
 
-    def descriptors(kernel: torch.Tensor, shift: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def descriptors(kernel: torch.Tensor, shift: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         maps = F.relu(F.conv2d(images, kernel, convolution.bias))
         scores = F.avg_pool2d(output(maps), 2, 1)
-        values = torch.func.functional_call(head, {"shift": shift, "weight": weight}, (maps, scores))
+        values = torch.func.functional_call(head, {"shift": shift, "weight": weight, "bias": bias}, (maps, scores))
         assert isinstance(values, torch.Tensor)
         return values
 
-    inputs = tuple(item.detach().clone().requires_grad_() for item in (convolution.weight, head.shift, head.weight))
+    inputs = tuple(item.detach().clone().requires_grad_() for item in (convolution.weight, head.shift, head.weight, head.bias))
     assert torch.autograd.gradcheck(descriptors, inputs, eps=1e-6, atol=1e-6)
 
 
@@ -144,3 +145,10 @@ def test_head_survives_its_tensors_and_card() -> None:
     assert torch.equal(head(maps, scores), again(maps, scores))
     with pytest.raises(ModelError, match="card says"):
         RegionHead.from_state(head.state()[0], head.state()[1] | {"channels": 6})
+
+
+def test_only_classifiers_that_were_published_with_dropout_have_it() -> None:
+    with torch.device("meta"):
+        published = {name: {type(layer) for layer in Classifier(architecture.classifier, 2)} for name, architecture in ARCHITECTURES.items()}
+    without = {name for name, layers in published.items() if not layers & {nn.Dropout, nn.Dropout2d}}
+    assert without == {"resnet50", "resnet101", "resnet152"}
