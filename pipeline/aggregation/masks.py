@@ -49,13 +49,16 @@ def sift_points(image: Pixels) -> npt.NDArray[np.float32]:
 def mask_of_points(points: npt.NDArray[np.float32], box: Box, height: int, width: int) -> torch.Tensor:
     """The locations of an H×W map of a box of the image where points (n, 2) lie: scaled to the map, rounded, clamped (equation 1).
 
+    The equation counts pixels and locations from 1, so 1 is added to a point before it is scaled and taken off the rounded location.
+
     Args:
+        points: x, y in pixels, counted from 0.
         box: x0, y0, x1, y1 in pixels; points outside are left out.
     """
     x0, y0, x1, y1 = box
     inside = points[(points[:, 0] >= x0) & (points[:, 0] < x1) & (points[:, 1] >= y0) & (points[:, 1] < y1)].astype(np.float64)
-    columns = np.rint((inside[:, 0] - x0) * width / (x1 - x0)).clip(0, width - 1).astype(np.int64)
-    rows = np.rint((inside[:, 1] - y0) * height / (y1 - y0)).clip(0, height - 1).astype(np.int64)
+    counted = np.floor((inside - (x0, y0) + 1) * (width / (x1 - x0), height / (y1 - y0)) + 0.5)
+    columns, rows = (counted - 1).clip(0, (width - 1, height - 1)).astype(np.int64).T
     mask = torch.zeros(height, width, dtype=torch.bool)
     mask[torch.from_numpy(rows), torch.from_numpy(columns)] = True
     return mask

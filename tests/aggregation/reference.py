@@ -37,7 +37,12 @@ def sum_mask(feature_map: Floats) -> set[tuple[int, int]]:
 
 
 def point_mask(points: list[tuple[float, float]], columns: int, rows: int, height: int, width: int) -> set[tuple[int, int]]:
-    return {(min(max(round(y * height / rows), 0), height - 1), min(max(round(x * width / columns), 0), width - 1)) for x, y in points}
+    """Equation 1, which counts pixels and locations from 1; points come counted from 0, and so do the locations that are returned."""
+    marked = set()
+    for x, y in points:
+        column, row = math.floor((x + 1) * width / columns + 0.5), math.floor((y + 1) * height / rows + 0.5)
+        marked.add((min(max(row, 1), height) - 1, min(max(column, 1), width) - 1))
+    return marked
 
 
 def principal_axes(vectors: Floats, dim: int) -> tuple[Floats, Floats, Floats]:
