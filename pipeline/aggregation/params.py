@@ -193,7 +193,9 @@ class PatchesParameters(MethodParameters):
 
 
 class ClassScoresParameters(WhitenedParameters):
-    """Of the active network's classifier, over all windows of the map."""
+    """Of the active network's classifier, at windows of the map."""
+
+    window: Literal["highest", "mean"] = Field("highest", description="the window of the highest class activation, or the mean of all windows")
 
     @property
     def adopts(self) -> bool:
