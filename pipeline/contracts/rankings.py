@@ -24,6 +24,9 @@ RANKING_SCHEMA = pa.schema(
 )
 """The top k: rank from 0, score higher is better; where re-ranking found the query, in shares of the image's width and height, else null."""
 
+IRRELEVANT = 4
+"""Images without a label that are kept of every query, first in rank: in `irrelevant-SET.parquet`, of the same columns as a ranking."""
+
 COUNTS_SCHEMA = pa.schema(
     [
         ("query_id", pa.string()),

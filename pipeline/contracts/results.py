@@ -23,6 +23,11 @@ class Results:
     size: int
     boxes: list[list[tuple[float, float, float, float] | None]] | None = None
 
+    def first(self, k: int) -> "Results":
+        """The first k of each query."""
+        boxes = None if self.boxes is None else [row[:k] for row in self.boxes]
+        return Results([row[:k] for row in self.image_ids], [row[:k] for row in self.scores], self.size, boxes)
+
 
 @dataclass(frozen=True)
 class Counts:

@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.rankings import ANSWERS
+from pipeline.contracts.rankings import ANSWERS, IRRELEVANT
 from pipeline.stage.tables import read_table
 
 RELEVANT = frozenset({"good", "ok", "easy", "hard"})
-EXTREMES = 4
-"""Images per query that rank against their relevance."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,14 @@ class Retrievals:
     Attributes:
         relevant_last: queries with their relevant images of the lowest score, lowest first (paper 1, fig. 6).
         irrelevant_first: queries with their irrelevant images of the highest score (fig. 7).
+        only_relevant: queries that found no irrelevant image.
     """
 
     best: list[ShownQuery]
     worst: list[ShownQuery]
     relevant_last: list[ShownQuery]
     irrelevant_first: list[ShownQuery]
+    only_relevant: int = 0
 
     @property
     def image_ids(self) -> set[str]:
@@ -71,6 +71,9 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     for row in read_table(rankings / f"ranking-{name}.parquet", "ranking").to_pylist():
         verdict = _verdict(labels.get((row["query_id"], row["image_id"])))
         ranking.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
+    unlabelled: dict[str, list[Hit]] = {}
+    for row in read_table(rankings / f"irrelevant-{name}.parquet", "ranking").to_pylist():
+        unlabelled.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], "irrelevant", row["score"], _box(row)))
     boxes = {(query, hit.image_id): hit.box for query, hits in ranking.items() for hit in hits}
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
     answers = {row["query_id"]: _told(row) for row in read_table(rankings / ANSWERS, "answers").to_pylist()}
@@ -87,13 +90,13 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
             relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"], found))
     missed, wrong = [], []
     for query in shown:
-        last = sorted(relevant.get(query.query_id, []), key=lambda hit: (-hit.rank, hit.image_id))[:EXTREMES]
-        first = [hit for hit in ranking[query.query_id] if hit.verdict == "irrelevant"][:EXTREMES]
+        last = sorted(relevant.get(query.query_id, []), key=lambda hit: (-hit.rank, hit.image_id))[:IRRELEVANT]
+        first = unlabelled.get(query.query_id, [])
         missed += [replace(query, hits=last)] if last else []
         wrong += [replace(query, hits=first)] if first else []
     missed.sort(key=lambda query: (-query.hits[0].rank, query.query_id))
     wrong.sort(key=lambda query: (-query.hits[0].score, query.query_id))
-    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst])
+    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst], len(shown) - len(wrong))
 
 
 def _told(answer: dict[str, Any]) -> str:

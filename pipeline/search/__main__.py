@@ -15,7 +15,7 @@ from pipeline.contracts.codes import CodeFacts
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
 from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, KIND, RANKING_SCHEMA, SETS, ComputedWith, RankingFacts
+from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, IRRELEVANT, KIND, RANKING_SCHEMA, SETS, ComputedWith, RankingFacts
 from pipeline.contracts.results import Counts, Results
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.search.answer_table import doubts, known_instances, search_known, search_unknown, write_answers
@@ -33,6 +33,8 @@ from pipeline.stage.run_record import Produced
 from pipeline.stage.tables import read_ids, write_table
 
 log = logging.getLogger(__name__)
+MOST_LABELLED = 2000
+"""Labelled images of a query that a search looks beyond, to find those without a label."""
 
 
 @dataclass(frozen=True)
@@ -181,18 +183,25 @@ def _search(
         if query in labels:
             labels[query][image_id] = relevance
     ranking: dict[str, list[object]] = {column: [] for column in RANKING_SCHEMA.names}
+    irrelevant: dict[str, list[object]] = {column: [] for column in RANKING_SCHEMA.names}
     counts: dict[str, list[object]] = {column: [] for column in COUNTS_SCHEMA.names}
     started, at_once = time.monotonic(), search.queries_at_once
     for first in range(0, len(ids), at_once):
         chosen = ids[first : first + at_once]
-        found, counted = search.search(chosen, rows[first : first + len(chosen)], name, [list(labels[query]) for query in chosen])
-        answers += answers_of(chosen, found, instances)
-        _append_ranking(ranking, chosen, found)
+        labelled = [list(labels[query]) for query in chosen]
+        top_k = search.parameters.top_k
+        deep = top_k + min(max(map(len, labelled)), MOST_LABELLED) + IRRELEVANT
+        found, counted = search.search(chosen, rows[first : first + len(chosen)], name, labelled, deep)
+        kept = found.first(top_k)
+        answers += answers_of(chosen, kept, instances)
+        _append_ranking(ranking, chosen, kept)
+        _append_irrelevant(irrelevant, chosen, labels, found)
         _append_counts(counts, chosen, labels, counted)
     log.info("%s: %.4f seconds per query.", name.replace("_", " "), (time.monotonic() - started) / max(len(ids), 1))
-    files = f"ranking-{name}.parquet", f"counts-{name}.parquet"
+    files = f"ranking-{name}.parquet", f"irrelevant-{name}.parquet", f"counts-{name}.parquet"
     write_table(store.path(files[0]), "ranking", RANKING_SCHEMA, ranking)
-    write_table(store.path(files[1]), "counts", COUNTS_SCHEMA, counts)
+    write_table(store.path(files[1]), "ranking", RANKING_SCHEMA, irrelevant)
+    write_table(store.path(files[2]), "counts", COUNTS_SCHEMA, counts)
     return list(files), answers
 
 
@@ -205,6 +214,17 @@ def _append_ranking(columns: dict[str, list[object]], queries: list[str], result
         columns["score"] += scores
         for index, corner in enumerate(("x0", "y0", "x1", "y1")):
             columns[corner] += [None if box is None else box[index] for box in found]
+
+
+def _append_irrelevant(columns: dict[str, list[object]], queries: list[str], labels: dict[str, dict[str, str]], results: Results) -> None:
+    """The first images of each query that have no label, with their ranks among all results; the query itself is none of them."""
+    boxes = results.boxes or [[None] * len(ids) for ids in results.image_ids]
+    for query, ids, scores, found in zip(queries, results.image_ids, results.scores, boxes, strict=True):
+        unlabelled = [rank for rank, image_id in enumerate(ids) if image_id not in labels[query] and image_id != query][:IRRELEVANT]
+        for rank in unlabelled:
+            row = (query, rank, ids[rank], scores[rank], *(found[rank] or (None,) * 4))
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
 
 
 def _append_counts(columns: dict[str, list[object]], queries: list[str], labels: dict[str, dict[str, str]], counts: Counts) -> None:

@@ -49,8 +49,12 @@ class Search(ABC):
         """Blocks of (image ids, rows) of the files of a folder whose names start with `prefix`."""
 
     @abstractmethod
-    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
-        """The first results and the counts of queries in a set of SETS."""
+    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
+        """The first results and the counts of queries in a set of SETS.
+
+        Args:
+            k: results of each query; None for `top_k` of the parameters.
+        """
 
     @property
     def queries_at_once(self) -> int:
@@ -75,9 +79,9 @@ class DescriptorSearch(Search):
     def read(self, folder: Path, prefix: str) -> Iterator[tuple[list[str], Rows]]:
         return read_folder(folder, prefix)
 
-    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
+    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
         own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
-        top = top_results(own, lambda: self.blocks(name), self.parameters.top_k, score)
+        top = top_results(own, lambda: self.blocks(name), k or self.parameters.top_k, score)
         return top, count_labelled(own, lambda: self.blocks(name), labelled, score)
 
 
@@ -88,12 +92,12 @@ class PatchSearch(DescriptorSearch):
     def queries_at_once(self) -> int:
         return QUERIES_AT_ONCE if self.parameters.shortlist else max(1, min(QUERIES_AT_ONCE, SCORES_AT_ONCE // max(self.images, 1)))
 
-    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
+    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
         own = torch.from_numpy(queries[:, : patch_count(self.parameters.query_levels)]).to(self.device)
         if self.parameters.shortlist is None:
             names, scores = scan_patches(own, lambda: self.blocks(name), self.parameters.distance_of(patches=True))
-            return ranked(names, scores.cpu(), self.parameters.top_k, labelled)
-        return ranked_shortlist(scan_shortlist(own, lambda: self.blocks(name), self.parameters), self.parameters.top_k, labelled)
+            return ranked(names, scores.cpu(), k or self.parameters.top_k, labelled)
+        return ranked_shortlist(scan_shortlist(own, lambda: self.blocks(name), self.parameters), k or self.parameters.top_k, labelled)
 
 
 def ranked(names: list[str], scores: torch.Tensor, k: int, labelled: list[list[str]]) -> tuple[Results, Counts]:
@@ -135,6 +139,6 @@ class CodeSearch(Search):
     def read(self, folder: Path, prefix: str) -> Iterator[tuple[list[str], Rows]]:
         return read_code_folder(folder, prefix)
 
-    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
-        top = nearest_codes(queries, lambda: self.blocks(name), self.parameters.top_k)
+    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
+        top = nearest_codes(queries, lambda: self.blocks(name), k or self.parameters.top_k)
         return top, count_labelled_codes(queries, lambda: self.blocks(name), labelled)

@@ -90,10 +90,10 @@ class RefinedSearch(DescriptorSearch):
             names += ids
         return names, held[: len(names)]
 
-    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]]) -> tuple[Results, Counts]:
+    def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
         score, blocks = scoring(self.parameters.distance_of(patches=False)), partial(self.blocks, name)
         own = self._expanded(torch.from_numpy(queries).to(self.device), blocks)
-        chosen, k = self.parameters.rerank.chosen, self.parameters.top_k
+        chosen, k = self.parameters.rerank.chosen, k or self.parameters.top_k
         first = top_results(own, blocks, max(k, chosen.shortlist) if chosen else k, score)
         counts = count_labelled(own, blocks, labelled, score)
         if chosen is None:

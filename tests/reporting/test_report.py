@@ -38,11 +38,17 @@ def chosen(folder: Path, best: int = 1, worst: int = 1) -> Retrievals:
         (query, rank, image, 1.0 - 0.1 * rank, *box.get(image, (None,) * 4)) for query, images in RANKS.items() for rank, image in enumerate(images)
     ]
     write_table(folder / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*rows, strict=True), strict=True)))
+    write_irrelevant(folder, [row for row in rows if (row[0], row[2]) not in LABELS])
     counts = [(query, image, kind, 0.5, RANKS[query].index(image), 1) for (query, image), kind in LABELS.items()]
     write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
     answers = [("q1", "a", "<piece>", 0.9, 0.8, True, 0.01, 0.75), ("q2", "b", "other", 0.2, None, False, 0.3, None)]
     write_answers(folder, answers)
     return choose(folder, PER_QUERY, "database", best, worst, results=3)
+
+
+def write_irrelevant(folder: Path, rows: Sequence[tuple[object, ...]]) -> None:
+    columns = zip(*rows, strict=True) if rows else [()] * len(RANKING_SCHEMA.names)
+    write_table(folder / "irrelevant-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, columns, strict=True)))
 
 
 def write_answers(folder: Path, answers: Sequence[tuple[object, ...]]) -> None:
@@ -69,19 +75,21 @@ def test_relevant_images_ranked_last_and_irrelevant_first(tmp_path: Path) -> Non
     assert len(chosen(tmp_path, worst=1).relevant_last) == 1
 
 
-def test_four_images_per_query_rank_against_their_relevance(tmp_path: Path) -> None:
+def test_four_relevant_images_per_query_rank_last_and_queries_without_irrelevant_ones_are_counted(tmp_path: Path) -> None:
     images = [f"r{index}" for index in range(6)] + [f"w{index}" for index in range(6)]
     order = images[6:9] + images[:6] + images[9:]
     ranking = [("q", rank, image, 1 - rank / 20, *(None,) * 4) for rank, image in enumerate(order)]
     write_table(
         tmp_path / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*ranking, strict=True), strict=True))
     )
+    write_irrelevant(tmp_path, [])
     counts = [("q", image, "good", 0.5, order.index(image), 1) for image in images[:6]]
     write_table(tmp_path / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
     write_answers(tmp_path, [])
     shown = choose(tmp_path, [{"query_id": "q", "setting": "database", "ap": "0.5"}], "database", 1, 1, results=3)
     assert [hit.image_id for hit in shown.relevant_last[0].hits] == ["r5", "r4", "r3", "r2"]
-    assert [hit.image_id for hit in shown.irrelevant_first[0].hits] == ["w0", "w1", "w2", "w3"]
+    assert shown.irrelevant_first == []
+    assert shown.only_relevant == 1
 
 
 def test_no_query_is_best_and_worst_at_once(tmp_path: Path) -> None:
