@@ -13,10 +13,11 @@ from pipeline.stage.errors import PipelineError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.places import SWEEPS
 from tasks.experiments import check_overrides, find_experiment, metrics_of, remove_leftovers, run_experiment, uncommitted
+from tasks.grids import Cell, SweepFile, cell_name, cells, load_sweep
 from tasks.processes import Processes
 from tasks.publication import store_artifact
 from tasks.stages import last_reason, only_telling
-from tasks.sweeps import Cell, Measured, SweepFile, cell_name, cells, evaluated, load_sweep, numbers, table, write_tables
+from tasks.sweeps import Measured, evaluated, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
 from tasks.workspace import checkout_lock, git
 

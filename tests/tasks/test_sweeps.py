@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.aggregation.params import METHODS
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.metrics import Metrics, Scores
+from pipeline.evaluation.params import EvaluateParameters
+from pipeline.hashing.params import HASH_METHODS
+from pipeline.imaging.params import ResizeParameters
+from pipeline.search.params import SearchParameters
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import read_json
 from pipeline.whole import check_parameters
 from tasks.experiments import check_overrides
+from tasks.grids import SweepFile, cell_name, cells, load_sweep
 from tasks.stage_graph import overridden
-from tasks.sweeps import Measured, cell_name, cells, load_sweep, numbers, table, write_tables
+from tasks.sweeps import Measured, numbers, table, write_tables
 from tests.conftest import PROJECT
 
 GRID: dict[str, Any] = {
@@ -84,13 +91,16 @@ GRIDS = [path for path in sorted((PROJECT / "experiments").glob("*.yaml")) if no
 def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of weights that a grid names are stood in for."""
     monkeypatch.setenv("RETRIEVAL_DATA", str(tmp_path))
-    chosen = cells(load_sweep(file), read_section("", PROJECT / "params.yaml"))
+    first = cells(load_sweep(file), read_section("", PROJECT / "params.yaml"))[0]
+    sections = [each for each in first.overrides if each.lstrip("+") not in {own.lstrip("+") for own in first.own}]
+    parameters = overridden(read_section("", PROJECT / "params.yaml"), sections)  # once for all cells
+    chosen = cells(load_sweep(file), parameters)
     assert len({cell_name(file.stem, cell, [], "") for cell in chosen}) == len(chosen) >= 2
     assert len({tuple(cell.overrides) for cell in chosen}) == len(chosen)
     named = {target.partition("@")[2] for target in load_sweep(file).targets} - {""}
     if named:
         assert {each.benchmark for each in load_sweep(file).published} <= named
-    file, parameters = tmp_path / "params.yaml", read_section("", PROJECT / "params.yaml")
+    file = tmp_path / "params.yaml"
     for cell in chosen:
         content = overridden(parameters, cell.overrides)
         for location in filter(None, (network.get("location") for network in content["networks"].values())):
@@ -100,11 +110,67 @@ def test_the_projects_own_grids_fit_its_parameters(file: Path, tmp_path: Path, m
         check_parameters(file)
 
 
+DECIDING = ("resize", "network", "extract", "aggregate", "hash", "search", "evaluate")
+NAMED = ("datasets", "networks", "finetune", "benchmarks", "mask_study", "patch_study", "region_study", "activation_study")
+
+
+def altered(value: Any) -> Any:
+    """Another value of the same kind, in every leaf."""
+    if isinstance(value, dict):
+        return {key: altered(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [*map(altered, value), *value[:1]]
+    others: dict[type, Any] = {bool: lambda: not value, int: lambda: value + 1, float: lambda: value + 0.5, str: lambda: f"{value}_other"}
+    return others.get(type(value), lambda: "something")()
+
+
+def deciding(parameters: dict[str, Any], overrides: list[str], sections: dict[str, Any]) -> dict[str, Any]:
+    """What of a cell's parameters its numbers can follow from."""
+    content = overridden(parameters, overrides)
+    return {name: content[name] for name in DECIDING} | {name: {key: content[name][key] for key in sections.get(name, ())} for name in NAMED}
+
+
+@pytest.mark.parametrize("file", GRIDS, ids=lambda path: path.stem)
+def test_the_projects_own_grids_do_not_follow_from_what_a_user_edits(file: Path) -> None:
+    grid, parameters = load_sweep(file), read_section("", PROJECT / "params.yaml")
+    others = altered(parameters)
+    others["datasets"]["oxford5k"] = {"source": "folder", "path": "mine", "role": "query"}
+    others["networks"]["vgg16"] = {"architecture": "vgg16", "weights": "file", "location": "mine", "sha256": "12345678"}
+    others["benchmarks"]["paris6k"] = {"dataset": "mine", "held_out": "mine", "distractors": "mine", "allow_self_learning": True}
+    assert {target.partition("@")[2] for target in grid.targets} <= {"", *grid.sections["benchmarks"]}
+    assert grid.targets
+    before, after = cells(grid, parameters), cells(grid, others)
+    assert [cell_name("x", cell, [], "") for cell in before] == [cell_name("x", cell, [], "") for cell in after]
+    for own, other in ((before[0], after[0]), (before[-1], after[-1])):
+        assert deciding(parameters, own.overrides, grid.sections) == deciding(others, other.overrides, grid.sections)
+
+
+def test_the_base_of_all_grids_holds_every_default() -> None:
+    sections = read_section("sections", PROJECT / "experiments/defaults_base.yaml")
+    models: dict[str, Any] = {"resize": ResizeParameters, "extract": ExtractParameters, "search": SearchParameters, "evaluate": EvaluateParameters}
+    expected = {name: model().model_dump(mode="json") for name, model in models.items()}
+    expected["network"] = NetworkChoice(name="x").model_dump(mode="json", exclude={"name"})
+    expected["aggregate"] = {name: kind().model_dump(mode="json") for name, kind in METHODS.items()}
+    expected["hash"] = {"method": "none"} | {name: kind().model_dump(mode="json") for name, kind in HASH_METHODS.items()}
+    assert sections == expected
+
+
+def test_sections_take_the_place_of_what_is_there() -> None:
+    sections: dict[str, dict[str, Any]] = {"a": {"x": 1, "y": 2.5}, "named": {"one": {"p": "005", "q": [1, 2]}, "two": {"p": "a b"}}}
+    sweep = SweepFile(title="t", sections=sections, set={"a.y": 3, "+named.one.r": True}, axes={"axis": {"label": {}}})
+    (cell,) = cells(sweep, {"a": {"x": 0, "y": 2.5, "z": 9}, "named": {"one": {"p": "005", "s": 1}, "three": {}}})
+    assert cell.overrides == ["a.x=1", "+named.one.q=[1,2]", "+named.two={p:'a b'}", "~named.one.s", "a.y=3", "+named.one.r=true"]
+    assert cell.own == ["a.y=3", "+named.one.r=true"]
+    after = overridden({"a": {"x": 0, "y": 2.5, "z": 9}, "named": {"one": {"p": "005", "s": 1}, "three": {}}}, cell.overrides)
+    assert after == {"a": {"x": 1, "y": 3, "z": 9}, "named": {"one": {"p": "005", "q": [1, 2], "r": True}, "three": {}, "two": {"p": "a b"}}}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"tittle": "x"}, "sweep.tittle: unknown parameter; allowed: axes, base, cells, figure"),
-        ({"axes": {}}, "sweep.axes: "),
+        ({"axes": {}}, "sweep.axes: a grid needs one axis at least"),
+        ({"base": "grid.yaml"}, "base: grid.yaml on grid.yaml; a base cannot stand on itself"),
         ({"cells": [{"where": {"pooling": "Max"}, "set": {}}]}, "where pooling: Max: there are only the labels of pooling: MAC, R-MAC"),
         ({"published": [{"where": {"network": "x"}, "benchmark": "b", "map": 0.5, "source": "s"}]}, "there are only the axes: pooling, whitening"),
     ],
