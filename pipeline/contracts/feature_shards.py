@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.cells import Grid
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.image_shards import ImageFacts
 from pipeline.contracts.patches import PatchForm
@@ -27,6 +28,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("map", pa.large_binary()),
         ("stride", pa.float32()),
+        ("first", pa.float32()),
         ("image_width", pa.int32()),
         ("image_height", pa.int32()),
     ]
@@ -51,7 +53,7 @@ class FeatureBatch:
         width, height: pixels of the images.
         maps: one array (B, K, H, W) per scale, little-endian float16 or float32.
         scales: the scales' factors.
-        stride: pixels of the image per cell at scale 1.
+        grid: where the cells look at scale 1.
         patches: where the maps hold patches.
     """
 
@@ -60,7 +62,7 @@ class FeatureBatch:
     height: int
     maps: list[npt.NDArray[Any]]
     scales: list[float]
-    stride: float
+    grid: Grid
     patches: PatchForm | None = None
 
 
@@ -75,7 +77,7 @@ def feature_columns(batch: FeatureBatch, dtype: str) -> dict[str, list[object]]:
     for scale, maps in zip(batch.scales, batch.maps, strict=True):
         for image_id, feature_map in zip(batch.image_ids, maps, strict=True):
             values = np.ascontiguousarray(feature_map, DTYPES[dtype]).tobytes()
-            row = (image_id, scale, *feature_map.shape, values, batch.stride, batch.width, batch.height)
+            row = (image_id, scale, *feature_map.shape, values, batch.grid.stride, batch.grid.first, batch.width, batch.height)
             for name, value in zip(SCHEMA.names, row, strict=True):
                 columns[name].append(value)
     return columns
@@ -113,4 +115,4 @@ def _decode(table: pa.Table, dtype: np.dtype[Any], patches: PatchForm | None, pa
         maps.append(np.frombuffer(data, dtype, count, int(offsets[first])).reshape(len(ids), *shape))
         scales.append(columns["scale"][first])
     width, height = columns["image_width"][0], columns["image_height"][0]
-    return FeatureBatch(ids, width, height, maps, scales, columns["stride"][0], patches)
+    return FeatureBatch(ids, width, height, maps, scales, Grid(columns["stride"][0], columns["first"][0]), patches)

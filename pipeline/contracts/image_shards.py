@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stage.catalogue import Box
+from pipeline.contracts.cells import Part
 from pipeline.stage.manifest import Facts
 from pipeline.stage.tables import TableWriter, open_table, open_writer
 
@@ -24,8 +24,10 @@ SCHEMA = pa.schema(
         ("y0", pa.float32()),
         ("x1", pa.float32()),
         ("y1", pa.float32()),
+        ("centred", pa.bool_()),
     ]
 )
+PART = ("x0", "y0", "x1", "y1", "centred")
 
 
 class ImageFacts(Facts):
@@ -51,7 +53,7 @@ class StoredImage:
         bytes: PNG or JPEG.
         width, height: pixels of the resized image.
         scale: resized against original side.
-        box: part that shows the query's object, in resized pixels, where activations are to be cropped to it.
+        part: that shows the query's object, in resized pixels, where activations are to be cropped to it.
     """
 
     image_id: str
@@ -59,7 +61,7 @@ class StoredImage:
     width: int
     height: int
     scale: float
-    box: Box | None = None
+    part: Part | None = None
 
 
 def image_writer(path: Path) -> AbstractContextManager[TableWriter]:
@@ -69,11 +71,11 @@ def image_writer(path: Path) -> AbstractContextManager[TableWriter]:
 
 def image_columns(images: list[StoredImage]) -> dict[str, list[object]]:
     """Images as columns of a row group."""
-    boxes = [image.box or (None,) * 4 for image in images]
+    parts = [(*image.part.box, image.part.centred) if image.part else (None,) * 5 for image in images]
     columns: dict[str, list[object]] = {
         name: [getattr(image, name) for image in images] for name in ("image_id", "bytes", "width", "height", "scale")
     }
-    return columns | {name: [box[index] for box in boxes] for index, name in enumerate(("x0", "y0", "x1", "y1"))}
+    return columns | {name: [part[index] for part in parts] for index, name in enumerate(PART)}
 
 
 def read_images(path: Path, wanted: set[str] | None = None) -> Iterator[StoredImage]:
@@ -85,13 +87,15 @@ def read_images(path: Path, wanted: set[str] | None = None) -> Iterator[StoredIm
             continue
         for row in file.read_row_group(group).to_pylist():
             if wanted is None or row["image_id"] in wanted:
-                corners = tuple(row.pop(name) for name in ("x0", "y0", "x1", "y1"))
-                yield StoredImage(**row, box=None if None in corners else corners)
+                part = _part(row)
+                yield StoredImage(**{name: value for name, value in row.items() if name not in PART}, part=part)
 
 
-def read_sizes(path: Path) -> list[tuple[str, int, int, Box | None]]:
-    """(image_id, width, height, box) of a shard's images, without their bytes."""
-    rows = open_table(path, KIND).read(columns=["image_id", "width", "height", "x0", "y0", "x1", "y1"]).to_pylist()
-    return [
-        (row["image_id"], row["width"], row["height"], None if row["x0"] is None else (row["x0"], row["y0"], row["x1"], row["y1"])) for row in rows
-    ]
+def read_sizes(path: Path) -> list[tuple[str, int, int, Part | None]]:
+    """(image_id, width, height, part) of a shard's images, without their bytes."""
+    rows = open_table(path, KIND).read(columns=["image_id", "width", "height", *PART]).to_pylist()
+    return [(row["image_id"], row["width"], row["height"], _part(row)) for row in rows]
+
+
+def _part(row: dict[str, Any]) -> Part | None:
+    return None if row["x0"] is None else Part((row["x0"], row["y0"], row["x1"], row["y1"]), row["centred"])

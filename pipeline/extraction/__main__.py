@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> Produced:
     )
     rows = read_catalogue(images / places.CATALOGUE)
     batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
-    if parameters.patch_levels and any(batch.box for batch in batches):
+    if parameters.patch_levels and any(batch.part and not batch.part.centred for batch in batches):
         raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
     facts = FeatureFacts(network=choice, extract=parameters, images=ImageFacts.of(source))
     names, fresh = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else ([], 0)

@@ -1,11 +1,11 @@
 """Feature maps of batches of images: several scales in one pass, chosen precision, activations cropped to a query's box."""
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
+from pipeline.contracts.cells import Grid
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import FeatureBatch
 from pipeline.contracts.patches import PatchForm, patch_count
@@ -15,7 +15,6 @@ from pipeline.extraction.patches import GRID, patch_features, resize_images
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
-from pipeline.stage.catalogue import Box
 
 BATCH_SIZES = {"cpu": 4, "cuda": 32}
 
@@ -33,6 +32,11 @@ class FeatureExtractor:
         self.batch_size = settings().batch_size or BATCH_SIZES[self.device.type]
 
     @property
+    def grid(self) -> Grid:
+        """Where the cells of the maps look."""
+        return Grid(self.network.stride, self.network.first_centre)
+
+    @property
     def form(self) -> PatchForm | None:
         """The form of the patches, where they are extracted instead of maps."""
         parameters = self.parameters
@@ -47,7 +51,7 @@ class FeatureExtractor:
         return len(batch.image_ids) * cells * self.network.channels
 
     def maps(self, batch: LoadedBatch) -> list[torch.Tensor]:
-        """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the box's window where the batch has one.
+        """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the window of the batch's part where it has one.
 
         With `patch_levels`, one tensor (B, K, P, g²) of patches.
         """
@@ -67,7 +71,7 @@ class FeatureExtractor:
             plan.height,
             arrays,
             list(self.parameters.scales),
-            self.network.stride,
+            self.grid,
             self.form,
         )
 
@@ -75,7 +79,8 @@ class FeatureExtractor:
         with torch.inference_mode(), self._autocast():
             images = self.network.preprocess(batch.pixels[first : first + self.batch_size], self.device)
             if self.parameters.patch_levels:
-                return [patch_features(self._maps_of, images, self.parameters, self.network.stride, self.batch_size)]
+                box = batch.plan.part.box if batch.plan.part is not None else None
+                return [patch_features(self._maps_of, images, self.parameters, self.network.stride, self.batch_size, box)]
             return [self._at_scale(images, batch, scale) for scale in self.parameters.scales]
 
     def _at_scale(self, images: torch.Tensor, batch: LoadedBatch, scale: float) -> torch.Tensor:
@@ -83,8 +88,8 @@ class FeatureExtractor:
             size = (max(1, round(images.shape[2] * scale)), max(1, round(images.shape[3] * scale)))
             images = resize_images(images, *size)
         maps = self._maps_of(images)
-        if batch.plan.box is not None:
-            y0, x0, y1, x1 = activation_window(batch.plan.box, self.network.stride / scale, maps.shape[2], maps.shape[3])
+        if batch.plan.part is not None:
+            y0, x0, y1, x1 = batch.plan.part.window(self.grid.at(scale), maps.shape[2], maps.shape[3])
             maps = maps[:, :, y0:y1, x0:x1]
         return maps
 
@@ -95,10 +100,3 @@ class FeatureExtractor:
         if self.parameters.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, getattr(torch, self.parameters.precision))
-
-
-def activation_window(box: Box, stride: float, height: int, width: int) -> tuple[int, int, int, int]:
-    """Rows and columns (y0, x0, y1, x1) of an H×W map inside a box in pixels: floor and ceil of box ÷ stride, at least one cell."""
-    x0, y0 = min(max(math.floor(box[0] / stride), 0), width - 1), min(max(math.floor(box[1] / stride), 0), height - 1)
-    x1, y1 = max(min(math.ceil(box[2] / stride), width), x0 + 1), max(min(math.ceil(box[3] / stride), height), y0 + 1)
-    return y0, x0, y1, x1

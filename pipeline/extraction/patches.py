@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.patches.geometry import level_scale, multi_resolution_patches, windows_on_map
 from pipeline.patches.pooling import spatial_max_pool
+from pipeline.stage.catalogue import Box
 
 GRID = 2
 """Cells per side that are stored. A describer that wants one cell per patch takes the maximum of the four: it is the patch's."""
@@ -19,20 +20,25 @@ SMALLEST = 2
 Maps = Callable[[torch.Tensor], torch.Tensor]
 
 
-def patch_features(maps_of: Maps, images: torch.Tensor, parameters: ExtractParameters, stride: int, at_once: int) -> torch.Tensor:
-    """Every patch of images of one size, described at equal area and pooled on a 2×2 grid.
+def patch_features(
+    maps_of: Maps, images: torch.Tensor, parameters: ExtractParameters, stride: int, at_once: int, box: Box | None = None
+) -> torch.Tensor:
+    """Every patch of images of one size, or of a box of them, described at equal area and pooled on a 2×2 grid.
 
     Args:
         maps_of: images (b, C, h, w) to maps (b, K, h', w').
         images: (B, C, H, W), preprocessed.
         stride: of the maps; no image is fed with a side below SMALLEST strides, so that the flattest patch has a cell.
         at_once: images of this size that are fed together; larger ones are fed in smaller numbers.
+        box: in pixels, the same of all images. Patches lie in it, and what surrounds it is fed with it as context.
 
     Returns:
         (B, K·S, P, 4) for S sides: the channels of the first side, then of the next.
     """
     describe = {"response_maps": _from_maps, "crops": _from_crops}[parameters.patch_way]
-    patches = multi_resolution_patches(images.shape[3], images.shape[2], parameters.patch_levels)
+    x0, y0, x1, y1 = box or (0, 0, images.shape[3], images.shape[2])
+    patches = multi_resolution_patches(x1 - x0, y1 - y0, parameters.patch_levels)
+    patches[:, 1:] += torch.tensor([x0, y0, x0, y0])
     return torch.cat([describe(maps_of, images, patches, side, stride, at_once) for side in parameters.patch_sides], dim=1)
 
 
@@ -52,7 +58,7 @@ def _from_maps(maps_of: Maps, images: torch.Tensor, patches: torch.Tensor, side:
 
 
 def _from_crops(maps_of: Maps, images: torch.Tensor, patches: torch.Tensor, side: int, stride: int, at_once: int) -> torch.Tensor:
-    """One pass per patch, cut out at whole pixels and brought to side² pixels."""
+    """One pass per patch, cut out at whole pixels without its context and brought to side² pixels."""
     columns = []
     for x0, y0, x1, y1 in (patches[:, 1:] + 0.5).floor().to(torch.int64).tolist():
         crop = images[:, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.contracts.cells import Part
 from pipeline.contracts.image_shards import KIND, read_sizes
-from pipeline.stage.catalogue import Box
 from pipeline.stage.manifest import load_manifest
 
 LARGEST_BATCH = 32
@@ -13,20 +13,20 @@ LARGEST_BATCH = 32
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """Images of one image shard with equal role and size (and the same box, where activations are cropped).
+    """Images of one image shard with equal role and size (and the same part, where activations are cropped).
 
     Attributes:
         shard: the image shard's path.
         image_ids: in the shard's order.
         width, height: pixels of every image.
-        box: in pixels; None for the whole image.
+        part: whose activations are kept; None for the whole image.
     """
 
     shard: Path
     image_ids: tuple[str, ...]
     width: int
     height: int
-    box: Box | None = None
+    part: Part | None = None
 
 
 def plan_batches(folder: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
@@ -35,13 +35,13 @@ def plan_batches(folder: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
 
 
 def _shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
-    groups: dict[tuple[str, int, int, Box | None], list[str]] = {}
-    for image_id, width, height, box in read_sizes(path):
+    groups: dict[tuple[str, int, int, Part | None], list[str]] = {}
+    for image_id, width, height, part in read_sizes(path):
         if image_id in wanted:
-            groups.setdefault((wanted[image_id], height, width, box), []).append(image_id)
+            groups.setdefault((wanted[image_id], height, width, part), []).append(image_id)
     return [
-        PlannedBatch(path, tuple(ids[first : first + LARGEST_BATCH]), width, height, box)
-        for (_, height, width, box), ids in groups.items()
+        PlannedBatch(path, tuple(ids[first : first + LARGEST_BATCH]), width, height, part)
+        for (_, height, width, part), ids in groups.items()
         for first in range(0, len(ids), LARGEST_BATCH)
     ]
 

@@ -32,13 +32,18 @@ class ResizeParameters(Section):
     )
     query_crop: QueryCrop = Field("image", description="what a query's box does: crop the pixels, crop the feature map, or nothing")
     query_context: float = Field(
-        0.0, ge=0, description="pixels of the resized image, or of the resized crop with image_own_size, by which the box is widened on every side"
+        0.0,
+        ge=0,
+        description="pixels of the resized image, or of the resized crop with image_own_size, by which the crop is wider than the box on every side; "
+        "only cells whose receptive field has its centre in the box are described",
     )
 
     @model_validator(mode="after")
     def _square(self) -> Self:
         if self.rule == "square" and self.query_context:
             raise ValueError("query_context has no measure in squares; set it to 0 with rule square")
+        if self.query_crop not in ("image", "image_own_size") and self.query_context:
+            raise ValueError(f"query_context surrounds crops of pixels; set it to 0 with query_crop {self.query_crop}")
         if isinstance(self.tolerate, float) and self.tolerate >= 1:
             raise ValueError(f"tolerate is a share below 1, or a whole number: {self.tolerate:g} or {round(self.tolerate)}")
         return self

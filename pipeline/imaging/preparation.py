@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
+from pipeline.contracts.cells import Part
 from pipeline.contracts.image_shards import StoredImage
 from pipeline.imaging.images import (
     context_factor,
@@ -83,16 +85,15 @@ def _stored(photograph: Photograph, image: Image.Image, original: tuple[int, int
     size = target_size(original[0], original[1], *rule)
     box = _wanted_box(photograph, parameters, image, factor)
     kept: Box | None = None
-    if box is not None and parameters.query_crop == "image":
-        image = crop_box(image, box)
-        size = size if square else (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    elif box is not None and parameters.query_crop == "image_own_size":
-        image = crop_box(image, box)
-        factor = resize_factor(image.width, image.height, *rule)
-        size = target_size(image.width, image.height, *rule)
+    if box is not None and parameters.query_crop in ("image", "image_own_size"):
+        image, kept = _cropped(image, box, photograph.box if parameters.query_context else None)
+        if parameters.query_crop == "image_own_size":
+            factor = resize_factor(image.width, image.height, *rule)
+            size = target_size(image.width, image.height, *rule)
+        elif not square:
+            size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     elif box is not None and parameters.query_crop == "activations":
-        across, down = (size[0] / image.width, size[1] / image.height) if square else (factor, factor)
-        kept = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+        kept = box
     elif box is not None:
         raise ValueError(f"query_crop {parameters.query_crop!r} is unknown; there are: image, image_own_size, activations, none")
     short = min(size) < parameters.minimum_side
@@ -103,14 +104,26 @@ def _stored(photograph: Photograph, image: Image.Image, original: tuple[int, int
         size = max(parameters.minimum_side, round(image.width * factor)), max(parameters.minimum_side, round(image.height * factor))
         if max(size) > LONGEST_SIDE:
             raise ImageError(f"{size[0]}×{size[1]} pixels with the shorter side at resize.minimum_side; at most {LONGEST_SIDE} are stored")
-        kept = kept and box and (box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor)
         factor *= image.width / original[0] if box is None else 1.0  # of the original, where it was decoded smaller
+    across, down = (size[0] / image.width, size[1] / image.height) if square else (factor, factor)
+    kept = kept and (kept[0] * across, kept[1] * down, kept[2] * across, kept[3] * down)
     resized = resize(image, *size, parameters.filter)
     if short and parameters.small == "pad":
         resized, left, top = pad(resized, parameters.minimum_side)
         kept = kept and (kept[0] + left, kept[1] + top, kept[2] + left, kept[3] + top)
     encoded = encode(resized, parameters.encoding, parameters.jpeg_quality)
-    return StoredImage(photograph.image_id, encoded, resized.width, resized.height, factor, kept)
+    part = Part(kept, centred=parameters.query_crop != "activations") if kept else None
+    return StoredImage(photograph.image_id, encoded, resized.width, resized.height, factor, part)
+
+
+def _cropped(image: Image.Image, box: Box, inner: Box | None) -> tuple[Image.Image, Box | None]:
+    """The crop, and the box inside it, in its pixels, that it is the context of."""
+    crop = crop_box(image, box)
+    if inner is None:
+        return crop, None
+    left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
+    x0, y0, x1, y1 = inner
+    return crop, (max(x0 - left, 0.0), max(y0 - top, 0.0), min(x1 - left, float(crop.width)), min(y1 - top, float(crop.height)))
 
 
 def _wanted_box(photograph: Photograph, parameters: ResizeParameters, image: Image.Image, factor: float) -> Box | None:

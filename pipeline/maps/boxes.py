@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.extraction.inference import activation_window
+from pipeline.contracts.cells import Part
 from pipeline.maps.stream import MapBatch
 from pipeline.stage.catalogue import Box
 
@@ -15,16 +15,16 @@ Cells = tuple[int, int, int, int]
 
 def cut_out(batch: MapBatch, index: int, cells: Cells) -> MapBatch:
     """One image's part of a batch: at other scales the cells that the box touches, one at least."""
-    box = pixels_of(batch, cells)
-    windows = [cells, *(activation_window(box, stride, *maps.shape[2:]) for stride, maps in zip(batch.strides[1:], batch.scales[1:], strict=True))]
+    part = Part(pixels_of(batch, cells))
+    windows = [cells, *(part.window(grid, *maps.shape[2:]) for grid, maps in zip(batch.grids[1:], batch.scales[1:], strict=True))]
     scales = [maps[index : index + 1, :, y0:y1, x0:x1] for maps, (y0, x0, y1, x1) in zip(batch.scales, windows, strict=True)]
-    pictures = [replace(batch.pictures[index], box=box)] if batch.pictures else ()
+    pictures = [replace(batch.pictures[index], part=part)] if batch.pictures else ()
     return replace(batch, scales=scales, pictures=pictures, instances=())
 
 
 def pixels_of(batch: MapBatch, cells: Cells) -> Box:
     """The box in pixels of the image: x0, y0, x1, y1."""
-    stride = batch.strides[0]
+    stride = batch.grids[0].stride
     width, height = batch.image_size
     return (cells[1] * stride, cells[0] * stride, min(cells[3] * stride, width), min(cells[2] * stride, height))
 

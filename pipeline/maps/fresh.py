@@ -10,5 +10,5 @@ def fresh_maps(batch: LoadedBatch, extractor: FeatureExtractor, with_pictures: b
     """The maps of a batch, which pass through the stored type on their way."""
     features = extractor.features(batch)
     scales = [as_tensor(array, extractor.device) for array in features.maps]
-    pictures = [Picture(pixels, batch.plan.box) for pixels in batch.pixels] if with_pictures else ()
+    pictures = [Picture(pixels, batch.plan.part) for pixels in batch.pixels] if with_pictures else ()
     return map_batch(features, scales, pictures)

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.contracts.cells import Grid, Part
 from pipeline.contracts.image_shards import KIND, StoredImage, read_images, read_sizes
 from pipeline.stage.catalogue import Box
 from pipeline.stage.manifest import load_manifest
 
 Pixels = npt.NDArray[np.uint8]
-ROUNDING = 1e-6
-"""Of a cell: a box that begins with a cell may be a little before it."""
+PIXELS = Grid.even(1.0)
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Picture:
 
     Attributes:
         source: (rows, columns, 3) uint8 RGB, or the encoded image, which is decoded when it is looked at.
-        box: x0, y0, x1, y1 in pixels whose activations the maps show; None for the whole image.
-        stride: pixels per cell of the map.
+        part: whose activations the maps show; None for the whole image.
+        grid: where the cells of the map look.
     """
 
     source: Pixels | bytes
-    box: Box | None = None
-    stride: float = 1.0
+    part: Part | None = None
+    grid: Grid = PIXELS
 
     @property
     def pixels(self) -> Pixels:
@@ -45,16 +45,17 @@ class Picture:
         """The same picture with its pixels in memory, to be looked at more than once."""
         return replace(self, source=self.pixels)
 
-    def at(self, stride: float) -> "Picture":
-        """The same picture behind a map of another stride."""
-        return replace(self, stride=stride)
+    def at(self, grid: Grid) -> "Picture":
+        """The same picture behind a map of another grid."""
+        return replace(self, grid=grid)
 
     def shown(self, pixels: Pixels, height: int, width: int) -> Box:
-        """The part, in pixels, that an H×W map shows: the whole image, or the cells that the box touches."""
-        if self.box is None:
+        """The part, in pixels, that an H×W map shows: the whole image, or the cells that the part keeps."""
+        if self.part is None:
             return (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
-        x0, y0 = (math.floor(max(corner, 0.0) / self.stride + ROUNDING) * self.stride for corner in self.box[:2])
-        return (x0, y0, x0 + width * self.stride, y0 + height * self.stride)
+        stride = self.grid.stride
+        row, column, *_ = self.part.window(self.grid, math.ceil(pixels.shape[0] / stride), math.ceil(pixels.shape[1] / stride))
+        return (column * stride, row * stride, (column + width) * stride, (row + height) * stride)
 
     def colours(self, height: int, width: int) -> npt.NDArray[np.float32]:
         """The part that an H×W map shows, brought to the map's size: (H, W, 3) RGB from 0 to 255 (antialiased bicubic)."""
@@ -76,7 +77,7 @@ class PictureReader:
     def pictures(self, image_ids: Sequence[str]) -> list[Picture]:
         """In the order of the ids, which lie in one shard as a rule; not yet decoded."""
         stored = [self._find(image_id) for image_id in image_ids]
-        return [Picture(image.bytes, image.box) for image in stored]
+        return [Picture(image.bytes, image.part) for image in stored]
 
     def _find(self, image_id: str) -> StoredImage:
         path = self._shard[image_id]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.contracts.cells import Grid
 from pipeline.contracts.feature_shards import KIND, FeatureBatch, read_features
 from pipeline.contracts.patches import PatchForm
 from pipeline.maps.pictures import Picture, PictureReader
@@ -23,7 +24,7 @@ class MapBatch:
     Attributes:
         scales: one tensor (B, K, H, W) float32 per scale.
         pictures: B of them, where the describer needs pictures; else none.
-        strides: pixels per cell of each scale's maps, where there are pictures.
+        grids: where the cells of each scale's maps look.
         patches: the form of patches (B, K, P, g²) instead of maps.
         image_size: width and height in pixels of every image.
         instances: what each image shows, where that is known and learned from; None where it is not known.
@@ -31,7 +32,7 @@ class MapBatch:
 
     scales: Sequence[torch.Tensor]
     pictures: Sequence[Picture] = ()
-    strides: Sequence[float] = ()
+    grids: Sequence[Grid] = ()
     patches: PatchForm | None = None
     image_size: tuple[int, int] = (1, 1)
     instances: Sequence[str | None] = ()
@@ -39,7 +40,7 @@ class MapBatch:
     def with_pictures(self) -> Iterator[tuple[torch.Tensor, list[Picture]]]:
         """Each scale's maps and the pictures behind them."""
         for index, maps in enumerate(self.scales):
-            yield maps, [picture.at(self.strides[index]) for picture in self.pictures] if self.strides else list(self.pictures)
+            yield maps, [picture.at(self.grids[index]) for picture in self.pictures] if self.grids else list(self.pictures)
 
 
 MapStream = Callable[[], Iterator[MapBatch]]
@@ -69,8 +70,8 @@ def stream_maps(folder: Path, wanted: set[str], device: torch.device, images: Pa
 
 def map_batch(features: FeatureBatch, scales: Sequence[torch.Tensor], pictures: Sequence[Picture]) -> MapBatch:
     """A feature batch's maps as tensors, with what it says of them."""
-    strides = [features.stride / scale for scale in features.scales]
-    return MapBatch(scales, pictures, strides, features.patches, (features.width, features.height))
+    grids = [features.grid.at(scale) for scale in features.scales]
+    return MapBatch(scales, pictures, grids, features.patches, (features.width, features.height))
 
 
 def as_tensor(maps: npt.NDArray[Any], device: torch.device) -> torch.Tensor:

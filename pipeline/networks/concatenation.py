@@ -15,12 +15,14 @@ class ConcatenatedNetwork:
 
     Attributes:
         stride, receptive_field: the largest of the members'.
+        first_centre: of the member with the largest stride, whose maps the others are brought to.
     """
 
     def __init__(self, members: Sequence[Network]) -> None:
         self.members = tuple(members)
         self.stride = max(member.stride for member in self.members)
         self.receptive_field = max(member.receptive_field for member in self.members)
+        self.first_centre = max(self.members, key=lambda member: member.stride).first_centre
 
     @property
     def parts(self) -> tuple[int, ...]:

@@ -1,20 +1,26 @@
-"""Stride and receptive field of a layer, computed by walking the network's graph (Araujo et al., Distill 2019)."""
+"""Stride, receptive field and its first centre of a layer, computed by walking the network's graph (Araujo et al., Distill 2019)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import fx, nn
 
 from pipeline.stage.errors import ModelError
 
-POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.BatchNorm2d, nn.Dropout, nn.ZeroPad2d, nn.SiLU)
+POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.BatchNorm2d, nn.Dropout, nn.SiLU)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """In input pixels."""
+    """In input pixels.
 
-    stride: int
-    receptive_field: int
+    Attributes:
+        first: from the image's edge to the centre of the first cell's receptive field.
+    """
+
+    stride: int = 1
+    receptive_field: int = 1
+    first: float = 0.5
 
 
 def geometry_of(graph: fx.Graph, root: nn.Module, layer: fx.Node) -> Geometry:
@@ -27,22 +33,32 @@ def geometry_of(graph: fx.Graph, root: nn.Module, layer: fx.Node) -> Geometry:
     known: dict[fx.Node, Geometry] = {}
     for node in graph.nodes:
         before = [known[item] for item in node.all_input_nodes if item in known]
-        start = Geometry(max((item.stride for item in before), default=1), max((item.receptive_field for item in before), default=1))
+        start = largest(before) if before else Geometry()
         known[node] = _after(modules[str(node.target)], start, node) if node.op == "call_module" else start
         if node is layer:
             return known[node]
     raise ModelError(f"{layer} is not an operation of the network")
 
 
+def largest(geometries: Sequence[Geometry]) -> Geometry:
+    """Of maps that are joined, which are brought to the size of those with the largest stride."""
+    coarsest = max(geometries, key=lambda item: item.stride)
+    return replace(coarsest, receptive_field=max(item.receptive_field for item in geometries))
+
+
 def _after(module: nn.Module, before: Geometry, node: fx.Node) -> Geometry:
+    if isinstance(module, nn.ZeroPad2d):
+        return replace(before, first=before.first - module.padding[0] * before.stride)
     if isinstance(module, POINTWISE):
         return before
     if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         kernel, stride = _first(module.kernel_size), _first(module.stride)
         dilation = _first(getattr(module, "dilation", 1))
-        return Geometry(before.stride * stride, before.receptive_field + (kernel - 1) * dilation * before.stride)
+        reach = (kernel - 1) * dilation
+        first = before.first + (reach / 2 - _first(module.padding)) * before.stride
+        return Geometry(before.stride * stride, before.receptive_field + reach * before.stride, first)
     raise ModelError(f"{node}: {type(module).__name__} is not a local operation; choose a layer before it")
 
 
-def _first(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else int(value[0])
+def _first(value: int | str | tuple[int, ...]) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from pipeline.networks.folding import fold_batch_norm
-from pipeline.networks.geometry import Geometry, geometry_of
+from pipeline.networks.geometry import Geometry, geometry_of, largest
 from pipeline.networks.preprocessing import Preprocessing
 from pipeline.networks.tracing import PathTracer
 from pipeline.stage.errors import ModelError
@@ -23,6 +23,7 @@ class Network:
         preprocess: (B, H, W, 3) uint8 RGB to (B, 3, H, W) float32.
         stride: input pixels per feature-map cell, computed from the graph.
         receptive_field: input pixels that one cell sees, computed from the graph.
+        first_centre: of the first cell's receptive field, in input pixels from the edge, computed from the graph.
     """
 
     def __init__(self, module: nn.Module, names: Mapping[str, str], layers: Sequence[str], preprocess: Preprocessing, pooled: bool = False) -> None:
@@ -34,10 +35,10 @@ class Network:
         self.preprocess = preprocess
         self.layers = tuple(layers)
         geometries = [geometry_of(self._graph, self._root, self._node(layer)) for layer in self.layers]
-        geometry = Geometry(max(item.stride for item in geometries), max(item.receptive_field for item in geometries))
+        geometry = largest(geometries)
         if pooled:
-            geometry = Geometry(geometry.stride * 2, geometry.receptive_field + geometry.stride)
-        self.stride, self.receptive_field = geometry.stride, geometry.receptive_field
+            geometry = Geometry(geometry.stride * 2, geometry.receptive_field + geometry.stride, geometry.first + geometry.stride / 2)
+        self.stride, self.receptive_field, self.first_centre = geometry.stride, geometry.receptive_field, geometry.first
 
     @functools.cached_property
     def parts(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ ROUNDING = 1e-9
 """Of a cell: a centre this near to a border counts as lying on it."""
 
 
-def multi_resolution_patches(width: int, height: int, levels: int) -> torch.Tensor:
+def multi_resolution_patches(width: float, height: float, levels: int) -> torch.Tensor:
     """The patches of levels 1 to L: at level l, l² squares of side max(2w/(l+1), 2h/(l+1)), clipped to the image.
 
     The centres of a level lie at (w_l/2 + (i−1)·b_w, h_l/2 + (j−1)·b_h) with w_l = 2w/(l+1), b_w = (w−w_l)/(l−1), and so for h;
@@ -37,7 +37,7 @@ def multi_resolution_patches(width: int, height: int, levels: int) -> torch.Tens
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _centres(own: float, whole: int, level: int) -> list[float]:
+def _centres(own: float, whole: float, level: int) -> list[float]:
     step = (whole - own) / (level - 1) if level > 1 else 0.0
     return [own / 2 + index * step for index in range(level)]
 

@@ -78,7 +78,7 @@ class SpatialVerifier(Reranker):
 
 def _key_points(stored: StoredImage, most: int) -> KeyPoints:
     """Of a stored image, inside its box where it has one."""
-    return key_points(decode(stored.bytes), most, stored.box)
+    return key_points(decode(stored.bytes), most, stored.part.box if stored.part else None)
 
 
 def key_points(pixels: Pixels, most: int, box: tuple[float, float, float, float] | None = None) -> KeyPoints:

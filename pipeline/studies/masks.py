@@ -97,7 +97,7 @@ def _one_by_one(dataset: str, chosen: set[str], device: torch.device, images: Pa
     """Each chosen image with its maps and its picture."""
     for image_ids, batch in stream_maps(places.features(dataset), chosen, device, images):
         for index, image_id in enumerate(image_ids):
-            yield image_id, MapBatch([maps[index : index + 1] for maps in batch.scales], [batch.pictures[index]], batch.strides)
+            yield image_id, MapBatch([maps[index : index + 1] for maps in batch.scales], [batch.pictures[index]], batch.grids)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.aggregation.local_features import chunks, pack, sample, select_locations
 from pipeline.aggregation.masks import max_mask, sift_mask, sift_points, sum_mask
+from pipeline.contracts.cells import Grid, Part
 from pipeline.maps.pictures import Picture
 from tests.aggregation import reference
 
@@ -64,7 +65,7 @@ def test_an_activation_crop_keeps_the_key_points_of_the_cells_that_its_box_touch
     image = scene()
     x0, y0, x1, y1 = 48.0, 32.0, 144.0, 112.0
     points = [(x - x0, y - y0) for x, y in sift_points(image) if x0 <= x < x1 and y0 <= y < y1]
-    kept = select_locations("sift", torch.ones(1, 3, 5, 6), [Picture(image, box).at(16.0)])
+    kept = select_locations("sift", torch.ones(1, 3, 5, 6), [Picture(image, Part(box)).at(Grid.even(16.0))])
     assert locations(kept[0]) == reference.point_mask(points, 96, 80, 5, 6)
 
 

@@ -13,6 +13,7 @@ from pipeline.aggregation.describers.bag_of_words import BagOfWords
 from pipeline.aggregation.describers.class_scores import ClassScores
 from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
 from pipeline.aggregation.params import BagOfWordsParameters, ClassScoresParameters, RegionDescriptorParameters
+from pipeline.contracts.cells import Grid, Part
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.feature_shards import FeatureFacts
 from pipeline.contracts.image_shards import ImageFacts
@@ -53,6 +54,23 @@ def test_class_scores_are_those_of_the_published_network(tmp_path: Path) -> None
         assert torch.allclose(found, F.normalize(whole(images), dim=1), atol=1e-5)
     assert found.shape == (3, describer.dimensions(512)) == (3, 7)
     assert not describer.parameters.learns
+
+
+@pytest.mark.parametrize("window", ["highest", "mean"])
+def test_class_scores_of_a_larger_image_are_those_of_the_window_that_is_surest(tmp_path: Path, window: Any) -> None:
+    whole = network_folder(tmp_path)
+    describer = ClassScores("class_scores", ClassScoresParameters(window=window))
+    describer.adopt(tmp_path, CHOICE)
+    with torch.inference_mode():
+        maps = whole.features(torch.randn(2, 3, 288, 256))
+        found = describer.describe(MapBatch([maps]))
+        for index, own in enumerate(maps):
+            windows = [own[:, y : y + 13, x : x + 13] for y in range(own.shape[1] - 12) for x in range(own.shape[2] - 12)]
+            scores = [whole.classifier(part[None]).flatten() for part in windows]
+            surest = max(scores, key=lambda each: float(each.max()))
+            expected = surest if window == "highest" else torch.stack(scores).mean(dim=0)
+            torch.testing.assert_close(found[index], F.normalize(expected, dim=0), atol=1e-5, rtol=1e-4)
+            assert len(windows) > 4
 
 
 @pytest.mark.parametrize(
@@ -112,7 +130,7 @@ def pictures(count: int, first: int = 0) -> list[Picture]:
 
 
 def batch(own: list[Picture]) -> MapBatch:
-    return MapBatch([torch.zeros(len(own), 2, 3, 4)], own, [40.0])
+    return MapBatch([torch.zeros(len(own), 2, 3, 4)], own, [Grid.even(40.0)])
 
 
 @pytest.mark.parametrize("root", [True, False])
@@ -144,5 +162,5 @@ def test_photographs_without_key_points_give_zeros_and_nothing_to_learn() -> Non
         describer.fit(lambda: iter([batch([blank])]))
     describer.fit(lambda: iter([batch(pictures(4))]))
     assert not describer.describe(batch([blank])).any()
-    box = Picture(pixels(0), (0.0, 0.0, 10.0, 10.0))
+    box = Picture(pixels(0), Part((0.0, 0.0, 10.0, 10.0)))
     assert describer.describe(batch([box])).shape == (1, WORDS)

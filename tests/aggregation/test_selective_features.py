@@ -11,6 +11,7 @@ import torch
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.describers.selective_features import SelectiveFeatures
 from pipeline.aggregation.params import SelectiveParameters
+from pipeline.contracts.cells import Grid
 from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
 from pipeline.contracts.models import save_model
 from pipeline.maps.stream import MapBatch, stream_maps
@@ -159,7 +160,7 @@ def test_a_map_that_is_not_finite_is_named(tmp_path: Path) -> None:
     broken = maps(0, 2).numpy().copy()
     broken[1, 4, 2, 2] = np.nan
     with feature_writer(tmp_path / "part-00000.parquet", "float32") as writer:
-        writer.write(feature_columns(FeatureBatch(["fine", "broken"], 64, 64, [broken], [1.0], 32.0), "float32"))
+        writer.write(feature_columns(FeatureBatch(["fine", "broken"], 64, 64, [broken], [1.0], Grid.even(32.0)), "float32"))
     Manifest("feature maps", describe_parts(tmp_path, ["part-00000.parquet"])).save(tmp_path)
     with pytest.raises(SanityError, match="feature map of broken is not finite"):
         list(stream_maps(tmp_path, {"fine", "broken"}, torch.device("cpu")))

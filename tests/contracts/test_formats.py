@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline.contracts.cells import Grid, Part
 from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, read_descriptors
 from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer, read_features
 from pipeline.contracts.image_shards import StoredImage, image_columns, image_writer, read_images, read_sizes
@@ -53,21 +54,23 @@ def test_ground_truth_round_trip(tmp_path: Path) -> None:
 
 
 def test_image_shards(tmp_path: Path) -> None:
-    images = [StoredImage("a", b"one", 4, 3, 0.5), StoredImage("b", b"two", 5, 6, 1.0, (1.0, 2.0, 3.0, 4.0))]
+    images = [StoredImage("a", b"one", 4, 3, 0.5), StoredImage("b", b"two", 5, 6, 1.0, Part((1.0, 2.0, 3.0, 4.0), centred=True))]
     with image_writer(tmp_path / "i.parquet") as writer:
         for image in images:
             writer.write(image_columns([image]))
     assert list(read_images(tmp_path / "i.parquet")) == images
     assert list(read_images(tmp_path / "i.parquet", {"b"})) == images[1:]
-    assert read_sizes(tmp_path / "i.parquet") == [("a", 4, 3, None), ("b", 5, 6, (1.0, 2.0, 3.0, 4.0))]
+    assert read_sizes(tmp_path / "i.parquet") == [("a", 4, 3, None), ("b", 5, 6, Part((1.0, 2.0, 3.0, 4.0), centred=True))]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_feature_shards(tmp_path: Path, dtype: str) -> None:
     generator = np.random.default_rng(0)
     batches = [
-        FeatureBatch(["a", "b"], 80, 64, [generator.random((2, 3, 4, 5), np.float32), generator.random((2, 3, 2, 2), np.float32)], [1.0, 0.5], 16.0),
-        FeatureBatch(["c"], 16, 16, [generator.random((1, 3, 1, 1), np.float32)], [1.0], 16.0),
+        FeatureBatch(
+            ["a", "b"], 80, 64, [generator.random((2, 3, 4, 5), np.float32), generator.random((2, 3, 2, 2), np.float32)], [1.0, 0.5], Grid(16.0, 15.5)
+        ),
+        FeatureBatch(["c"], 16, 16, [generator.random((1, 3, 1, 1), np.float32)], [1.0], Grid.even(16.0)),
     ]
     with feature_writer(tmp_path / "f.parquet", dtype) as writer:
         for batch in batches:

@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_boxes_with_the_mean_of_the_query_and_the_best_t
         vectors = []
         for image_id, hit in own.items():
             batch, index = maps[image_id]
-            across, down = (side / batch.strides[0] for side in batch.image_size)
+            across, down = (side / batch.grids[0].stride for side in batch.image_size)
             cells = round(hit["y0"] * down), round(hit["x0"] * across), ceil(hit["y1"] * down - 1e-3), ceil(hit["x1"] * across - 1e-3)
             parts += (cells[2] - cells[0], cells[3] - cells[1]) != batch.scales[0].shape[2:]
             vectors.append(describer.describe(cut_out(batch, index, cells))[0].numpy())

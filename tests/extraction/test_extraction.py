@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pipeline.contracts.cells import Part
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import read_features
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.extraction.inference import FeatureExtractor, activation_window
+from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import LARGEST_BATCH, PlannedBatch, plan_batches, plan_shards
 from pipeline.extraction.shards import shard_name, write_shards
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import load_network
-from pipeline.stage.catalogue import Box
 from pipeline.stage.manifest import Manifest, describe_parts
 from tests.networks.test_networks import random_weights
 from tests.pictures import encoded, pixels
@@ -25,7 +25,7 @@ from tests.pictures import encoded, pixels
 CPU = torch.device("cpu")
 
 
-def store_images(folder: Path, sizes: list[tuple[int, int]], boxes: dict[int, Box] | None = None, per_shard: int = 8) -> None:
+def store_images(folder: Path, sizes: list[tuple[int, int]], parts: dict[int, Part] | None = None, per_shard: int = 8) -> None:
     folder.mkdir(parents=True)
     names: list[str] = []
     for first in range(0, len(sizes), per_shard):
@@ -34,7 +34,7 @@ def store_images(folder: Path, sizes: list[tuple[int, int]], boxes: dict[int, Bo
             for index in range(first, min(first + per_shard, len(sizes))):
                 width, height = sizes[index]
                 data = encoded(index, width, height, "PNG")
-                writer.write(image_columns([StoredImage(f"i{index}", data, width, height, 1.0, (boxes or {}).get(index))]))
+                writer.write(image_columns([StoredImage(f"i{index}", data, width, height, 1.0, (parts or {}).get(index))]))
     Manifest(KIND, describe_parts(folder, names)).save(folder)
 
 
@@ -87,8 +87,8 @@ def test_loading_keeps_order_and_pixels(tmp_path: Path, threads: int) -> None:
             np.testing.assert_array_equal(image, pixels(int(image_id[1:]), batch.plan.width, batch.plan.height))
 
 
-def loaded(count: int, width: int = 64, height: int = 48, box: Box | None = None) -> LoadedBatch:
-    plan = PlannedBatch(Path("s"), tuple(f"i{index}" for index in range(count)), width, height, box)
+def loaded(count: int, width: int = 64, height: int = 48, part: Part | None = None) -> LoadedBatch:
+    plan = PlannedBatch(Path("s"), tuple(f"i{index}" for index in range(count)), width, height, part)
     return LoadedBatch(plan, np.stack([pixels(index, width, height) for index in range(count)]))
 
 
@@ -114,27 +114,20 @@ def test_several_scales_are_those_of_resized_input() -> None:
 
 
 def test_activations_inside_the_box_are_kept() -> None:
-    box = (30.0, 20.0, 60.0, 46.0)
+    part = Part((30.0, 20.0, 60.0, 46.0))
     own = extractor(storage="float32")
     whole = own.maps(loaded(1, 96, 64))[0]
-    cropped = own.features(loaded(1, 96, 64, box))
+    cropped = own.features(loaded(1, 96, 64, part))
     np.testing.assert_array_equal(cropped.maps[0], whole[:, :, 1:3, 1:4].numpy())
 
 
-@pytest.mark.parametrize(
-    ("box", "window"),
-    [
-        ((0, 0, 320, 240), (0, 0, 15, 20)),
-        ((17, 33, 31, 47), (2, 1, 3, 2)),
-        ((16, 32, 32, 48), (2, 1, 3, 2)),
-        ((15.9, 31.9, 32.1, 48.1), (1, 0, 4, 3)),
-        ((319, 239, 320, 240), (14, 19, 15, 20)),
-        ((500, 500, 600, 600), (14, 19, 15, 20)),
-        ((100, 100, 100, 100), (6, 6, 7, 7)),
-    ],
-)
-def test_windows_are_floor_and_ceil_with_one_cell_at_least(box: Box, window: tuple[int, int, int, int]) -> None:
-    assert activation_window(box, 16.0, 15, 20) == window
+def test_cells_centred_in_the_box_are_kept() -> None:
+    own = extractor(storage="float32")
+    whole = own.maps(loaded(1, 96, 64))[0]
+    first, stride = own.network.first_centre, own.network.stride
+    low, high = first + 0.9 * stride, first + 2.1 * stride
+    cropped = own.features(loaded(1, 96, 64, Part((low, first, high, first), centred=True)))
+    np.testing.assert_array_equal(cropped.maps[0], whole[:, :, 0:1, 1:3].numpy())
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

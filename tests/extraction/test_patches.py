@@ -121,6 +121,20 @@ def test_larger_scales_are_fed_in_smaller_numbers(monkeypatch: pytest.MonkeyPatc
     assert {area for _, area in fed} == {100**2, 150**2, 200**2, 250**2}
 
 
+def test_patches_of_a_box_lie_in_it_and_only_see_what_surrounds_it() -> None:
+    def maps_of(images: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(images, 8)
+
+    images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    parameters = ExtractParameters(patch_levels=1, patch_sides=(32,))
+    found = patches_module.patch_features(maps_of, images, parameters, 8, 4, (64.0, 32.0, 96.0, 64.0))
+    alone = patches_module.patch_features(maps_of, images[:, :, 32:64, 64:96], parameters, 8, 4)
+    torch.testing.assert_close(found, alone)
+    levels = ExtractParameters(patch_levels=3, patch_sides=(32,), patch_way="crops")
+    found = patches_module.patch_features(maps_of, images, levels, 8, 4, (64.0, 32.0, 96.0, 64.0))
+    torch.testing.assert_close(found, patches_module.patch_features(maps_of, images[:, :, 32:64, 64:96], levels, 8, 4))
+
+
 def test_shards_hold_patches_and_say_so(workplace: Path) -> None:
     store_images(workplace / "x", [(90, 60), (60, 90)] * 3)
     own = extractor(patch_levels=2, storage="float16")

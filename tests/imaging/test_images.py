@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
+from pipeline.contracts.cells import Part
 from pipeline.imaging.images import crop_box, decode, encode, extend_box, load_image, resize, target_size
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.pixel_budget import PixelBudget
@@ -154,11 +155,11 @@ def test_query_crops_follow_the_named_convention() -> None:
         row, image = prepare(query(box), ResizeParameters.model_validate({**size, "query_crop": crop}))
         assert row.readable, row.status
         assert image is not None
-        sizes[crop] = (image.width, image.height, image.box)
+        sizes[crop] = (image.width, image.height, image.part)
     assert sizes == {
         "image": (16, 16, None),
         "image_own_size": (32, 32, None),
-        "activations": (48, 32, (4.0, 8.0, 20.0, 24.0)),
+        "activations": (48, 32, Part((4.0, 8.0, 20.0, 24.0))),
         "none": (48, 32, None),
     }
 
@@ -174,6 +175,27 @@ def test_context_widens_the_box_by_pixels_of_the_resized_image() -> None:
     _, image = prepare(query((20.0, 20.0, 40.0, 40.0)), parameters)
     assert image is not None
     assert (image.width, image.height) == (20, 20)
+    assert image.part == Part((5.0, 5.0, 15.0, 15.0), centred=True)
+
+
+@pytest.mark.parametrize("small", ["pad", "scale"])
+def test_context_at_the_edge_of_a_small_image_keeps_the_box_in_its_place(small: Any) -> None:
+    parameters = ResizeParameters(pixels=48, minimum_side=40, query_context=5.0, small=small)
+    _, image = prepare(query((0.0, 20.0, 20.0, 40.0)), parameters)
+    assert image is not None
+    factor = 1.0 if small == "pad" else 40 / 30
+    left, top = ((40 - 15) // 2, (40 - 20) // 2) if small == "pad" else (0, 0)
+    corners = (0.0, 10.0, 20.0, 30.0) if small == "scale" else (0.0, 5.0, 10.0, 15.0)
+    expected = [factor * corner + shift for corner, shift in zip(corners, (left, top, left, top), strict=True)]
+    assert image.part is not None
+    assert image.part.centred
+    assert image.part.box == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("crop", ["activations", "none"])
+def test_context_of_what_is_not_cropped_is_refused(crop: str) -> None:
+    with pytest.raises(ParameterError, match=f"resize: .*query_context surrounds crops of pixels; set it to 0 with query_crop {crop}"):
+        validate(ResizeParameters, {"query_crop": crop, "query_context": 3.0}, "resize")
 
 
 @pytest.mark.parametrize(("rule", "enlarge"), [("area", True), ("area", False), ("longest_side", True), ("shortest_side", True)])
@@ -200,8 +222,9 @@ def test_a_context_as_large_as_the_target_is_refused() -> None:
     assert "leaves nothing of 200 pixels; lower resize.query_context" in row.status
 
 
-@pytest.mark.parametrize("context", [0.0, 10.0])
-@pytest.mark.parametrize("crop", ["image", "image_own_size", "activations"])
+@pytest.mark.parametrize(
+    ("crop", "context"), [("image", 0.0), ("image", 10.0), ("image_own_size", 0.0), ("image_own_size", 10.0), ("activations", 0.0)]
+)
 @pytest.mark.parametrize("box", [(20.0, 20.0, 20.0, 40.0), (20.0, 40.0, 40.0, 40.0), (30.0, 20.0, 20.0, 40.0)])
 def test_an_empty_box_is_refused_whatever_its_context(context: float, crop: str, box: tuple[float, float, float, float]) -> None:
     parameters = ResizeParameters.model_validate({"pixels": 48, "minimum_side": 4, "query_crop": crop, "query_context": context})
@@ -241,7 +264,7 @@ def test_squares_give_up_the_aspect_ratio_also_of_crops_and_boxes() -> None:
         _, stored = prepare(photograph, ResizeParameters(rule="square", pixels=64, query_crop=crop))  # type: ignore[arg-type]
         assert stored is not None
         assert (stored.width, stored.height) == (64, 64)
-        assert stored.box == box
+        assert (stored.part and stored.part.box) == box
 
 
 @pytest.mark.parametrize(("small", "size"), [("pad", (640, 32)), ("scale", (4800, 32))])

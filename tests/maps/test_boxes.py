@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from pipeline.contracts.cells import Grid, Part
 from pipeline.maps.boxes import cut_out, joined, pixels_of
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch
@@ -15,8 +16,8 @@ def batch() -> MapBatch:
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         scales.append(torch.stack([torch.stack([y, x]), torch.stack([y + 100, x + 100])]).float())
     pixels = np.stack(np.broadcast_arrays(np.arange(64)[:, None], np.arange(96)[None], 7), axis=2).astype(np.uint8)
-    pictures = [Picture(pixels, stride=16), Picture(255 - pixels, stride=16)]
-    return MapBatch(scales, pictures, [16.0, 8.0], image_size=(96, 64))
+    pictures = [Picture(pixels, grid=Grid.even(16)), Picture(255 - pixels, grid=Grid.even(16))]
+    return MapBatch(scales, pictures, [Grid.even(16.0), Grid.even(8.0)], image_size=(96, 64))
 
 
 def test_every_scale_shows_the_box() -> None:
@@ -38,7 +39,7 @@ def test_pictures_show_the_box_too() -> None:
 
 
 def test_a_box_at_the_edge_ends_with_the_image() -> None:
-    wide = MapBatch([torch.zeros(1, 1, 4, 6)], strides=[17.0], image_size=(96, 64))
+    wide = MapBatch([torch.zeros(1, 1, 4, 6)], grids=[Grid.even(17.0)], image_size=(96, 64))
     assert pixels_of(wide, (3, 5, 4, 6)) == (85, 51, 96, 64)
 
 
@@ -50,4 +51,4 @@ def test_parts_of_one_size_are_joined_in_their_places() -> None:
     both = groups[0, 2]
     assert both.scales[0].shape == (2, 2, 2, 2)
     assert both.scales[0][:, 0, 0, 0].tolist() == [0, 102]
-    assert [picture.box for picture in both.pictures] == [(0, 0, 32, 32), (64, 32, 96, 64)]
+    assert [picture.part for picture in both.pictures] == [Part((0, 0, 32, 32)), Part((64, 32, 96, 64))]

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.contracts.models import save_tensors
 from pipeline.networks import __main__ as stage
+from pipeline.networks.network import Network
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.preprocessing import PREPROCESSINGS
 from pipeline.networks.registry import ARCHITECTURES, load_from_folder, load_network, own_keys
@@ -80,6 +81,32 @@ def test_known_geometries() -> None:
     for (name, layer), geometry in known.items():
         network = load_network(name, random_weights(name), [layer])
         assert (network.stride, network.receptive_field) == geometry, (name, layer)
+
+
+def test_first_centres() -> None:
+    """By hand, from Araujo et al. (2019), equation 4: a layer moves the centre by ((k − 1)/2 − padding) strides of its input."""
+    known = {
+        ("vgg16", "pool5"): 16.0,
+        ("vgg16", "conv5_3"): 8.0,
+        ("resnet50", "layer4"): 0.5,
+        ("squeezenet1_1", "fire9"): 15.5,
+        ("alexnet", "conv5"): 15.5,
+    }
+    for (name, layer), first in known.items():
+        assert load_network(name, random_weights(name), [layer]).first_centre == first, (name, layer)
+
+
+def test_first_centre_is_the_middle_of_what_gradients_see() -> None:
+    module = torch.nn.Sequential(
+        torch.nn.ZeroPad2d((1, 2, 1, 2)), torch.nn.Conv2d(3, 4, 5, 2), torch.nn.AvgPool2d(3, 2), torch.nn.Conv2d(4, 2, 3, padding=1)
+    )
+    network = Network(module, {"last": "3"}, ["last"], PREPROCESSINGS["torchvision"])
+    images = torch.zeros(1, 3, 96, 96, requires_grad=True)
+    gradient = torch.autograd.grad(module(images)[0, :, 10, 10].sum(), images)[0]
+    seen = gradient[0].abs().sum(dim=(0, 1)).nonzero().flatten()
+    middle = (float(seen[0]) + float(seen[-1]) + 1) / 2
+    assert middle == network.first_centre + 10 * network.stride
+    assert len(seen) == network.receptive_field
 
 
 def test_vgg_layers_are_after_their_relu() -> None:
