@@ -93,6 +93,35 @@ def sweep(
 
 
 @app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="paper and number, as `retrieval tables` lists them: P3-IV, P1-F4")],
+    small: Annotated[bool, typer.Option("--small", help="the variant on the embedded benchmark")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going/--stop", help="after a failed cell, run the others")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for another run on this checkout, or refuse")] = True,
+) -> None:
+    """Run the grids of a published table or figure, and write its page of published and measured numbers."""
+    from tasks.published_tables import find_table, write_page
+
+    root = Path.cwd()
+    wanted = find_table(root, name)
+    files = wanted.files(small)
+    from flows.launching import run_sweep
+
+    for file in files:
+        run_sweep(str(file), keep_going=keep_going, wait=wait)
+    typer.echo(str(write_page(root, wanted, small).relative_to(root)))
+
+
+@app.command()
+def tables() -> None:
+    """List the papers' tables and figures: their grids, cells done, hours left, and data sets that are not downloaded."""
+    from pipeline.stage.text_tables import markdown
+    from tasks.published_tables import LISTED, table_lines
+
+    typer.echo(markdown(LISTED, table_lines(Path.cwd())))
+
+
+@app.command()
 def check(files: Annotated[list[Path] | None, typer.Argument(help="params.yaml where none is named")] = None) -> None:
     """Check every section of params.yaml without running anything."""
     from pipeline.stage.parameters import PARAMS_FILE

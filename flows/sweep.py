@@ -1,5 +1,6 @@
 """The flow sweep: a grid of overrides run as DVC experiments, and one table of measured and published numbers."""
 
+import time
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -12,12 +13,12 @@ from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.places import SWEEPS
-from tasks.experiments import check_overrides, find_experiment, metrics_of, remove_leftovers, run_experiment, uncommitted
+from tasks.experiments import check_overrides, find_experiment, metrics_of, per_query_of, remove_leftovers, run_experiment, uncommitted
 from tasks.grids import Cell, SweepFile, cell_name, cells, load_sweep
 from tasks.processes import Processes
 from tasks.publication import store_artifact
 from tasks.stages import last_reason, only_telling
-from tasks.sweeps import Measured, evaluated, numbers, table, write_tables
+from tasks.sweeps import Measured, evaluated, measure_intervals, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
 from tasks.workspace import checkout_lock, git
 
@@ -40,10 +41,10 @@ def sweep(file: str, keep_going: bool = True, wait: bool = True) -> State[None]:
         with checkout_lock(root, wait=wait):
             remove_leftovers(root)
             results = _run_cells(root, path.stem, grid, chosen, keep_going)
+        rows = table(grid, results, measure_intervals(root, grid, results))
+        text = write_tables(root / SWEEPS, path.stem, grid, _commit(root), rows, _seconds(results))
     except PipelineError as error:
         return Failed(message=str(error))
-    rows = table(grid, results)
-    text = write_tables(root / SWEEPS, path.stem, grid, _commit(root), rows)
     store_artifact(create_markdown_artifact, key="sweep", markdown=text, description=grid.title)
     store_artifact(create_table_artifact, key="sweep-table", table=rows, description=grid.title)
     failed = [result for result in results if result.state.startswith("failed")]
@@ -64,7 +65,7 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
             results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid.targets))
-            write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results))
+            write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results), _seconds(results))
             if results[-1].state.startswith("failed") and not keep_going:
                 break
     finally:
@@ -72,18 +73,29 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
     return results
 
 
+def _seconds(results: list[Measured]) -> float | None:
+    """That a cell which ran took, on average."""
+    taken = [result.seconds for result in results if result.seconds is not None]
+    return round(sum(taken) / len(taken), 1) if taken else None
+
+
 @task(name="cell", cache_policy=NO_CACHE, persist_result=False)
 def run_cell(processes: Processes, cell: Cell, experiment: str, targets: list[str]) -> Measured:
     """Run one cell, unless its experiment is there already."""
     logger = get_run_logger()
     logger.info("%s sets %s", experiment, " ".join(cell.overrides))
-    commit, state = find_experiment(processes.root, experiment), "finished before"
+    commit, state, seconds = find_experiment(processes.root, experiment), "finished before", None
     if commit is None:
+        began = time.monotonic()
         done = run_experiment(processes, experiment, cell.overrides, targets, only_telling(logger.info))
+        seconds = time.monotonic() - began
         commit, state = find_experiment(processes.root, experiment), "ran"
         if done.status or commit is None:
             return Measured(cell, experiment, f"failed: {last_reason(done)}")
-    return Measured(cell, experiment, state, numbers(_measured(processes.root, commit, targets)))
+    metrics = _measured(processes.root, commit, targets)
+    tables = {name: per_query_of(processes.root, commit, name) for name in metrics}
+    per_query = {(name, setting): own for name, settings in tables.items() for setting, own in settings.items()}
+    return Measured(cell, experiment, state, numbers(metrics), per_query, seconds)
 
 
 def _measured(root: Path, commit: str, targets: list[str]) -> dict[str, Metrics]:

@@ -1,6 +1,8 @@
 """DVC experiments: parameter overrides run outside the checkout, so that the checkout stays as it is and unchanged stages come from the cache."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -87,6 +89,19 @@ def remove_leftovers(root: Path) -> None:
     for folder in (root.resolve() / ".dvc/tmp/exps/standalone").glob("tmp*"):
         if not any(Path(place).is_relative_to(folder) for place in used):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def per_query_of(root: Path, commit: str, benchmark: str) -> dict[str, dict[str, dict[str, float]]]:
+    """The per-query table of a commit: values by setting, measure (`map`, `precision_at_1`) and query; empty where it has none."""
+    file = f"reports/per_query/{benchmark}.csv"
+    if not git(root, "ls-tree", "--name-only", commit, "--", file):
+        return {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in csv.DictReader(io.StringIO(git(root, "show", f"{commit}:{file}"))):
+        own = found.setdefault(row["setting"], {"map": {}, "precision_at_1": {}})
+        own["map"][row["query_id"]] = float(row["ap"])
+        own["precision_at_1"][row["query_id"]] = float(row["precision_at_1"])
+    return found
 
 
 def metrics_of(root: Path, commit: str) -> dict[str, Metrics]:

@@ -43,6 +43,17 @@ class Published(Section):
         return self
 
 
+class Reference(Section):
+    """A number as printed of a method that no cell measures, in a row of its own."""
+
+    row: str
+    benchmark: str
+    database: str = "database"
+    map: float | None = Field(None, ge=0, le=4)
+    precision_at_1: float | None = Field(None, ge=0, le=1)
+    source: str
+
+
 class Figure(Section):
     """A figure of mAP over the labels of one axis, one line per label of another."""
 
@@ -67,8 +78,12 @@ class SweepFile(SweepBase):
 
     title: str
     figure: Figure | None = None
+    baseline: dict[str, str] = Field(
+        default_factory=dict, description="labels of some axes: every cell is compared with the one that has these, and its own on the other axes"
+    )
     cells: list[CellRule] = Field(default_factory=list)
     published: list[Published] = Field(default_factory=list)
+    reference: list[Reference] = Field(default_factory=list, description="published rows of methods that are not measured here")
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,7 @@ def load_sweep(path: Path) -> SweepFile:
     for axis in drawn:
         if axis not in sweep.axes:
             raise ParameterError(f"{path}: figure: {axis} is no axis; there are: {', '.join(sweep.axes)}")
-    for where in [rule.where for rule in sweep.cells] + [each.where for each in sweep.published]:
+    for where in [rule.where for rule in sweep.cells] + [each.where for each in sweep.published] + [sweep.baseline]:
         for axis, label in where.items():
             if label not in sweep.axes.get(axis, {}):
                 known = f"labels of {axis}: {', '.join(sweep.axes[axis])}" if axis in sweep.axes else f"axes: {', '.join(sweep.axes)}"

@@ -1,22 +1,39 @@
-"""Sweeps: what the cells of a grid measured, and the table of measured and published numbers."""
+"""Sweeps: what the cells of a grid measured, how sure it is, and the table of measured and published numbers."""
 
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.tables import replacing, write_json
 from pipeline.stage.text_tables import markdown, write_csv
-from tasks.grids import Cell, Published, SweepFile
+from tasks.grids import Cell, Published, Reference, SweepFile
+from tasks.processes import run_checked
+
+Intervals = dict[tuple[int, str, str], dict[str, Any]]
+"""By the cell's place, benchmark and database: what pipeline.comparison.intervals says of each measure."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell's numbers by benchmark and database; `state` tells how they came about."""
+    """A cell's numbers by benchmark and database.
+
+    Attributes:
+        state: how they came about.
+        per_query: values by measure and query, by benchmark and database.
+        seconds: that the cell took; None where it had run before.
+    """
 
     cell: Cell
     experiment: str
     state: str
     numbers: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    per_query: dict[tuple[str, str], dict[str, dict[str, float]]] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 def evaluated(benchmarks: list[str], targets: list[str]) -> list[str]:
@@ -34,31 +51,64 @@ def numbers(metrics: dict[str, Metrics]) -> dict[tuple[str, str], dict[str, floa
     }
 
 
-def table(sweep: SweepFile, results: list[Measured]) -> list[dict[str, str]]:
+def measure_intervals(root: Path, sweep: SweepFile, results: list[Measured]) -> Intervals:
+    """How sure every cell's numbers are, and how they differ from the baseline's, by cell, benchmark and database."""
+    places = [(index, *key) for index, result in enumerate(results) for key in result.per_query]
+    labels = [result.cell.labels for result in results]
+    tables: list[dict[str, Any]] = []
+    for index, benchmark, database in places:
+        base = next((each for each, own in enumerate(labels) if own == labels[index] | sweep.baseline), index) if sweep.baseline else index
+        compared = (base, benchmark, database)
+        baseline = places.index(compared) if base != index and compared in places else None
+        tables.append({"values": results[index].per_query[benchmark, database], "baseline": baseline})
+    with tempfile.TemporaryDirectory(prefix="intervals-") as place:
+        write_json(Path(place, "tables.json"), tables)
+        run_checked(root, sys.executable, "-m", "pipeline.comparison.intervals", f"{place}/tables.json", f"{place}/intervals.json")
+        return dict(zip(places, json.loads(Path(place, "intervals.json").read_text(encoding="utf-8")), strict=True))
+
+
+def table(sweep: SweepFile, results: list[Measured], intervals: Intervals | None = None) -> list[dict[str, str]]:
     """One row per cell, benchmark and database, the published number next to the measured one; rows of their own for benchmarks not measured."""
     rows = []
-    for result in results:
+    for index, result in enumerate(results):
         printed = [each for each in sweep.published if each.where.items() <= result.cell.labels.items()]
         for (benchmark, database), values in result.numbers.items() or {("", ""): {}}.items():
             same = [each for each in printed if (each.benchmark, each.database) == (benchmark, database)]
-            rows.append(_row(result, benchmark, database, values, same))
-        rows += [_row(result, each.benchmark, each.database, {}, [each]) for each in printed if (each.benchmark, each.database) not in result.numbers]
+            sure = (intervals or {}).get((index, benchmark, database), {})
+            rows.append(_row(result, benchmark, database, values, same, sure))
+        missing = [each for each in printed if (each.benchmark, each.database) not in result.numbers]
+        rows += [_row(result, each.benchmark, each.database, {}, [each], {}) for each in missing]
+    for row in sweep.reference:
+        labels = dict.fromkeys(sweep.axes, "") | {next(iter(sweep.axes)): row.row}
+        other = Measured(Cell(labels, [], "", []), "", "published only")
+        rows.append(_row(other, row.benchmark, row.database, {}, [row], {}))
     return rows
 
 
-def _row(result: Measured, benchmark: str, database: str, values: dict[str, float], printed: list[Published]) -> dict[str, str]:
+def _row(
+    result: Measured,
+    benchmark: str,
+    database: str,
+    values: dict[str, float],
+    printed: Sequence[Published | Reference],
+    sure: dict[str, Any],
+) -> dict[str, str]:
     of_four = "ukbench_score" in values  # what UKBench is published in
     return {
         **result.cell.labels,
         "benchmark": benchmark,
         "database": f"{database}, good of 4" if of_four else database,
         "mAP": _number(values.get("ukbench_score", values.get("map"))),
+        "mAP, 95 %": "" if of_four else _interval(sure.get("map")),
+        "mAP − baseline": "" if of_four else _difference(sure.get("map")),
         "P@1": _number(values.get("precision_at_1")),
+        "P@1, 95 %": _interval(sure.get("precision_at_1")),
+        "P@1 − baseline": _difference(sure.get("precision_at_1")),
         "published": "; ".join(f"{each.map:g}" for each in printed if each.map is not None),
         "published P@1": "; ".join(f"{each.precision_at_1:g}" for each in printed if each.precision_at_1 is not None),
         "source": "; ".join(each.source for each in printed),
         "experiment": result.experiment if values else "",
-        "state": result.state if values or not printed else "not measured",
+        "state": result.state if values or not printed or result.state == "published only" else "not measured",
     }
 
 
@@ -66,14 +116,32 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: list[dict[str, str]]) -> str:
-    """Write NAME.csv, NAME.md, and NAME.json for the report; returns the Markdown."""
-    headings = list(rows[0]) if rows else []
+def _interval(sure: dict[str, Any] | None) -> str:
+    return f"{sure['low']:.4f} to {sure['high']:.4f}" if sure else ""
+
+
+def _difference(sure: dict[str, Any] | None) -> str:
+    """The paired difference with its interval; a star where it is more than chance."""
+    if not sure or not sure["difference"]:
+        return ""
+    own = sure["difference"]
+    return f"{own['mean']:+.4f} ({own['low']:+.4f} to {own['high']:+.4f}){'*' if own['certain'] else ''}"
+
+
+def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: list[dict[str, str]], seconds: float | None = None) -> str:
+    """Write NAME.csv, NAME.md, and NAME.json for the report; returns the Markdown. Columns without any value are left out.
+
+    Args:
+        seconds: that a cell took, on average; None where none ran.
+    """
+    always = {*sweep.axes, "benchmark", "database", "mAP", "published", "source", "experiment", "state"}
+    headings = [heading for heading in rows[0] if heading in always or any(row[heading] for row in rows)] if rows else []
+    rows = [{heading: row[heading] for heading in headings} for row in rows]
     text = f"# {sweep.title}\n\n{markdown(headings, ([row[heading] for heading in headings] for row in rows))}\n"
     with replacing(folder / f"{name}.md") as partial:
         partial.write_text(text, encoding="utf-8")
     write_csv(folder / f"{name}.csv", headings, rows)
     figure = sweep.figure.model_dump() if sweep.figure else None
-    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit}
+    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit, "seconds_per_cell": seconds}
     write_json(folder / f"{name}.json", about | {"headings": headings, "rows": rows})
     return text

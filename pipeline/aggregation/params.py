@@ -97,6 +97,9 @@ class ClusterParameters(Section):
     local_dimensions: int = Field(4, ge=1, le=512, description="of a local feature after PCA: 4 for VGG-16, 7 for ResNet-101")
     feature_counts: Counts = Field((5, 20), description="numbers of clusters of local features, each of which gives that many regions")
     colour_counts: Counts = Field((5,), description="numbers of clusters of the colours of the image at the map's size")
+    weights: Literal["variance", "none"] = Field(
+        "variance", description="of the components in distances of local features: their share of the variance (equation 2), or all the same"
+    )
     scale: float = Field(0.05, ge=0.005, description="z of equation 3 over the image's largest distance")
     spatial_scale: float | None = Field(None, ge=0.005, description="the same for the spatial term; null: no spatial term")
     regularisation: float = Field(0.5, ge=0, description="of the normalised cut, as published in code; 0: none")
@@ -123,6 +126,8 @@ class ClustersParameters(ClusterParameters, RegionalParameters):
 class SelectiveParameters(MethodParameters):
     """Selective features, embedding, aggregation and post-processing (paper 3)."""
 
+    features: Literal["maps", "sift"] = Field("maps", description="local features: those of the maps, or RootSIFT descriptors, which have no mask")
+    key_points: int = Field(2000, ge=1, le=100_000, description="of a photograph, with features: sift")
     mask: Literal["max", "sum", "sift", "none"] = "max"
     local_dimensions: int = Field(32, ge=2, le=4096, description="of a local feature after PCA")
     embedding: Literal["fisher", "vlad", "triangulation", "function_approximation"] = "triangulation"
@@ -145,6 +150,8 @@ class SelectiveParameters(MethodParameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.features == "sift" and self.mask != "none":
+            raise ValueError(f"mask {self.mask} selects features of maps; set it to none with features: sift")
         if self.embedding in ("fisher", "vlad") and self.floor is not None:
             raise ValueError(f"floor belongs to triangulation and function_approximation, not to {self.embedding}; set it to null")
         length = self.embedded_dimensions
@@ -156,7 +163,7 @@ class SelectiveParameters(MethodParameters):
 
     @property
     def needs_pictures(self) -> bool:
-        return self.mask == "sift"
+        return "sift" in (self.mask, self.features)
 
     @property
     def dropped(self) -> int:

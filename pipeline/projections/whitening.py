@@ -1,5 +1,6 @@
 """Principal components and whitening, learned from a stream or from pairs; no final normalisation."""
 
+import copy
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
@@ -70,6 +71,18 @@ class PCA(Learned):
         if rank == dimensions or (self.shrinkage > 0 and rank > 0):
             return dimensions
         return max(rank - 1, 0)
+
+    def first(self, dim: int) -> Self:
+        """The same with its first components alone.
+
+        Raises:
+            ModelError: there are fewer.
+        """
+        if dim > len(self.components_):
+            raise ModelError(f"{dim} components are wanted, but {self.count_} held-out vectors give only {len(self.components_)}")
+        leading = copy.copy(self)
+        leading.dim, leading.components_ = dim, self.components_[:dim]
+        return leading
 
     def transform(self, vectors: torch.Tensor) -> torch.Tensor:
         """(…, D) to (…, dim)."""

@@ -25,7 +25,7 @@ class RegionPage:
     Attributes:
         queries: compared; 0 where none has a box.
         curves: SVG of the share of regions over the precision that they reach (paper 2, fig. 4).
-        pictures: for each query its id and, by caption, `data:` addresses (figs. 6 and 7).
+        pictures: for each query its id and, by caption, `data:` addresses (figs. 5 to 7).
     """
 
     queries: int
@@ -55,6 +55,8 @@ def _pictures(picture: dict[str, Any]) -> dict[str, str]:
     pixels = {"norms": mpl.colormaps["viridis"](np.array(picture["norms"]))[..., :3]}
     pixels |= {name: mpl.colormaps["tab20"](np.array(picture[name]) % 20)[..., :3] for name in ("clusters", "spatial_clusters")}
     drawn = {COLUMNS[name]: jpeg_address(enlarged(values, photograph.size)) for name, values in pixels.items()}
+    for number, values in picture["components"].items():
+        drawn[f"component {number}"] = jpeg_address(enlarged(mpl.colormaps["viridis"](np.array(values))[..., :3], photograph.size))
     x0, y0, x1, y1 = (round(share * side) for share, side in zip(picture["box"], photograph.size * 2, strict=True))
     ImageDraw.Draw(photograph).rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=FRAME, width=2)
     return {picture["image_id"]: jpeg_address(photograph)} | drawn

@@ -5,7 +5,7 @@ from pathlib import Path
 DATA, REPORTS = Path("data"), Path("reports")
 RAW, IMAGES = DATA / "raw", DATA / "images"
 NAMES = DATA / "names.json"
-SWEEPS, TRAINING = REPORTS / "sweeps", REPORTS / "training"
+SWEEPS, PAPER_TABLES, TRAINING = REPORTS / "sweeps", REPORTS / "tables", REPORTS / "training"
 PAGE, COMPARISON = REPORTS / "index.html", REPORTS / "comparison.html"
 CATALOGUE, GROUND_TRUTH, NETWORK_CARD = "catalogue.parquet", "ground_truth.parquet", "network.json"
 

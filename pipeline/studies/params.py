@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.aggregation.params import ClusterParameters
 from pipeline.stage.parameters import Section
@@ -61,7 +61,17 @@ class RegionStudyParameters(StudyParameters):
     spatial_scale: float = Field(0.1, ge=0.005, description="of the spatial term that the same clusters are made with for comparison")
     pictures: int = Field(3, ge=0, le=100, description="queries among them that the report shows")
     shown: int = Field(10, ge=1, le=20, description="clusters of these pictures")
+    components: tuple[int, ...] = Field(
+        (1, 2, 8, 64, 256, 512), strict=False, description="of local features, counted from 1, whose maps are shown; those that there are"
+    )
     thumbnail: int = Field(160, ge=16, le=1024, description="pixels of their longer side")
+
+    @field_validator("components")
+    @classmethod
+    def _components(cls, components: tuple[int, ...]) -> tuple[int, ...]:
+        if any(component < 1 for component in components) or len(set(components)) < len(components):
+            raise ValueError("expected distinct numbers from 1 on")
+        return components
 
 
 STUDIES: dict[str, type[StudyParameters]] = {

@@ -1,8 +1,8 @@
-"""Stage region_precision: the share of regions that lie inside the queries' boxes, squares against clusters (paper 2, §3.2, figs. 4, 6 and 7)."""
+"""Stage region_precision: the share of regions that lie inside the queries' boxes, squares against clusters (paper 2, §3.2, figs. 4 to 7)."""
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,11 +93,16 @@ def _learned(parameters: RegionStudyParameters, device: torch.device) -> tuple[P
     if not ids or extract.patch_levels:
         return None
     chosen = set(evenly(sorted(ids), parameters.held_out_images))
-    return learn_local(lambda: (maps for _, maps in stream_maps(features, chosen, device)), parameters.clusters.local_dimensions), extract
+    return learn_local(lambda: (maps for _, maps in stream_maps(features, chosen, device)), None), extract
 
 
-def compare(wholes: list[Whole], extractor: FeatureExtractor, local: PCA, parameters: RegionStudyParameters) -> dict[str, Any]:
-    """Shares of regions by way of making them: those whose precision reaches each threshold, and the mean precision."""
+def compare(wholes: list[Whole], extractor: FeatureExtractor, components: PCA, parameters: RegionStudyParameters) -> dict[str, Any]:
+    """Shares of regions by way of making them: those whose precision reaches each threshold, and the mean precision.
+
+    Args:
+        components: all of them, of local features.
+    """
+    local = components.first(parameters.clusters.local_dimensions)
     precisions: dict[str, list[torch.Tensor]] = {}
     pictures = []
     stride = extractor.network.stride / extractor.parameters.scales[0]
@@ -111,7 +116,7 @@ def compare(wholes: list[Whole], extractor: FeatureExtractor, local: PCA, parame
             for way, clusters in _ways(maps, whole, local, parameters):
                 precisions.setdefault(way, []).append(cluster_precisions(inside, clusters))
             if whole.image_id in shown:
-                pictures.append(_picture(whole, maps, local, parameters))
+                pictures.append(_picture(whole, maps, local, parameters) | {"components": component_maps(maps, components, parameters.components)})
             progress.advance()
     ways = {}
     for way, found in precisions.items():
@@ -161,6 +166,18 @@ def _ways(maps: torch.Tensor, whole: Whole, local: PCA, parameters: RegionStudyP
 
 def _spatial(parameters: RegionStudyParameters, **changes: Any) -> Any:
     return parameters.clusters.model_copy(update={"spatial_scale": parameters.spatial_scale, **changes})
+
+
+def component_maps(maps: torch.Tensor, components: PCA, wanted: Sequence[int]) -> dict[str, list[list[float]]]:
+    """The values (H, W) of single components of an image's local features (fig. 5), each brought to 0…1, by their number from 1."""
+    values = components.transform(maps[0].flatten(1).T)
+    found = {}
+    for number in wanted:
+        if number <= values.shape[1]:
+            own = values[:, number - 1]
+            shares = (own - own.min()) / (own.max() - own.min()).clamp(min=1e-12)
+            found[str(number)] = shares.reshape(maps.shape[2:]).cpu().numpy().round(3).tolist()
+    return found
 
 
 def _picture(whole: Whole, maps: torch.Tensor, local: PCA, parameters: RegionStudyParameters) -> dict[str, Any]:

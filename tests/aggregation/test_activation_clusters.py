@@ -47,15 +47,16 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return vector / norm if norm else vector
 
 
-def test_from_map_to_descriptor_in_the_papers_order() -> None:
-    describer = learned()
+@pytest.mark.parametrize("weights", ["variance", "none"])
+def test_from_map_to_descriptor_in_the_papers_order(weights: str) -> None:
+    describer = learned(weights=weights)
     batch = MapBatch([maps(1, 2)], pictures(2), [Grid.even(16.0)])
     found = describer.describe(batch).numpy()
     local, regional = describer.models["local"], describer.models["regional"]
     for index, image in enumerate(batch.scales[0]):
         features = image.flatten(1).T
         components = (features - local.mean_) @ local.components_.T
-        similarity = feature_similarity(components, local.eigenvalues_[:3], 0.05)
+        similarity = feature_similarity(components, local.eigenvalues_[:3] if weights == "variance" else None, 0.05)
         colours = torch.from_numpy(batch.pictures[index].colours(6, 9)).flatten(0, 1)
         labels = [*normalized_cut(similarity, [2, 4], 0.5, STARTS), *normalized_cut(feature_similarity(colours, None, 0.05), [3], 0.5, STARTS)]
         total = np.zeros(5)

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.describers.selective_features import SelectiveFeatures
@@ -14,6 +16,7 @@ from pipeline.aggregation.params import SelectiveParameters
 from pipeline.contracts.cells import Grid
 from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
 from pipeline.contracts.models import save_model
+from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch, stream_maps
 from pipeline.stage.errors import ModelError, SanityError
 from pipeline.stage.manifest import Manifest, describe_parts
@@ -165,3 +168,37 @@ def test_a_map_that_is_not_finite_is_named(tmp_path: Path) -> None:
     with pytest.raises(SanityError, match="feature map of broken is not finite"):
         list(stream_maps(tmp_path, {"fine", "broken"}, torch.device("cpu")))
     assert len(list(stream_maps(tmp_path, {"fine"}, torch.device("cpu")))) == 1
+
+
+def textured(seed: int) -> Picture:
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
+    return Picture(cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC).astype(np.uint8), grid=Grid.even(40.0))
+
+
+def test_local_features_may_be_root_sift_descriptors() -> None:
+    shown = [textured(seed) for seed in range(8)]
+    empty = torch.zeros(8, 2, 3, 4)
+
+    def stream() -> Iterator[MapBatch]:
+        return iter([MapBatch([empty[:5]], shown[:5], [Grid.even(40.0)]), MapBatch([empty[5:]], shown[5:], [Grid.even(40.0)])])
+
+    section = {"features": "sift", "mask": "none", "key_points": 40, "local_dimensions": 6, "codebook": 3, "embedding": "vlad"}
+    describer = SelectiveFeatures("selective", SelectiveParameters.model_validate(section))
+    assert describer.parameters.needs_pictures
+    describer.fit(stream)
+    plain = []
+    for picture in shown:
+        found = cv2.SIFT.create(40).detectAndCompute(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY), None)[1]
+        plain.append(np.array([[np.sqrt(value / row.sum()) for value in row] for row in found]))
+    features, counts = describer.local(empty, shown)
+    assert counts == [len(own) for own in plain]
+    np.testing.assert_allclose(features.numpy(), np.concatenate(plain), atol=1e-5)
+    mean, axes, _ = reference.principal_axes(np.concatenate(plain), 6)
+    reduced = np.array([reference.unit(axes @ (feature - mean)) for feature in np.concatenate(plain)])
+    np.testing.assert_allclose(describer.reduce(features).numpy(), reduced, atol=1e-3)
+    blank = Picture(np.full((120, 160, 3), 90, np.uint8), grid=Grid.even(40.0))
+    vectors = describer.describe(MapBatch([empty[:2]], [shown[0], blank], [Grid.even(40.0)]))
+    assert float(vectors[0].norm()) == pytest.approx(1, abs=1e-5)
+    assert describer.local(empty[:1], [blank])[1] == [0]
+    with pytest.raises(ValidationError, match="mask max selects features of maps; set it to none with features: sift"):
+        SelectiveParameters.model_validate({"features": "sift"})

@@ -278,13 +278,14 @@ def test_regions_are_curves_and_four_pictures_a_query(tmp_path: Path) -> None:
         "norms": [[0.0, 1.0]],
         "clusters": [[0, 1]],
         "spatial_clusters": [[1, 1]],
+        "components": {"1": [[0.0, 1.0]], "8": [[1.0, 0.0]]},
     }
     ways = {"squares": {"mean": 0.25, "reached": [1.0, 0.5]}, "clusters": {"mean": 0.5, "reached": [1.0, 0.75]}}
     write_json(tmp_path / "b.json", {"queries": 2, "thresholds": [0.0, 1.0], "ways": ways, "pictures": [picture]})
     page = region_page(tmp_path / "b.json")
     assert "squares, mean 0.25" in page.curves
     ((name, drawn),) = page.pictures
-    assert (name, list(drawn)) == ("q", ["q", "l2 norm", "clusters", "with a spatial term"])
+    assert (name, list(drawn)) == ("q", ["q", "l2 norm", "clusters", "with a spatial term", "component 1", "component 8"])
     with Image.open(io.BytesIO(base64.b64decode(drawn["clusters"].partition(",")[2]))) as clusters:
         left, right = clusters.getpixel((5, 5)), clusters.getpixel((35, 5))
     assert left != right

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from pipeline.aggregation.regions import rmac_regions
-from pipeline.studies.region_precision import cluster_precisions, shares_inside, square_precisions
+from pipeline.projections.whitening import PCA
+from pipeline.stage.errors import ModelError
+from pipeline.studies.region_precision import cluster_precisions, component_maps, shares_inside, square_precisions
 
 
 def test_shares_of_cells_are_those_of_their_pixels() -> None:
@@ -28,3 +30,19 @@ def test_precisions_are_means_over_the_cells_of_a_region() -> None:
     values = inside.flatten()
     found = cluster_precisions(inside, [(labels, 3), (torch.zeros(1, 48, dtype=torch.int64), 1)])
     np.testing.assert_allclose(found.numpy(), [values[:10].mean(), values[10:].mean(), values.mean()], rtol=1e-5)
+
+
+def test_maps_of_components_are_projections_brought_to_one_range() -> None:
+    maps = torch.randn(1, 6, 4, 5, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 7)[None, :, None, None]
+    features = maps[0].flatten(1).T.numpy().astype(np.float64)
+    centred = features - features.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2]
+    found = component_maps(maps, PCA().fit(torch.from_numpy(features).float()), (1, 3, 9))
+    assert list(found) == ["1", "3"]
+    for number, values in found.items():
+        axis = axes[int(number) - 1]
+        projected = centred @ (axis * np.sign(axis[np.abs(axis).argmax()]))
+        expected = (projected - projected.min()) / (projected.max() - projected.min())
+        np.testing.assert_allclose(np.array(values).flatten(), expected, atol=2e-3)
+    with pytest.raises(ModelError, match="9 components are wanted"):
+        PCA().fit(torch.from_numpy(features).float()).first(9)

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from pipeline.aggregation.params import METHODS
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.metrics import Metrics, Scores
+from pipeline.evaluation.differences import paired_difference
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.hashing.params import HASH_METHODS
 from pipeline.imaging.params import ResizeParameters
@@ -21,7 +23,7 @@ from pipeline.whole import check_parameters
 from tasks.experiments import check_overrides
 from tasks.grids import SweepFile, cell_name, cells, load_sweep
 from tasks.stage_graph import overridden
-from tasks.sweeps import Measured, numbers, table, write_tables
+from tasks.sweeps import Measured, measure_intervals, numbers, table, write_tables
 from tests.conftest import PROJECT
 
 GRID: dict[str, Any] = {
@@ -168,7 +170,7 @@ def test_sections_take_the_place_of_what_is_there() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tittle": "x"}, "sweep.tittle: unknown parameter; allowed: axes, base, cells, figure"),
+        ({"tittle": "x"}, "sweep.tittle: unknown parameter; allowed: axes, base, baseline, cells, figure"),
         ({"axes": {}}, "sweep.axes: a grid needs one axis at least"),
         ({"base": "grid.yaml"}, "base: grid.yaml on grid.yaml; a base cannot stand on itself"),
         ({"cells": [{"where": {"pooling": "Max"}, "set": {}}]}, "where pooling: Max: there are only the labels of pooling: MAC, R-MAC"),
@@ -233,3 +235,37 @@ def test_ukbench_is_shown_in_the_measure_that_it_is_published_in(tmp_path: Path)
     values = numbers({"ukbench": Metrics(database=scores(0.9, ukbench_score=3.6))})
     rows = [row for row in table(grid, [Measured(chosen[0], "a", "ran", values)]) if row["benchmark"] == "ukbench"]
     assert [(row["database"], row["mAP"]) for row in rows] == [("database, good of 4", "3.6000")]
+
+
+def test_published_rows_of_other_methods_stand_at_the_end(tmp_path: Path) -> None:
+    grid = load_sweep(written(tmp_path, reference=[{"row": "another", "benchmark": "oxford5k", "map": 0.9, "source": "three"}]))
+    rows = table(grid, [])
+    assert [(row["pooling"], row["whitening"], row["published"], row["state"]) for row in rows] == [("another", "", "0.9", "published only")]
+
+
+def test_cells_have_intervals_and_are_compared_with_their_baseline(tmp_path: Path) -> None:
+    grid = load_sweep(written(tmp_path, baseline={"whitening": "none"}))
+    chosen = cells(grid, read_section("", PROJECT / "params.yaml"))
+    random = np.random.default_rng(0)
+    values = {cell.title: random.random(30) for cell in chosen}
+    results = []
+    for cell in chosen:
+        own = {f"q{index:02}": float(value) for index, value in enumerate(values[cell.title])}
+        per_query = {("gallery", "database"): {"map": own, "precision_at_1": {query: float(value > 0.5) for query, value in own.items()}}}
+        measured = {("gallery", "database"): {"map": float(values[cell.title].mean()), "precision_at_1": 0.5}}
+        results.append(Measured(cell, "e", "ran", measured, per_query))
+    found = measure_intervals(PROJECT, grid, results)
+    rows = [row for row in table(grid, results, found) if row["state"] == "ran"]
+    for row, cell in zip(rows, chosen, strict=True):
+        before, after = values[f"{cell.labels['pooling']}, none"], values[cell.title]
+        mean = paired_difference(np.zeros(30), after)
+        assert row["mAP, 95 %"] == f"{mean.low:.4f} to {mean.high:.4f}"
+        if cell.labels["whitening"] == "none":
+            assert row["mAP − baseline"] == ""
+        else:
+            pair = paired_difference(before, after)
+            star = "*" if pair.certain else ""
+            assert row["mAP − baseline"] == f"{pair.mean:+.4f} ({pair.low:+.4f} to {pair.high:+.4f}){star}"
+            assert row["P@1 − baseline"]
+    with pytest.raises(ParameterError, match="where whitening: all: there are only the labels of whitening: none, PCA"):
+        load_sweep(written(tmp_path, baseline={"whitening": "all"}))

@@ -1,6 +1,7 @@
 """Activation clusters: maxima of clusters of local features, and of colours, instead of R-MAC's squares (paper 2, §3)."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import torch
 
@@ -43,8 +44,8 @@ class ActivationClusters(RegionalDescriber):
         return torch.cat(found)
 
 
-def learn_local(maps: MapStream, dimensions: int) -> PCA:
-    """The components of local features (every location of every scale's maps) that distances are measured in (§3.1)."""
+def learn_local(maps: MapStream, dimensions: int | None) -> PCA:
+    """The components of local features (every location of every scale's maps) that distances are measured in (§3.1); all where None."""
     features = (scale.flatten(2).mT.reshape(-1, scale.shape[1]) for batch in maps() for scale in batch.scales)
     return PCA(dimensions).fit_moments(Moments.of(features))
 
@@ -55,9 +56,16 @@ def images_at_once(maps: torch.Tensor) -> int:
 
 
 def feature_clusters(maps: torch.Tensor, local: PCA, parameters: ClusterParameters) -> Clusters:
-    """Of local features of (B, K, H, W), by weighted distances after PCA (equations 2 and 3), with the spatial term where it is asked for."""
+    """Of local features of (B, K, H, W), by distances after PCA (equations 2 and 3), with the spatial term where it is asked for."""
     features = local.transform(maps.flatten(2).mT)
-    return _cut(features, local.eigenvalues_[: features.shape[2]], maps, parameters.feature_counts, parameters)
+    match parameters.weights:
+        case "variance":
+            weights: torch.Tensor | None = local.eigenvalues_[: features.shape[2]]
+        case "none":
+            weights = None
+        case _:
+            assert_never(parameters.weights)
+    return _cut(features, weights, maps, parameters.feature_counts, parameters)
 
 
 def colour_clusters(pictures: Sequence[Picture], maps: torch.Tensor, parameters: ClusterParameters) -> Clusters:

@@ -4,22 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import cv2
 import faiss
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.aggregation.describers.whitened import WhitenedDescriber, naming
 from pipeline.aggregation.params import BagOfWordsParameters
+from pipeline.aggregation.sift import Descriptors, sift_descriptors
 from pipeline.contracts.models import Learned
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapStream
 from pipeline.projections.codebooks import kmeans
 from pipeline.projections.normalization import l2
 from pipeline.stage.errors import ModelError
-
-Descriptors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -75,17 +72,7 @@ class BagOfWords(WhitenedDescriber):
                 yield self._descriptors(picture, scale)
 
     def _descriptors(self, picture: Picture, maps: torch.Tensor) -> Descriptors:
-        """(n, 128) of the part of a photograph that its map shows."""
-        pixels = picture.pixels
-        x0, y0, x1, y1 = (round(corner) for corner in picture.shown(pixels, maps.shape[-2], maps.shape[-1]))
-        grey = cv2.cvtColor(np.ascontiguousarray(pixels[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]), cv2.COLOR_RGB2GRAY)
-        found: Any = cv2.SIFT.create(self.parameters.key_points).detectAndCompute(grey, None)[1]
-        if found is None:
-            return np.zeros((0, 128), np.float32)
-        values: Descriptors = found.astype(np.float32)
-        if self.parameters.root:
-            values = np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12))
-        return values
+        return sift_descriptors(picture, maps.shape[-2], maps.shape[-1], self.parameters.key_points, self.parameters.root)
 
 
 def _sample(found: list[Descriptors], wanted: int, seed: int) -> Descriptors:

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar, assert_never
 
+import numpy as np
 import torch
 
 from pipeline.aggregation.democratic import aggregate, sum_by_image
@@ -12,6 +14,8 @@ from pipeline.aggregation.embeddings import EMBEDDINGS, VALUES_AT_ONCE, Embeddin
 from pipeline.aggregation.local_features import chunks, pack, sample, select_locations
 from pipeline.aggregation.params import SelectiveParameters
 from pipeline.aggregation.post_processing import PostProcessing
+from pipeline.aggregation.sift import sift_descriptors
+from pipeline.contracts.settings import settings
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapStream
 from pipeline.projections.moments import Moments
@@ -31,6 +35,23 @@ class SelectiveFeatures(WholeImageDescriber):
     def select(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
         """Maps (B, K, H, W) to the locations kept, (B, H, W) bool."""
         return select_locations(self.parameters.mask, maps, pictures)
+
+    def local(self, maps: torch.Tensor, pictures: Sequence[Picture], mask: torch.Tensor | None = None) -> tuple[torch.Tensor, list[int]]:
+        """Local features (N, K) of B images, one image after the other, and how many each has.
+
+        Args:
+            mask: (B, H, W), where it is known already.
+        """
+        match self.parameters.features:
+            case "maps":
+                return pack(maps, self.select(maps, pictures) if mask is None else mask)
+            case "sift":
+                height, width, most = maps.shape[-2], maps.shape[-1], self.parameters.key_points
+                with ThreadPoolExecutor(settings().threads) as pool:
+                    found = list(pool.map(lambda picture: sift_descriptors(picture, height, width, most, root=True), pictures))
+                return torch.from_numpy(np.concatenate(found)).to(maps), [len(own) for own in found]
+            case _:
+                assert_never(self.parameters.features)
 
     def reduce(self, features: torch.Tensor) -> torch.Tensor:
         """Local features (N, K) to (N, d), l2-normalised."""
@@ -53,7 +74,7 @@ class SelectiveFeatures(WholeImageDescriber):
         return l2(torch.cat(vectors))
 
     def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
-        features, counts = pack(maps, self.select(maps, pictures))
+        features, counts = self.local(maps, pictures)
         return self.embed_and_aggregate(self.reduce(features), counts)
 
     def finish(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -66,23 +87,28 @@ class SelectiveFeatures(WholeImageDescriber):
 
     def fit_before(self, maps: MapStream) -> None:
         parameters = self.parameters
-        masks: list[list[torch.Tensor]] = []
+        masks: list[list[torch.Tensor | None]] = []
 
         def selected() -> Iterator[torch.Tensor]:
             for batch in maps():
-                masks.append([self.select(scale, pictures) for scale, pictures in batch.with_pictures()])
-                for scale, mask in zip(batch.scales, masks[-1], strict=True):
-                    yield pack(scale, mask)[0]
+                masks.append([])
+                for scale, pictures in batch.with_pictures():
+                    masks[-1].append(self.select(scale, pictures) if parameters.features == "maps" else None)
+                    yield self.local(scale, pictures, masks[-1][-1])[0]
 
         moments = Moments.of(selected())
         if not moments.count:
-            raise ModelError("the held-out images have no activation anywhere; look at the network's weights")
+            raise ModelError(
+                "the held-out images have no activation anywhere; look at the network's weights"
+                if parameters.features == "maps"
+                else "the held-out photographs have no key points"
+            )
         self.models["local"] = PCA(parameters.local_dimensions).fit_moments(moments)
 
         def reduced() -> Iterator[torch.Tensor]:
             for batch, kept in zip(maps(), masks, strict=True):
-                for scale, mask in zip(batch.scales, kept, strict=True):
-                    yield self.reduce(pack(scale, mask)[0])
+                for (scale, pictures), mask in zip(batch.with_pictures(), kept, strict=True):
+                    yield self.reduce(self.local(scale, pictures, mask)[0])
 
         features = sample(reduced, moments.count, parameters.learning_features, parameters.seed)
         log.info("Learning %s from %d of %d local features.", parameters.embedding, len(features), moments.count)
