@@ -202,6 +202,7 @@ class PatchesParameters(MethodParameters):
 class ClassScoresParameters(WhitenedParameters):
     """Of the active network's classifier, at windows of the map."""
 
+    layer: str = Field("scores", min_length=1, description="class scores, or a fully connected layer of AlexNet's and VGG's: fc6, fc7")
     window: Literal["highest", "mean"] = Field("highest", description="the window of the highest class activation, or the mean of all windows")
 
     @property

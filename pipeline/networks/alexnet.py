@@ -17,7 +17,7 @@ ALEXNET = Architecture(
     build=_convolutions,
     layers={"conv1": "1", "pool1": "2", "conv2": "4", "pool2": "5", "conv3": "7", "conv4": "9", "conv5": "11", "pool5": "12"},
     default="pool5",
-    classifier=ClassifierForm(6, "6", two_hidden_layers(256, 6, 4096, drop_first=True), "classifier."),
+    classifier=ClassifierForm(6, "6", two_hidden_layers(256, 6, 4096, drop_first=True), "classifier.", hidden={"fc6": "2", "fc7": "5"}),
     frozen="conv4",
     prefix="features.",
     url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",

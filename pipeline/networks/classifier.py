@@ -1,8 +1,8 @@
 """The classifier of a network as convolutions: its scores at every place that the input window fits (Long et al., 2015; paper 4, §3.4.1)."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -50,6 +50,7 @@ class ClassifierForm:
         build: makes the layers for a number of classes; their keys are the published ones, less `prefix`.
         prefix: what the published keys start with.
         side: pixels of the square images that the classifier was published for.
+        hidden: keys of the ReLUs after its fully connected layers, by the field's names.
     """
 
     window: int
@@ -57,6 +58,7 @@ class ClassifierForm:
     build: Callable[[int], Parts]
     prefix: str = ""
     side: int = 224
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
 
 class Classifier(nn.Sequential):
@@ -65,6 +67,29 @@ class Classifier(nn.Sequential):
     def __init__(self, form: ClassifierForm, classes: int) -> None:
         super().__init__(form.build(classes))
         self.form, self.classes = form, classes
+
+    def layer(self, maps: torch.Tensor, name: str) -> torch.Tensor:
+        """Activations (B, D, H', W') of a fully connected layer after its ReLU, one location per window.
+
+        Raises:
+            ModelError: the classifier has no such layer.
+        """
+        if name not in self.form.hidden:
+            raise ModelError(f"the classifier has no layer {name!r}; there are: {', '.join(('scores', *self.form.hidden))}")
+        for key, module in self.named_children():
+            maps = module(maps)
+            if key == self.form.hidden[name]:
+                break
+        return maps
+
+    def width(self, name: str) -> int:
+        """D of a fully connected layer: the outputs of the last convolution up to its ReLU."""
+        widths = 0
+        for key, module in self.named_children():
+            widths = module.out_channels if isinstance(module, nn.Conv2d) else widths
+            if key == self.form.hidden[name]:
+                break
+        return widths
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Take over weights; those of fully connected layers are taken as convolutions.

@@ -32,7 +32,7 @@ def _vgg19() -> nn.Module:
     return features
 
 
-CLASSIFIER = ClassifierForm(7, "6", two_hidden_layers(512, 7, 4096, drop_first=False), "classifier.")
+CLASSIFIER = ClassifierForm(7, "6", two_hidden_layers(512, 7, 4096, drop_first=False), "classifier.", hidden={"fc6": "1", "fc7": "4"})
 VGG16 = Architecture(
     build=_vgg16,
     layers=_layers((2, 2, 3, 3, 3)),

@@ -73,6 +73,28 @@ def test_class_scores_of_a_larger_image_are_those_of_the_window_that_is_surest(t
             assert len(windows) > 4
 
 
+@pytest.mark.parametrize(("layer", "last"), [("fc6", 3), ("fc7", 6)])
+def test_fully_connected_layers_are_those_of_the_published_network(tmp_path: Path, layer: str, last: int) -> None:
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    whole = alexnet(weights=None, num_classes=5).eval()
+    save_tensors(tmp_path / "weights.safetensors", own_keys("alexnet", whole.state_dict()))
+    save_tensors(tmp_path / "classifier.safetensors", published(ARCHITECTURES["alexnet"].classifier, whole.state_dict()))
+    write_json(tmp_path / "network.json", {"architecture": "alexnet", "preprocessing": "torchvision", "default_layer": "pool5"})
+    describer = ClassScores("class_scores", ClassScoresParameters(layer=layer))
+    describer.adopt(tmp_path, CHOICE)
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        maps = whole.features(images)
+        expected = whole.classifier[:last](whole.avgpool(maps).flatten(1))
+        found = describer.describe(MapBatch([maps]))
+    torch.testing.assert_close(found, F.normalize(expected, dim=1), atol=1e-5, rtol=1e-4)
+    assert found.shape[1] == describer.dimensions(256) == 4096
+    with pytest.raises(ModelError, match=r"aggregate.class_scores.layer: alexnet has no 'fc8'; there are: scores, fc6, fc7"):
+        ClassScores("class_scores", ClassScoresParameters(layer="fc8")).adopt(tmp_path, CHOICE)
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

@@ -11,29 +11,41 @@ from pipeline.aggregation.describers.whitened import WhitenedDescriber
 from pipeline.aggregation.params import ClassScoresParameters
 from pipeline.contracts.feature_parameters import NetworkChoice
 from pipeline.maps.pictures import Picture
+from pipeline.networks.classifier import Classifier
 from pipeline.networks.region_head import top_windows
 from pipeline.projections.normalization import l2
+from pipeline.stage.errors import ModelError
 
 
 class ClassScores(WhitenedDescriber):
-    """The active network's class scores, before softmax, at the window of a map with the highest of them, or their mean; l2-normalised."""
+    """The active network's class scores, before softmax, at the window of a map with the highest of them, or their mean; l2-normalised.
+
+    A fully connected layer below the scores may stand for them (paper 1, §3.1).
+    """
 
     parameters: ClassScoresParameters
     kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {ClassifierPart.__name__: ClassifierPart}
 
     def adopt(self, folder: Path, choice: NetworkChoice) -> None:
-        self.models["classifier"] = classifier_of(self.method, folder, choice)
+        part = classifier_of(self.method, folder, choice)
+        known = ("scores", *part.module.form.hidden)
+        if self.parameters.layer not in known:
+            raise ModelError(f"aggregate.{self.method}.layer: {part.architecture} has no {self.parameters.layer!r}; there are: {', '.join(known)}")
+        self.models["classifier"] = part
 
     def describe_scale(self, maps: torch.Tensor, pictures: Sequence[Picture] = ()) -> torch.Tensor:
-        scores: torch.Tensor = self.models["classifier"].module(maps)
+        classifier: Classifier = self.models["classifier"].module
+        layer = self.parameters.layer
+        values: torch.Tensor = classifier(maps) if layer == "scores" else classifier.layer(maps, layer)
         match self.parameters.window:
             case "highest":
-                places = top_windows(scores, 1).unsqueeze(1).expand(-1, scores.shape[1], -1)
-                return l2(scores.flatten(2).gather(2, places).squeeze(2))
+                places = top_windows(values if layer == "scores" else classifier(maps), 1).unsqueeze(1).expand(-1, values.shape[1], -1)
+                return l2(values.flatten(2).gather(2, places).squeeze(2))
             case "mean":
-                return l2(scores.mean(dim=(2, 3)))
+                return l2(values.mean(dim=(2, 3)))
             case _:
                 assert_never(self.parameters.window)
 
     def dimensions(self, channels: int) -> int:
-        return super().dimensions(self.models["classifier"].module.classes)
+        classifier: Classifier = self.models["classifier"].module
+        return super().dimensions(classifier.classes if self.parameters.layer == "scores" else classifier.width(self.parameters.layer))
