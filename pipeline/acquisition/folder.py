@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.acquisition.image_list import Record, read_image_list
-from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_photographs, photograph, write_records
+from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_count, packed_photographs, photograph, write_records
 from pipeline.acquisition.scanning import ENDINGS, Scan, scan, shown
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
 from pipeline.acquisition.summary import counts, doubts, left_out
@@ -120,6 +120,9 @@ class Folder(Dataset):
             if not stat.S_ISREG(kind):
                 raise SourceError(f"{where}: {record['path']} is not a regular file")
         return [record for _, record in listed]
+
+    def expected(self, raw: Path) -> int:
+        return packed_count(raw)
 
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         return packed_photographs(raw)

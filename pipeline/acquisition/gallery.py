@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_photographs, write_records
+from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_count, packed_photographs, write_records
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
 from pipeline.contracts.settings import settings
 from pipeline.contracts.turns import processor_turn
@@ -78,6 +78,9 @@ class Gallery(Dataset):
         box = " ".join(f"{value:g}" for value in photo.box) if role == "query" else ""
         record = {"id": path.removesuffix(".jpg"), "path": path, "instance": name, "role": role, "box": box}
         return record, encoded.getvalue()
+
+    def expected(self, raw: Path) -> int:
+        return packed_count(raw)
 
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         return packed_photographs(raw)

@@ -52,6 +52,11 @@ def read_records(path: Path) -> list[Record]:
         raise SourceError(f"{path}: not a readable table ({error}); remove its folder and run the download stage again") from None
 
 
+def packed_count(raw: Path) -> int:
+    """How many photographs a raw folder holds that `pack` and `write_records` wrote."""
+    return len(read_records(raw / TABLE))
+
+
 def packed_photographs(raw: Path) -> Iterator[Photograph]:
     """Stream what `pack` and `write_records` wrote into a raw folder.
 

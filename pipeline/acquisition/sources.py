@@ -83,6 +83,10 @@ class Dataset(ABC):
         """Lines for people that say what the source holds now; none where it is not on this machine."""
         return []
 
+    def expected(self, raw: Path) -> int | None:
+        """How many photographs data/raw/DATASET holds; None where that is not known before they are read."""
+        return self.images
+
     @abstractmethod
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         """Stream the photographs in a fixed order from data/raw/DATASET."""

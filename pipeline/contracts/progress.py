@@ -59,8 +59,14 @@ class Progress:
             self._bar.update(self._task, completed=self.done, rate=f"{self.rate:.1f} {self.unit}/s")
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            remaining = (self.total - self.done) / self.rate if self.rate > 0 else float("inf")
-            log.info("%s: %d of %d %s, %.1f/s, about %.0f s left", self.what, self.done, self.total, self.unit, self.rate, remaining)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.done > self.total:
+            log.info("%s: %d %s, %.1f/s", self.what, self.done, self.unit, self.rate)
+            return
+        remaining = (self.total - self.done) / self.rate if self.rate > 0 else float("inf")
+        log.info("%s: %d of %d %s, %.1f/s, about %.0f s left", self.what, self.done, self.total, self.unit, self.rate, remaining)
 
     def _start_bar(self) -> None:
         from rich.console import Console
@@ -75,5 +81,5 @@ class Progress:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(self.what, total=self.total, rate="")
+        self._task = self._bar.add_task(self.what, total=self.total or None, rate="")
         self._bar.start()

@@ -69,7 +69,7 @@ def _write_shards(dataset: Dataset, raw: Path, parameters: ResizeParameters, sto
     """Write shard after shard, those of an earlier run left as they are; returns their number and that of the images of this run."""
     photographs = iter(dataset.photographs(raw))
     index = 0
-    with processor_turn(), ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.images or 0, "images") as progress:
+    with processor_turn(), ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.expected(raw) or 0, "images") as progress:
         for index in itertools.count():
             shard = list(itertools.islice(photographs, IMAGES_PER_SHARD))
             if not shard:

@@ -62,6 +62,7 @@ def test_a_csv_decides(workplace: Path) -> None:
         ("q1", "query", (1.0, 2.0, 3.0, 4.0)),
         ("q2", "query", (5.0, 6.0, 7.0, 8.0)),
     ]
+    assert folder(path="in", catalogue="list.csv").expected(workplace / "raw") == 3
 
 
 @pytest.mark.parametrize(
