@@ -1,5 +1,6 @@
 """Every data set by the name that `source` of datasets.NAME in params.yaml takes."""
 
+from pipeline.acquisition.affine_covariant import AffineCovariant
 from pipeline.acquisition.flickr100k import Flickr100k
 from pipeline.acquisition.folder import Folder
 from pipeline.acquisition.gallery import Gallery
@@ -24,6 +25,7 @@ DATASETS: dict[str, type[Dataset]] = {
     "holidays": Holidays,
     "ukbench": UKBench,
     "sculptures6k": Sculptures6k,
+    "affine_covariant": AffineCovariant,
     "flickr100k": Flickr100k,
     "mirflickr1m": MirFlickr1M,
 }

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline.acquisition import __main__ as acquisition
+from pipeline.acquisition.affine_covariant import SCENES
 from pipeline.acquisition.params import dataset_from
 from pipeline.acquisition.registry import DATASETS
 from pipeline.imaging import __main__ as imaging
@@ -215,3 +216,17 @@ def test_what_does_not_fit_together_is_refused(
     with pytest.raises(SourceError, match=message):
         run(server, workplace, monkeypatch, "oxford5k")
     assert not Path("data/images/x").exists()
+
+
+def test_affine_covariant_regions(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = {}
+    for seed, scene in enumerate(SCENES):
+        kind = "pgm" if scene == "boat" else "ppm"
+        files = {f"img{number}.{kind}": encoded(10 * seed + number, format="PPM") for number in (1, 2)}
+        scenes[f"{scene}.tar.gz"] = tar(files | {"H1to2p": b"1 0 0 0 1 0 0 0 1"}, "gz")
+    serve(server, "affine_covariant", scenes)
+    rows, truth = run(server, workplace, monkeypatch, "affine_covariant")
+    assert [row.image_id for row in rows] == [f"{scene}/img{number}" for scene in SCENES for number in (1, 2)]
+    assert {row.instance for row in rows} == set(SCENES)
+    assert {row.status for row in rows} == {"ok"}
+    assert truth.rows[:2] == (("bark/img1", "bark/img1", "junk"), ("bark/img1", "bark/img2", "good"))
