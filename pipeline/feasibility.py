@@ -88,7 +88,7 @@ def _before_whitening(method: methods.WhitenedParameters, channels: int | None) 
     if isinstance(method, methods.ClassScoresParameters | methods.RegionDescriptorParameters):
         return None
     if isinstance(method, methods.RegionalParameters):
-        return method.regional_dimensions or channels
+        return None if method.regional_whitening == "network" else method.regional_dimensions or channels
     return channels
 
 

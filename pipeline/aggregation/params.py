@@ -74,13 +74,25 @@ class CrowParameters(WhitenedParameters):
 class RegionalParameters(WhitenedParameters):
     """What is done to the vector of every region."""
 
-    regional_whitening: WhiteningName = Field("pca_whitening", description="of the vector of every region")
+    regional_whitening: Literal[WhiteningName, "network"] = Field(
+        "pca_whitening", description="of the vector of every region; network: the projection that came with the active network's weights"
+    )
     regional_dimensions: int | None = Field(None, ge=1, description="of that vector afterwards; null: as many as the held-out set allows")
     regional_shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into its spectrum")
 
     @property
     def learns(self) -> bool:
-        return super().learns or self.regional_whitening != "none"
+        return super().learns or self.regional_whitening not in ("none", "network")
+
+    @property
+    def adopts(self) -> bool:
+        return self.regional_whitening == "network"
+
+    @model_validator(mode="after")
+    def _regional(self) -> Self:
+        if self.regional_whitening == "network" and self.regional_dimensions is not None:
+            raise ValueError("regional_dimensions: the network's projection has its own; set it to null with regional_whitening: network")
+        return self
 
 
 class RmacParameters(RegionalParameters):

@@ -91,6 +91,7 @@ def _write(store: ScratchStore, network: TrainableNetwork, parameters: StepParam
     save_tensors(store.path(WEIGHTS), network.convolutions.state_dict())
     card: dict[str, Any] = dict(network.card) | {"labels": list(network.labels), "classes": len(network.labels)}
     card.pop("descriptor", None)
+    card["projection"] = 0  # what it projects has changed
     if network.classifier is not None:
         save_tensors(store.path(CLASSIFIER), network.classifier.state_dict())
         names.append(CLASSIFIER)

@@ -10,6 +10,7 @@ from pipeline.contracts.scratch import ScratchStore
 from pipeline.networks.classifier import classes_of, published
 from pipeline.networks.heads import CLASSIFIER
 from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, network_from
+from pipeline.networks.region_projection import PROJECTION, RegionProjection
 from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.weights import fetch_weights, read_weights
 from pipeline.stage import places
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> Produced:
     else:
         files = [WEIGHTS]
         card = _convert(name, source, store, WEIGHTS)
-        files += [CLASSIFIER] if card["classes"] else []
+        files += ([CLASSIFIER] if card["classes"] else []) + ([PROJECTION] if card["projection"] else [])
     write_json(store.path(CARD), card)
     output = places.network(name)
     store.publish(output, [*files, CARD], "network")
@@ -59,6 +60,9 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     preprocessing = source.preprocessing or architecture.preprocessing
     layers = source.layers if isinstance(source, MemberSource) else ()
     network = load_network(source.architecture, tensors, layers, preprocessing)
+    projection = None if isinstance(source, MemberSource) else RegionProjection.published(content, network.channels)
+    if projection:
+        save_tensors(store.path(PROJECTION), projection.state()[0])
     return {
         "architecture": source.architecture,
         "preprocessing": preprocessing,
@@ -71,6 +75,7 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
         "receptive_field": network.receptive_field,
         "channels": network.channels,
         "classes": classes_of(architecture.classifier, classifier) if classifier else 0,
+        "projection": len(projection.components_) if projection else 0,
     }
 
 

@@ -7,23 +7,29 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
 from pipeline.aggregation.describers.bag_of_words import BagOfWords
 from pipeline.aggregation.describers.class_scores import ClassScores
 from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
-from pipeline.aggregation.params import BagOfWordsParameters, ClassScoresParameters, RegionDescriptorParameters
+from pipeline.aggregation.describers.regional_max import RegionalMax
+from pipeline.aggregation.params import BagOfWordsParameters, ClassScoresParameters, RegionDescriptorParameters, RmacParameters
+from pipeline.aggregation.regions import rmac_regions
 from pipeline.contracts.cells import Grid, Part
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.feature_shards import FeatureFacts
 from pipeline.contracts.image_shards import ImageFacts
-from pipeline.contracts.models import save_tensors
+from pipeline.contracts.models import load_tensors, save_tensors
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch
+from pipeline.networks.__main__ import main as network
 from pipeline.networks.classifier import published
+from pipeline.networks.region_projection import RegionProjection
 from pipeline.networks.registry import ARCHITECTURES, own_keys
 from pipeline.stage.errors import ModelError
-from pipeline.stage.tables import write_json
+from pipeline.stage.fingerprint import file_sha256
+from pipeline.stage.tables import read_json, write_json
 from pipeline.studies.class_activations import activation_maps, usable_heads
 from tests.pictures import pixels
 
@@ -121,6 +127,39 @@ def test_networks_without_heads_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "network.json", {"members": [{}, {}]})
     with pytest.raises(ModelError, match="several networks have no classifier in common"):
         ClassScores("class_scores", ClassScoresParameters()).adopt(tmp_path, CHOICE)
+
+
+def test_region_vectors_may_be_projected_as_the_network_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    network_folder(tmp_path)
+    random = torch.Generator().manual_seed(0)
+    shift, weight = torch.randn(512, generator=random) * 0.01, torch.randn(20, 512, generator=random)
+    tensors = load_tensors(tmp_path / "weights.safetensors") | {"projection.shift": shift[None], "projection.weight": weight}
+    save_tensors(tmp_path / "came.safetensors", tensors)
+    source = {"architecture": "squeezenet1_1", "weights": "file", "location": str(tmp_path / "came.safetensors")}
+    params = {"networks": {"net": source | {"sha256": file_sha256(tmp_path / "came.safetensors")}}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    network(["net"])
+    folder = Path("data/networks/net")
+    assert read_json(folder / "network.json")["projection"] == 20
+    describer = RegionalMax("rmac", RmacParameters(regional_whitening="network"))
+    describer.adopt(folder, CHOICE)
+    again = RegionalMax("rmac", RmacParameters(regional_whitening="network"))
+    again.restore(*describer.state(), torch.device("cpu"))
+    maps = torch.rand(2, 512, 9, 12, generator=random)
+    found = again.describe(MapBatch([maps]))
+    for own, descriptor in zip(maps, found, strict=True):
+        total = torch.zeros(20)
+        for y, x, h, w in rmac_regions(9, 12).tolist():
+            vector = own[:, y : y + h, x : x + w].amax(dim=(1, 2))
+            projected = weight @ (vector / vector.norm() + shift)
+            total += projected / projected.norm()
+        torch.testing.assert_close(descriptor, total / total.norm(), atol=1e-5, rtol=1e-4)
+    assert not describer.parameters.learns
+    with pytest.raises(ModelError, match=r"aggregate.rmac.regional_whitening: .* has no projection; use weights that hold projection.shift"):
+        RegionalMax("rmac", RmacParameters(regional_whitening="network")).adopt(tmp_path, CHOICE)
+    with pytest.raises(ModelError, match=r"projection.shift \(3,\) and projection.weight \(20, 512\) do not fit maps of 512 channels"):
+        RegionProjection.published(tensors | {"projection.shift": torch.zeros(3)}, 512)
 
 
 def test_activations_are_maxima_over_the_classes_above_their_mean(tmp_path: Path) -> None:

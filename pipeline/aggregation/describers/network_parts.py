@@ -8,10 +8,11 @@ from typing import Any, Self
 import torch
 
 from pipeline.contracts.feature_parameters import NetworkChoice
-from pipeline.contracts.models import Learned, State
+from pipeline.contracts.models import Learned, State, load_tensors
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.heads import Heads, load_classifier, load_heads
 from pipeline.networks.region_head import RegionHead
+from pipeline.networks.region_projection import PROJECTION, SHIFT, WEIGHT, RegionProjection
 from pipeline.networks.registry import CARD
 from pipeline.stage.errors import ModelError
 from pipeline.stage.tables import read_json
@@ -61,11 +62,30 @@ def region_head_of(method: str, folder: Path, choice: NetworkChoice) -> RegionHe
     return heads.descriptor
 
 
+def projection_of(method: str, folder: Path, choice: NetworkChoice) -> RegionProjection:
+    """The projection of region vectors that came with the network in a folder.
+
+    Raises:
+        ModelError: none did, or the maps are not those that it reads.
+    """
+    _refuse_other_layers(method, folder, choice)
+    if not (folder / PROJECTION).exists():
+        raise ModelError(
+            f"aggregate.{method}.regional_whitening: {folder} has no projection; use weights that hold {SHIFT} and {WEIGHT}, or pca_whitening"
+        )
+    tensors = load_tensors(folder / PROJECTION)
+    return RegionProjection.from_state(tensors, {"kind": RegionProjection.__name__})
+
+
 def _heads(method: str, folder: Path, choice: NetworkChoice) -> Heads:
     heads = load_heads(folder)
+    _refuse_other_layers(method, folder, choice)
+    return heads
+
+
+def _refuse_other_layers(method: str, folder: Path, choice: NetworkChoice) -> None:
     default = read_json(folder / CARD)["default_layer"]
     if list(choice.layers) not in ([], [default]) or choice.pooled:
         raise ModelError(
             f"network.layers: aggregate.{method} reads maps of the network's last layer; set it to [{default}], and network.pooled to false"
         )
-    return heads

@@ -2,13 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
+from pipeline.aggregation.describers.network_parts import projection_of
 from pipeline.aggregation.describers.whitened import WhitenedDescriber, learn_whitening, naming
 from pipeline.aggregation.params import RegionalParameters
+from pipeline.contracts.feature_parameters import NetworkChoice
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapStream
+from pipeline.networks.region_projection import RegionProjection
 from pipeline.projections.normalization import l2
 
 
@@ -16,6 +21,11 @@ class RegionalDescriber(WhitenedDescriber):
     """Region maxima → l2 → whitening learned on held-out regions → l2 → sum → l2. A region without any activation adds nothing."""
 
     parameters: RegionalParameters
+    kinds: ClassVar[dict[str, Any]] = WhitenedDescriber.kinds | {RegionProjection.__name__: RegionProjection}
+
+    def adopt(self, folder: Path, choice: NetworkChoice) -> None:
+        if self.parameters.regional_whitening == "network":
+            self.models["regional"] = projection_of(self.method, folder, choice)
 
     @abstractmethod
     def regional(self, maps: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:
@@ -26,7 +36,7 @@ class RegionalDescriber(WhitenedDescriber):
 
     def fit_before(self, maps: MapStream) -> None:
         parameters = self.parameters
-        if parameters.regional_whitening != "none":
+        if parameters.regional_whitening not in ("none", "network"):
             found = (l2(self.regional(*scale)).flatten(0, 1) for batch in maps() for scale in batch.with_pictures())
             vectors = (rows[rows.any(dim=1)] for rows in found)
             with naming(f"aggregate.{self.method}.regional_dimensions"):
