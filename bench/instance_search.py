@@ -125,7 +125,7 @@ def measure(folder: Path) -> list[dict[str, str]]:
         rows.append(
             {
                 "system": system.name,
-                "training, s": f"{trained:.1f}",
+                "training of one epoch per step, s": f"{trained:.1f}",
                 "training, MiB": f"{training_memory:.0f}",
                 "training, GPU MiB": f"{training_accelerator:.0f}",
                 "test per image, s": f"{seconds:.4f}",
