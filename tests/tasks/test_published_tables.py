@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import write_json
+from tasks.grids import cell_name, cells, load_sweep
 from tasks.published_tables import LIST, find_table, progress_of, published_tables, table_lines, write_page
 from tests.conftest import PROJECT
 
@@ -54,9 +56,6 @@ def test_progress_counts_finished_cells_and_tells_what_is_left(tmp_path: Path) -
     grid = Path("experiments/image_sizes_gallery.yaml")
     nothing = progress_of(tmp_path, grid, set(), "")
     assert (nothing.done, nothing.cells, nothing.hours, nothing.missing) == (0, 4, None, ("gallery",))
-    from pipeline.stage.parameters import read_section
-    from tasks.grids import cell_name, cells, load_sweep
-
     own = load_sweep(tmp_path / grid)
     names = [cell_name("image_sizes_gallery", cell, own.targets, "") for cell in cells(own, read_section("", tmp_path / "params.yaml"))]
     (tmp_path / "reports/sweeps").mkdir(parents=True)
