@@ -62,11 +62,16 @@ def uncommitted(root: Path) -> str:
     return hashlib.sha256(difference.encode()).hexdigest()[:8] if difference else ""
 
 
+def experiments(root: Path) -> dict[str, str]:
+    """The experiments on the present commit: their commits by name."""
+    head = git(root, "rev-parse", "HEAD")
+    listed = git(root, "for-each-ref", "--format=%(refname:lstrip=-1) %(objectname)", f"refs/exps/{head[:2]}/{head[2:]}")
+    return dict(line.split() for line in listed.splitlines())
+
+
 def find_experiment(root: Path, name: str) -> str | None:
     """The commit of an experiment on the present commit, or None."""
-    head = git(root, "rev-parse", "HEAD")
-    listed = git(root, "for-each-ref", "--format=%(objectname)", f"refs/exps/{head[:2]}/{head[2:]}/{name}")
-    return listed or None
+    return experiments(root).get(name)
 
 
 def run_experiment(processes: Processes, name: str, overrides: list[str], targets: list[str], log: Callable[[str], None]) -> Finished:

@@ -26,10 +26,9 @@ class CellRule(Section):
     set: Overrides
 
 
-class Published(Section):
-    """A number as printed, for the cells that `where` names."""
+class Printed(Section):
+    """A number as printed in a paper."""
 
-    where: dict[str, str]
     benchmark: str
     database: str = Field("database", description="and the setting of its protocol: database/medium")
     map: float | None = Field(None, ge=0, le=4, description="mean average precision; for UKBench the mean number of good results among four")
@@ -43,15 +42,16 @@ class Published(Section):
         return self
 
 
-class Reference(Section):
-    """A number as printed of a method that no cell measures, in a row of its own."""
+class Published(Printed):
+    """That of the cells that `where` names."""
+
+    where: dict[str, str]
+
+
+class Reference(Printed):
+    """That of a method that no cell measures, in a row of its own."""
 
     row: str
-    benchmark: str
-    database: str = "database"
-    map: float | None = Field(None, ge=0, le=4)
-    precision_at_1: float | None = Field(None, ge=0, le=1)
-    source: str
 
 
 class Figure(Section):

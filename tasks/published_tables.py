@@ -10,9 +10,8 @@ from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import read_json, replacing
 from pipeline.stage.text_tables import markdown, read_rows
-from tasks.experiments import uncommitted
+from tasks.experiments import experiments, uncommitted
 from tasks.grids import cell_name, cells, load_sweep
-from tasks.workspace import git
 
 GRIDS = Path("experiments")
 LIST = GRIDS / "tables.csv"
@@ -143,8 +142,7 @@ def _summary(rows: list[dict[str, str]]) -> str:
 
 def table_lines(root: Path) -> list[list[str]]:
     """A line of LISTED for each table."""
-    head, state = git(root, "rev-parse", "HEAD"), uncommitted(root)
-    finished = set(git(root, "for-each-ref", "--format=%(refname:lstrip=-1)", f"refs/exps/{head[:2]}/{head[2:]}").splitlines())
+    finished, state = set(experiments(root)), uncommitted(root)
     tables = published_tables(root)
     names = dict.fromkeys(name for table in tables for name in (*table.grids, *table.small))
     progress = {name: progress_of(root, GRIDS / f"{name}.yaml", finished, state) for name in names}

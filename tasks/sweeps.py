@@ -3,15 +3,16 @@
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.tables import replacing, write_json
 from pipeline.stage.text_tables import markdown, write_csv
-from tasks.grids import Cell, Published, Reference, SweepFile
+from tasks.grids import Cell, Printed, SweepFile
 from tasks.processes import run_checked
 
 Intervals = dict[tuple[int, str, str], dict[str, Any]]
@@ -75,27 +76,28 @@ def table(sweep: SweepFile, results: list[Measured], intervals: Intervals | None
         for (benchmark, database), values in result.numbers.items() or {("", ""): {}}.items():
             same = [each for each in printed if (each.benchmark, each.database) == (benchmark, database)]
             sure = (intervals or {}).get((index, benchmark, database), {})
-            rows.append(_row(result, benchmark, database, values, same, sure))
+            rows.append(_row(result.cell.labels, benchmark, database, same, result.state, result.experiment if values else "", values, sure))
         missing = [each for each in printed if (each.benchmark, each.database) not in result.numbers]
-        rows += [_row(result, each.benchmark, each.database, {}, [each], {}) for each in missing]
+        rows += [_row(result.cell.labels, each.benchmark, each.database, [each], "not measured") for each in missing]
     for row in sweep.reference:
         labels = dict.fromkeys(sweep.axes, "") | {next(iter(sweep.axes)): row.row}
-        other = Measured(Cell(labels, [], "", []), "", "published only")
-        rows.append(_row(other, row.benchmark, row.database, {}, [row], {}))
+        rows.append(_row(labels, row.benchmark, row.database, [row], "published only"))
     return rows
 
 
 def _row(
-    result: Measured,
+    labels: Mapping[str, str],
     benchmark: str,
     database: str,
-    values: dict[str, float],
-    printed: Sequence[Published | Reference],
-    sure: dict[str, Any],
+    printed: Sequence[Printed],
+    state: str,
+    experiment: str = "",
+    values: Mapping[str, float] = MappingProxyType({}),
+    sure: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, str]:
     of_four = "ukbench_score" in values  # what UKBench is published in
     return {
-        **result.cell.labels,
+        **labels,
         "benchmark": benchmark,
         "database": f"{database}, good of 4" if of_four else database,
         "mAP": _number(values.get("ukbench_score", values.get("map"))),
@@ -107,8 +109,8 @@ def _row(
         "published": "; ".join(f"{each.map:g}" for each in printed if each.map is not None),
         "published P@1": "; ".join(f"{each.precision_at_1:g}" for each in printed if each.precision_at_1 is not None),
         "source": "; ".join(each.source for each in printed),
-        "experiment": result.experiment if values else "",
-        "state": result.state if values or not printed or result.state == "published only" else "not measured",
+        "experiment": experiment,
+        "state": state,
     }
 
 
