@@ -1,11 +1,14 @@
 """The `retrieval` command: thin, and importing what a command needs only when it is called."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.stage.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.acquisition.source_scan import Scanned
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,9 +29,11 @@ def repro(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for another run on this checkout, or refuse")] = True,
 ) -> None:
     """Run every stage that something changed for, and show the metrics."""
+    from pipeline.acquisition.source_scan import scan_sources
     from pipeline.whole import check_parameters
 
     check_parameters()  # before Prefect is imported, which takes seconds
+    _tell(scan_sources())
     from flows.launching import run_rebuild
     from pipeline.comparison.summary import print_metrics
 
@@ -42,12 +47,92 @@ def plan(
     force: Annotated[bool, typer.Option("--force", help="as if stages that are up to date were run, too")] = False,
 ) -> None:
     """Show what `repro` would run, may run, restore or leave, why, and how long it took last time. Runs nothing."""
+    from pipeline.acquisition.source_scan import scan_sources
+    from pipeline.stage.places import source_record
     from pipeline.whole import check_parameters
     from tasks.planning import make_plan
     from tasks.terminal import print_plan
 
     check_parameters()
-    print_plan(make_plan(Path.cwd(), targets, force=force))
+    scanned = scan_sources()
+    told = {str(source_record(each.dataset)): f"{each.dataset}: {each.difference}" for each in scanned if each.difference}
+    print_plan(make_plan(Path.cwd(), targets, force=force), told)
+
+
+@app.command()
+def scan(
+    datasets: Annotated[list[str] | None, typer.Argument(help="names under `datasets` of params.yaml; all where none are named")] = None,
+) -> None:
+    """Record what the folders of photographs hold now, so that `plan`, `dvc status` and `git diff` see what changed."""
+    from pipeline.acquisition.source_scan import scan_sources
+
+    _tell(scan_sources(datasets or []), all_of_them=True)
+
+
+@app.command()
+def add(
+    dataset: Annotated[str, typer.Argument(help="a data set of the source `folder`")],
+    files: Annotated[list[Path], typer.Argument(help="photographs")],
+    instance: Annotated[str, typer.Option(help="what they show")] = "",
+    role: Annotated[str, typer.Option(help="database, query, held_out or distractor")] = "",
+) -> None:
+    """Copy photographs into the folder of a data set; `retrieval repro` takes them into its collections."""
+    from pipeline.acquisition.folder_edits import add_photographs
+    from pipeline.acquisition.source_scan import scan_sources
+
+    for path in add_photographs(dataset, files, instance, role):
+        typer.echo(f"{dataset}: {path}")
+    _tell(scan_sources([dataset]))
+
+
+@app.command()
+def remove(
+    dataset: Annotated[str, typer.Argument(help="a data set of the source `folder`")],
+    ids: Annotated[list[str], typer.Argument(help="image ids, as `ask` shows them")],
+) -> None:
+    """Move photographs out of the folder of a data set; `retrieval repro` takes them out of its collections."""
+    from pipeline.acquisition.folder_edits import remove_photographs
+    from pipeline.acquisition.source_scan import scan_sources
+
+    home = remove_photographs(dataset, ids)
+    typer.echo(f"{dataset}: {len(set(ids))} photographs moved to {home}")
+    _tell(scan_sources([dataset]))
+
+
+def _tell(scanned: "list[Scanned]", *, all_of_them: bool = False) -> None:
+    """A line for each folder that differs from its last import, or for all."""
+    for each in scanned:
+        if each.difference or all_of_them:
+            typer.echo(f"{each.dataset}: {each.files} photographs; {each.difference or 'as they were imported'}")
+
+
+@app.command()
+def ask(
+    photographs: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="files, folders, or - for standard input")],
+    collection: Annotated[str, typer.Option(help="a benchmark whose collection is asked, or a folder; may be left out where there is one")] = "",
+    box: Annotated[
+        tuple[float, float, float, float] | None, typer.Option(metavar="X0 Y0 X1 Y1", help="around the object, in pixels of the upright photograph")
+    ] = None,
+    top: Annotated[int, typer.Option(help="results")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="one line of JSON per photograph")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="one row per result")] = False,
+    show: Annotated[bool, typer.Option("--show", help="pictures in the terminal")] = False,
+    html: Annotated[Path | None, typer.Option(help="page to write as well")] = None,
+    png: Annotated[Path | None, typer.Option(help="picture to write as well")] = None,
+    url: Annotated[bool, typer.Option("--url", help="allow addresses as photographs")] = False,
+) -> None:
+    """Ask which photographs of a collection show what a photograph shows. Nothing in data/ changes by it."""
+    from pipeline.stage.errors import ParameterError
+
+    forms = [name for name, chosen in (("json", json), ("csv", csv), ("show", show)) if chosen]
+    if len(forms) > 1:
+        raise ParameterError(f"--{forms[0]} and --{forms[1]}: choose one")
+    from pipeline.asking.command import ask as answer
+
+    files = [file for file in (html, png) if file]
+    unreadable = answer(photographs, collection, box=box, top=top, form=forms[0] if forms else "table", files=files, addresses=url)
+    if unreadable:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -171,6 +256,22 @@ def networks() -> None:
     from pipeline.networks.listing import print_networks
 
     print_networks()
+
+
+@app.command()
+def store(clean: Annotated[bool, typer.Option("--clean", help="remove everything; what is needed again is computed again")] = False) -> None:
+    """Show what the store of computed values holds, and how often it saved work."""
+    from pipeline.contracts.disk import human_bytes
+    from pipeline.contracts.store import Store
+
+    own = Store.open()
+    if clean:
+        typer.echo(f"{own.file}: {human_bytes(own.clean())} removed")
+        return
+    facts = own.facts()
+    for each in facts:
+        typer.echo(f"{each.kind}: {each.entries} entries, {human_bytes(each.bytes)}; found {each.hits} times, missing {each.misses} times")
+    typer.echo(f"{own.file}: {human_bytes(sum(each.bytes for each in facts))} of at most {human_bytes(own.limit)}")
 
 
 @app.command()

@@ -24,6 +24,7 @@ from pipeline.hashing.params import HASH_METHODS, NO_HASH
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
 from pipeline.reporting.params import ReportParameters
+from pipeline.search.collection_params import CollectionParameters, refuse_index
 from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.names import refuse_names
@@ -91,6 +92,7 @@ class Parameters(Section):
     aggregate: AggregateSection = Field(description="how feature maps become descriptors")
     hash: HashSection = Field(description="how descriptors become binary codes")
     search: SearchParameters
+    collection: CollectionParameters
     evaluate: EvaluateParameters
     mask_study: dict[str, MaskStudyParameters] = Field(description="benchmarks whose masks of local features are compared")
     patch_study: dict[str, PatchStudyParameters] = Field(description="benchmarks whose patches are compared with changed views of themselves")
@@ -163,6 +165,7 @@ def _check_forms(whole: Parameters, origin: str) -> None:
     if levels and whole.resize.query_crop == "activations":
         raise ParameterError(f"{origin}: resize.query_crop: patches are cut from pixels; use image, image_own_size or none with extract.patch_levels")
     refuse_unsearchable(whole.search, levels, hashing if hashing != NO_HASH else None, origin)
+    refuse_index(whole.collection, whole.search, codes=hashing != NO_HASH, origin=origin)
     if whole.aggregate.name == "patches" and hashing != NO_HASH:
         raise ParameterError(f"{origin}: hash.method: codes are of whole images; set it to none with aggregate.method patches")
 

@@ -19,6 +19,7 @@ from pipeline.aggregation.params import DESCRIBERS
 from pipeline.hashing.params import HASHERS
 from pipeline.networks.params import ARCHITECTURES
 from pipeline.stage.names import NAMED
+from pipeline.stage.source_records import ensure_source_records
 from tasks.stage_graph import GUARD
 from tests.conftest import MEASURED, PROJECT
 
@@ -38,6 +39,7 @@ ENTRIES = {
     "class_activations": "pipeline.studies.class_activations",
     "hash": "pipeline.hashing.__main__",
     "search": "pipeline.search.__main__",
+    "collection": "pipeline.collecting.__main__",
     "evaluate": "pipeline.evaluation.__main__",
     "report": "pipeline.reporting.__main__",
 }
@@ -59,14 +61,14 @@ STUDIES: dict[str, dict[str, Any]] = {
     "region_study": {"gallery": {"dataset": "gallery", "held_out": "gallery", "queries": 3}},
     "activation_study": {"gallery": {"dataset": "gallery", "pictures": 3}},
 }
-GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")
+GALLERY = ("learn", "aggregate", "aggregate_distractors", "hash", "search", "collection", "evaluate")
 AFTER_LEARN = {f"{stage}@gallery" for stage in GALLERY} | {"report"}
 AFTER_EXTRACT = AFTER_LEARN | {"masks@gallery", "region_precision@gallery", "class_activations@gallery", "extract@gallery", "extract@none"}
 AFTER_NETWORK = AFTER_EXTRACT | {"patch_similarity@gallery"}
 TRAINING = {f"finetune@{name}" for name in STEPS}
 AFTER_RESIZE = AFTER_NETWORK | TRAINING | {"resize@gallery", "resize@none"}
-AFTER_HASH = {"hash@gallery", "search@gallery", "evaluate@gallery", "report"}
-AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
+AFTER_HASH = {"hash@gallery", "search@gallery", "collection@gallery", "evaluate@gallery", "report"}
+AFTER_SEARCH = {"search@gallery", "collection@gallery", "evaluate@gallery", "report"}
 
 REACH: dict[str, set[str]] = {
     "datasets.none": AFTER_LEARN - {"learn@gallery", "aggregate@gallery"} | {"download@none", "resize@none", "extract@none"},
@@ -95,6 +97,7 @@ REACH: dict[str, set[str]] = {
     "search": AFTER_SEARCH,
     "search.rerank": set(),
     "search.rerank.method": AFTER_SEARCH,
+    "collection": {"collection@gallery"},
     "evaluate": {"evaluate@gallery", "report"},
     "report": {"report"},
 }
@@ -207,6 +210,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(folder)
     with Repo.init(no_scm=True) as repo:
+        ensure_source_records(PARAMETERS["datasets"])
         for out in repo.index.outs:
             path = folder / str(out)
             if path.suffix in (".json", ".csv", ".html"):

@@ -21,7 +21,7 @@ from pipeline.imaging.preparation import prepare
 from pipeline.networks.region_head import RegionForm, whole_map, window_vectors
 from pipeline.reranking.expansion import expand_queries
 from pipeline.search.patch_matching import patch_distances
-from pipeline.search.patch_scan import whole_image
+from pipeline.search.whole_images import whole_image
 from pipeline.stage.parameters import Section
 from tests.pictures import encoded
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,11 @@ class Counts:
     scores: npt.NDArray[np.float32]
     above: npt.NDArray[np.int64]
     equal: npt.NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Self:
+        """Of queries without labelled images."""
+        return cls([], np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def places_of(image_ids: Sequence[Sequence[str]]) -> dict[str, list[tuple[int, int]]]:

@@ -114,7 +114,10 @@ def evaluate(results: Sequence[QueryResult], protocol: str, rule: str) -> dict[s
         SanityError: no query has a positive.
     """
     if not results:
-        raise SanityError("no query has a positive in its ground truth, so there is nothing to score")
+        raise SanityError(
+            "no query has a positive in its ground truth, so there is nothing to score; name instances of several images, "
+            "or remake the collection alone: `retrieval repro collection`"
+        )
     numbers = {
         "map": float(np.mean([result.average_precision[rule] for result in results])),
         "map_trapezoid": float(np.mean([result.average_precision["trapezoid"] for result in results])),

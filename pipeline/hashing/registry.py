@@ -2,6 +2,7 @@
 
 from pipeline.hashing.hasher import Hasher
 from pipeline.hashing.params import HASHERS, HashParameters
+from pipeline.stage.errors import ModelError
 from pipeline.stage.named import Named
 
 CLASSES: Named[type[Hasher]] = Named("pipeline.hashing", HASHERS)
@@ -10,3 +11,14 @@ CLASSES: Named[type[Hasher]] = Named("pipeline.hashing", HASHERS)
 def new_hasher(method: str, parameters: HashParameters) -> Hasher:
     """A hash function of a method of params.yaml that has not learned yet."""
     return CLASSES[method](**parameters.model_dump(exclude={"learning_images"}))
+
+
+def hasher_class(method: str) -> type[Hasher]:
+    """The class of a method.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if method not in CLASSES:
+        raise ModelError(f"hash.method: {method!r} has no hash function; there are: {', '.join(CLASSES)}")
+    return CLASSES[method]

@@ -10,13 +10,12 @@ from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.pooling import mac
 from pipeline.contracts.progress import Progress
 from pipeline.maps.boxes import Cells, cut_out, joined, pixels_of
-from pipeline.maps.stream import MapBatch, stream_maps
+from pipeline.maps.stream import MapBatch
 from pipeline.projections.normalization import l2
 from pipeline.reranking.content import Content
 from pipeline.reranking.localization import localize
 from pipeline.reranking.params import LocalizationParameters
 from pipeline.reranking.shortlists import Boxes, Reranker, Rescored, Shortlists
-from pipeline.stage import places
 
 PARTS_AT_ONCE = 256
 VALUES_AT_ONCE = 2**25
@@ -31,7 +30,7 @@ class BoxReranker(Reranker):
 
     def __init__(self, parameters: LocalizationParameters, content: Content) -> None:
         self.parameters, self.content = parameters, content
-        self.describer, _ = load_describer(places.models(content.benchmark), content.device)
+        self.describer, _ = load_describer(content.model, content.device)
 
     def rescore(self, shortlists: Shortlists) -> Rescored:
         shape = shortlists.scores.shape
@@ -54,7 +53,7 @@ class BoxReranker(Reranker):
         """Maximum activations (Q, K), l2-normalised, and aspects (Q,) of the queries' maps."""
         maxima: dict[str, torch.Tensor] = {}
         aspects: dict[str, float] = {}
-        for ids, batch in stream_maps(places.features(self.content.dataset), set(query_ids), self.content.device):
+        for ids, batch in self.content.maps(set(query_ids), with_pictures=False):
             maps = batch.scales[0]
             maxima.update(zip(ids, l2(mac(maps)), strict=True))
             aspects.update(dict.fromkeys(ids, maps.shape[3] / maps.shape[2]))

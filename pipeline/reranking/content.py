@@ -1,8 +1,9 @@
-"""The photographs and feature maps behind a benchmark's images, for re-ranking that looks at them again."""
+"""The photographs and feature maps behind images, for re-ranking that looks at them again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -15,51 +16,65 @@ from pipeline.extraction.planning import plan_batches
 from pipeline.maps.fresh import fresh_maps
 from pipeline.maps.stream import MapBatch, stream_maps
 from pipeline.networks.registry import load_from_folder
-from pipeline.stage import places
 from pipeline.stage.manifest import load_manifest
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A photograph that asks and is in no folder: as it would be stored, and its feature maps."""
+
+    stored: StoredImage
+    maps: MapBatch
+
+
+@dataclass(frozen=True)
 class Content:
-    """Where the images of a benchmark are.
+    """Where the images are.
 
     Attributes:
-        dataset, distractors: names of data sets.
-        features: what the manifest of the data set's feature maps says they were extracted with.
+        images: folders of image shards; the first one's images are those that have maps.
+        features: folder of the feature maps.
+        network, model: folders of the network, and of what the method learned.
+        made_with: what the maps were extracted with.
+        asked: photographs that ask, by an id that no image has.
     """
 
-    benchmark: str
-    dataset: str
-    distractors: str
-    features: FeatureFacts
+    images: tuple[Path, ...]
+    features: Path
+    network: Path
+    model: Path
+    made_with: FeatureFacts
     device: torch.device
+    asked: dict[str, Asked] = field(default_factory=dict)
 
     def photographs(self, wanted: set[str]) -> Iterator[StoredImage]:
-        """The stored images, those of the data set first."""
-        missing = set(wanted)
-        for folder in (places.images(self.dataset), places.images(self.distractors)):
+        """The stored images, those that ask first."""
+        yield from (self.asked[image_id].stored for image_id in wanted & self.asked.keys())
+        missing = wanted - self.asked.keys()
+        for folder in self.images:
             for path in load_manifest(folder, KIND).paths(folder) if missing else ():
                 for stored in read_images(path, missing):
                     missing.discard(stored.image_id)
                     yield stored
 
     def maps(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
-        """Batches of maps: those of the data set as they are stored, those of distractors, which have none on disk, extracted again."""
-        missing = set(wanted)
-        images = places.images(self.dataset) if with_pictures else None
-        for ids, batch in stream_maps(places.features(self.dataset), missing, self.device, images):
+        """Batches of maps: as they are stored, and those of distractors, which have none on disk, extracted again."""
+        yield from (([image_id], self.asked[image_id].maps) for image_id in wanted & self.asked.keys())
+        missing = wanted - self.asked.keys()
+        if not missing:
+            return
+        for ids, batch in stream_maps(self.features, missing, self.device, self.images[0] if with_pictures else None):
             missing = missing.difference(ids)
             yield ids, batch
         if missing:
-            yield from self._distractor_maps(missing, with_pictures)
+            yield from self._extracted(missing, with_pictures)
 
     @cached_property
     def _extractor(self) -> FeatureExtractor:
-        choice = self.features.network
-        network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
-        return FeatureExtractor(network, self.features.extract, self.device)
+        choice = self.made_with.network
+        return FeatureExtractor(load_from_folder(self.network, choice.layers, choice.pooled), self.made_with.extract, self.device)
 
-    def _distractor_maps(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
-        batches = plan_batches(places.images(self.distractors), dict.fromkeys(wanted, "distractor"))
+    def _extracted(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
+        batches = [batch for folder in self.images[1:] for batch in plan_batches(folder, dict.fromkeys(wanted, "distractor"))]
         for loaded in load_batches(batches, settings().threads):
             yield list(loaded.plan.image_ids), fresh_maps(loaded, self._extractor, with_pictures)

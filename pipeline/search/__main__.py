@@ -93,9 +93,11 @@ def main(arguments: list[str]) -> Produced:
     with hold(choose_device()) as device:
         search = _search_of(inputs, parameters, device, instances)
         ids, rows = search.queries(truth)
-        if rows is None:
-            raise SanityError(
-                f"benchmarks.{benchmark}: no query has a descriptor; the data set needs images of role query, or instances with several images"
+        if not ids:
+            log.warning(
+                "%s: no query has a descriptor, so that nothing can be evaluated; its collection can be asked. Queries are images of role query, "
+                "or instances with several images.",
+                benchmark,
             )
         for name in SETS:
             if name == "database" or distractors:
@@ -111,7 +113,7 @@ def main(arguments: list[str]) -> Produced:
         answered=len(ids),
         dimensions=described.dimensions,
         patches=described.patches,
-        bits=8 * rows.shape[1] if isinstance(search, CodeSearch) else None,
+        bits=inputs.encoded.parameters["bits"] if isinstance(search, CodeSearch) else None,
         database=described.database,
         distractors=distractors,
         computed_with=ComputedWith(
@@ -152,8 +154,10 @@ def _refined_search(inputs: Inputs, parameters: SearchParameters, device: torch.
     from pipeline.reranking.content import Content
     from pipeline.search.refined_search import RefinedSearch
 
-    content = Content(inputs.benchmark, inputs.sets.dataset, inputs.sets.distractors, inputs.described.features, device)
-    folders = inputs.folders
+    sets, made_with, folders = inputs.sets, inputs.described.features, inputs.folders
+    images = places.images(sets.dataset), places.images(sets.distractors)
+    network, model = places.network(made_with.network.name), places.models(inputs.benchmark)
+    content = Content(images, places.features(sets.dataset), network, model, made_with, device)
     return RefinedSearch(folders["descriptors"], folders["distractors"], inputs.images, parameters, device, content, instances)
 
 

@@ -89,6 +89,7 @@ def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, ce
     columns = {name: [row[name] for row in rows] for name in ANSWERS_SCHEMA.names}
     facts: dict[str, Any] = {"threshold": threshold, "accepted": unknown.accepted, "unknown": len(unknown.scores), "checked": len(unknown.checked)}
     facts |= {"needed": needed(unknown.share), "certainty": certainty.facts if certainty else None}
+    facts |= {"share": unknown.share, "unknown_scores": unknown.scores.tolist()}
     write_table(path, "answers", ANSWERS_SCHEMA, columns, **facts)
 
 

@@ -10,13 +10,13 @@ import torch
 from pipeline.search.indexes import fill_index
 from pipeline.search.params import Distance, SearchParameters
 from pipeline.search.patch_matching import patch_distances
+from pipeline.search.whole_images import whole_image
 
 PatchBlocks = Callable[[], Iterator[tuple[list[str], npt.NDArray[np.float32]]]]
 """Starts a fresh pass over the database: (image ids, patches (n, M, D)) block by block."""
 Places = npt.NDArray[np.int64]
 VALUES_AT_ONCE = 2**26
 """Of shortlisted patches: a quarter of a gibibyte."""
-TINY = np.float32(1e-30)
 
 
 def scan_patches(queries: torch.Tensor, blocks: PatchBlocks, distance: Distance) -> tuple[list[str], torch.Tensor]:
@@ -104,15 +104,3 @@ def _gathered(blocks: PatchBlocks, wanted: Places) -> Iterator[tuple[Places, npt
 def _joined(held: list[tuple[Places, npt.NDArray[np.float32]]]) -> tuple[Places, npt.NDArray[np.float32]]:
     places, patches = zip(*held, strict=True)
     return np.concatenate(places), np.concatenate(patches)
-
-
-def whole_image(patches: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
-    """One vector per image from its patches (N, P, D): the first, which is the whole image, or the sum of all; l2-normalised, (N, D)."""
-    match how:
-        case "whole_image":
-            vectors = patches[:, 0]
-        case "sum":
-            vectors = patches.sum(axis=1)
-        case _:
-            raise ValueError(f"candidates by {how!r} are unknown; there are: sum, whole_image")
-    return np.ascontiguousarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY))

@@ -66,11 +66,11 @@ class Search(ABC):
         mixed_in = self.read(self.distractors, "distractors-") if name == "with_distractors" else iter(())
         return itertools.chain(self.read(self.own, "database-"), mixed_in)
 
-    def queries(self, truth: GroundTruth) -> tuple[list[str], Rows | None]:
-        """Ids and rows of the queries that have one, in the ground truth's order."""
+    def queries(self, truth: GroundTruth) -> tuple[list[str], Rows]:
+        """Ids and rows of the queries that have one, in the ground truth's order; no rows of any length where none has."""
         found = {image_id: row for ids, rows in self.read(self.own, "queries-") for image_id, row in zip(ids, rows, strict=True)}
         ids = [query for query in truth.queries if query in found]
-        return ids, np.stack([found[query] for query in ids]) if ids else None
+        return ids, np.stack([found[query] for query in ids]) if ids else np.empty((0, 0), np.float32)
 
 
 class DescriptorSearch(Search):

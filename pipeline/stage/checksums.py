@@ -30,6 +30,18 @@ def verify(path: Path) -> None:
         raise ShardError(f"{path}: not the bytes that were written; delete {damaged_copies(path)}, and run `dvc repro`")
 
 
+def verify_all(folder: Path) -> None:
+    """Compare every part of a folder with its manifest.
+
+    Raises:
+        ShardError: a part is missing, or has other bytes than those that were written.
+    """
+    for name, expected in _checksums(folder, _version(folder / MANIFEST)).items():
+        path = folder / name
+        if not path.is_file() or _digest(path, _version(path)) != expected:
+            raise ShardError(f"{path}: missing, or not the bytes that were written; delete {damaged_copies(path)}, and run `dvc repro`")
+
+
 def _version(path: Path) -> tuple[int, int, int]:
     """Other than before for a file that was replaced or written to."""
     facts = path.stat()

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 DATA, REPORTS = Path("data"), Path("reports")
-RAW, IMAGES = DATA / "raw", DATA / "images"
-NAMES = DATA / "names.json"
+RAW, IMAGES, COLLECTIONS = DATA / "raw", DATA / "images", DATA / "collection"
+NAMES, SOURCES = DATA / "names.json", DATA / "sources"
 SWEEPS, PAPER_TABLES, TRAINING = REPORTS / "sweeps", REPORTS / "tables", REPORTS / "training"
 PAGE, COMPARISON = REPORTS / "index.html", REPORTS / "comparison.html"
 CATALOGUE, GROUND_TRUTH, NETWORK_CARD = "catalogue.parquet", "ground_truth.parquet", "network.json"
@@ -13,6 +13,11 @@ CATALOGUE, GROUND_TRUTH, NETWORK_CARD = "catalogue.parquet", "ground_truth.parqu
 def raw(dataset: str) -> Path:
     """The files of a data set as they came."""
     return RAW / dataset
+
+
+def source_record(dataset: str) -> Path:
+    """What is known of the source of a data set."""
+    return SOURCES / f"{dataset}.json"
 
 
 def images(dataset: str) -> Path:
@@ -53,6 +58,11 @@ def codes(benchmark: str) -> Path:
 def rankings(benchmark: str) -> Path:
     """Rankings, counts and answers of a benchmark."""
     return DATA / "rankings" / benchmark
+
+
+def collection(benchmark: str) -> Path:
+    """What answers questions about a benchmark's database."""
+    return COLLECTIONS / benchmark
 
 
 def metrics(benchmark: str, reports: Path = REPORTS) -> Path:

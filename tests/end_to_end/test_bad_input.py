@@ -140,7 +140,7 @@ def test_validate_sees_a_folder_that_changed(images: Path) -> None:
     (images / "good1.jpg").write_bytes(encoded(9))
     done = run("cli", "validate", "mine")
     assert done.returncode == 1
-    assert "1 files changed since the import, the first is good1.jpg; run `dvc repro --force download@mine`" in done.stdout
+    assert "1 files changed since the import, the first is good1.jpg; run `retrieval repro`" in done.stdout
 
 
 def test_weights_with_a_wrong_checksum(workplace: Path) -> None:

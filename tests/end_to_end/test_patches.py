@@ -9,13 +9,16 @@ import pytest
 from pipeline.contracts.descriptors import DescriptorFacts, read_folder
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
+from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import Project, original_id
 from tests.patches.reference import plain_distances
 
 pytestmark = pytest.mark.slow
 
-AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
-AFTER_LEARN = {f"{stage}@gallery" for stage in ("learn", "aggregate", "aggregate_distractors", "hash", "search", "evaluate")} | {"report"}
+AFTER_SEARCH = {"search@gallery", "collection@gallery", "evaluate@gallery", "report"}
+AFTER_LEARN = {f"{stage}@gallery" for stage in ("learn", "aggregate", "aggregate_distractors", "hash", "search", "collection", "evaluate")} | {
+    "report"
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,10 @@ def test_references_and_queries_have_the_patches_of_their_levels(matched: Projec
     assert (facts.held_out, facts.dimensions, facts.database) == (0, 24, 10)
 
 
+def test_a_photograph_that_asks_is_answered_as_the_stages_do(matched: Project) -> None:
+    answers_as_the_stages_do(matched)
+
+
 def test_the_ranking_is_that_of_the_plain_distances(matched: Project) -> None:
     folder = matched.folder / "data/descriptors/gallery"
     references, queries = stored(folder, "database-"), stored(folder, "queries-")
@@ -85,7 +92,7 @@ def test_other_query_levels_rerun_the_search_alone_and_other_reference_levels_ex
     assert matched.repro() == AFTER_SEARCH
     assert read_table(ranking, "ranking").to_pylist() != before
     matched.change("search.query_levels", 2)
-    assert matched.repro() == set(), "restored"
+    assert matched.repro() == {"collection@gallery"}, "restored; DVC keeps no runs of a stage whose output is persistent"
     assert read_table(ranking, "ranking").to_pylist() == before
     shards = matched.folder / "data/features/gallery"
     kept = {path.name: path.stat().st_ino for path in shards.iterdir()}
@@ -93,7 +100,7 @@ def test_other_query_levels_rerun_the_search_alone_and_other_reference_levels_ex
     assert matched.repro() == AFTER_LEARN
     assert {path.name: path.stat().st_ino for path in shards.iterdir()} == kept
     matched.change("aggregate.patches.levels", 2)
-    assert matched.repro() == set(), "restored"
+    assert matched.repro() == {"collection@gallery"}, "restored; DVC keeps no runs of a stage whose output is persistent"
 
 
 def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves_out(matched: Project) -> None:
@@ -109,7 +116,7 @@ def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves
     short = json.loads(metrics.read_text(encoding="utf-8"))
     assert short["with_distractors"]["map"] <= exact["with_distractors"]["map"] + 1e-9
     matched.change("search.shortlist", None)
-    assert matched.repro() == set(), "restored"
+    assert matched.repro() == {"collection@gallery"}, "restored; DVC keeps no runs of a stage whose output is persistent"
 
 
 def test_the_report_shows_patches(matched: Project) -> None:

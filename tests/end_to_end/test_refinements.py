@@ -17,13 +17,14 @@ from pipeline.maps.stream import stream_maps
 from pipeline.stage.tables import read_json, read_table
 from pipeline.studies.region_precision import THRESHOLDS, whole_queries
 from pipeline.studies.region_precision import main as region_precision
+from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import Project, original_id
 
 pytestmark = pytest.mark.slow
 
 SCALE = 0.2
 """Of the clusters' similarity; at the published 0.05 locations of maps as small as these are hardly connected, and rounding decides the cut."""
-AFTER_SEARCH = {"search@gallery", "evaluate@gallery", "report"}
+AFTER_SEARCH = {"search@gallery", "collection@gallery", "evaluate@gallery", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,10 @@ def test_every_image_of_the_shortlist_has_a_box(refined: Project) -> None:
     page = (refined.folder / "reports/index.html").read_text(encoding="utf-8")
     assert 'class="box"' in page
     assert "re-ranked by localization" in page
+
+
+def test_a_photograph_that_asks_is_answered_as_the_stages_do(refined: Project) -> None:
+    answers_as_the_stages_do(refined, tolerance=1e-3)
 
 
 def test_scores_are_those_of_the_boxes_with_the_mean_of_the_query_and_the_best_two(refined: Project, monkeypatch: pytest.MonkeyPatch) -> None:

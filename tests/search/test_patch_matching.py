@@ -15,8 +15,9 @@ from pipeline.contracts.results import Counts, Results
 from pipeline.search import patch_matching, patch_scan, plain_search
 from pipeline.search.params import Distance, SearchParameters
 from pipeline.search.patch_matching import patch_distances
-from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist, whole_image
+from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist
 from pipeline.search.plain_search import DescriptorSearch, PatchSearch, ranked, ranked_shortlist
+from pipeline.search.whole_images import whole_image
 from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.manifest import Manifest, describe_parts
 from tests.patches.reference import plain_distances
@@ -133,7 +134,6 @@ def test_stored_patches_are_searched_by_the_distance_and_levels_of_the_parameter
     ids = [f"database{place}" for place in range(30)] + [f"distractors{place}" for place in range(10)]
     asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
     assert asked == [f"queries{place}" for place in range(4)]
-    assert rows is not None
     seen = queries[:, : 1 if levels == 1 else 5]
     expected = -plain_distances(seen, references, distance)
     if shortlist:
@@ -150,7 +150,6 @@ def test_stored_descriptors_are_searched_by_the_distance_of_the_parameters(tmp_p
     own = folder_of(tmp_path / "own", {"database": references, "queries": queries})
     search = DescriptorSearch(own, tmp_path / "none", 30, SearchParameters(top_k=10, distance=distance), torch.device("cpu"))
     asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
-    assert rows is not None
     ids = [f"database{place}" for place in range(30)]
     labelled = [ids[:7], [], ["database3"], ids]
     check(*search.search(asked, rows, "database", labelled), -plain_distances(queries[:, None], references[:, None], distance), ids, labelled, 10)

@@ -21,7 +21,8 @@ from pipeline.reranking.params import SpatialVerificationParameters
 from pipeline.reranking.shortlists import Rescored, Shortlists, merge
 from pipeline.reranking.spatial_verification import key_points, verify
 from pipeline.search.params import SearchParameters, refuse_unsearchable
-from pipeline.search.refined_search import RefinedSearch, compared_again
+from pipeline.search.refined_search import RefinedSearch
+from pipeline.search.refinement import compared_again
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.errors import ParameterError, SanityError
@@ -42,10 +43,9 @@ def refined(folder: Path, **changes: Any) -> tuple[RefinedSearch, list[str], npt
     queries, references = patches(40, 4, 1)[:, 0], patches(41, 30, 1)[:, 0]
     own = folder_of(folder / "own", {"database": references[:20], "queries": queries})
     others = folder_of(folder / "others", {"distractors": references[20:]})
-    content = Content("b", "d", "none", FACTS, torch.device("cpu"))
+    content = Content((folder, folder), folder, folder, folder, FACTS, torch.device("cpu"))
     search = RefinedSearch(own, others, 30, SearchParameters.model_validate({"top_k": 12} | changes), torch.device("cpu"), content, SHOWN)
     asked, rows = search.queries(GroundTruth("instances", tuple(f"queries{place}" for place in range(4)), ()))
-    assert rows is not None
     np.testing.assert_array_equal(rows, queries)
     return search, asked, np.concatenate([queries, references])
 

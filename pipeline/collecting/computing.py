@@ -1,0 +1,44 @@
+"""What a collection needs arithmetic for: augmented rows, an index, and what the index costs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from pipeline.collecting.loss import measure_loss
+from pipeline.contracts.collections import CATALOGUE, CollectionFacts, IndexFacts, map_rows
+from pipeline.contracts.device import choose_device, hold
+from pipeline.reranking.params import AugmentationParameters
+from pipeline.search.augmented_rows import augmented_rows, in_blocks
+from pipeline.search.candidate_index import build_candidate_index, drawn, save_index
+from pipeline.search.collection_params import CollectionParameters
+from pipeline.search.database import Database
+from pipeline.search.params import SearchParameters
+from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.tables import open_table
+
+Blocks = Iterator[tuple[list[str], npt.NDArray[Any]]]
+
+
+def augmented(blocks: Blocks, images: int, parameters: AugmentationParameters, instances: Mapping[str, str]) -> Blocks:
+    """Blocks of (image ids, descriptors) after augmentation; see `augmented_rows`."""
+    with hold(choose_device()) as device:
+        return in_blocks(*augmented_rows(blocks, images, parameters, instances, device))
+
+
+def write_index(path: Path, index: IndexFacts, parameters: CollectionParameters, rows: Path, descriptors: Path) -> None:
+    """Build the index of a file of rows.
+
+    Args:
+        descriptors: data/descriptors/BENCHMARK, whose held-out descriptors are learned on.
+    """
+    with hold(choose_device()):
+        save_index(build_candidate_index(index.kind, parameters, map_rows(rows), drawn(descriptors)), path)
+
+
+def measured(folder: Path, facts: CollectionFacts, search: SearchParameters, queries: Blocks, truth: GroundTruth) -> dict[str, float]:
+    """What the index of a version's folder costs; see `measure_loss`."""
+    names = open_table(folder / CATALOGUE, "catalogue").read(columns=["image_id"]).column(0)
+    with hold(choose_device()) as device:
+        return measure_loss(Database(folder, facts.index, names, search, device), queries, truth)

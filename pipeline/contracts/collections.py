@@ -1,0 +1,159 @@
+"""The folder that answers questions: data/collection/BENCHMARK/VERSION, complete in itself, and the pointer to the version in use.
+
+A version's name is the fingerprint of its bytes. It appears whole, then the pointer turns to it, then older versions go: who asks meanwhile
+gets the old one or the new one, and a writer that dies leaves the old one.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.contracts.descriptors import DescriptorFacts
+from pipeline.stage.checksums import MANIFEST, verify
+from pipeline.stage.errors import PipelineError, ShardError
+from pipeline.stage.manifest import Facts, Manifest, describe_parts, load_manifest
+from pipeline.stage.tables import read_json, write_json
+
+KIND = "collection"
+POINTER = "current.json"
+ROWS, SHORTLIST_ROWS, INDEX = "rows.npy", "shortlist_rows.npy", "index.faiss"
+CATALOGUE, THUMBNAILS, CALIBRATION = "catalogue.parquet", "thumbnails.parquet", "calibration.json"
+NETWORK, MODEL, HASHER, IMAGES, FEATURES = "network", "model", "hasher", "images", "features"
+"""Folders of a version: copies of what the stages made."""
+Opened = TypeVar("Opened")
+
+
+class IndexFacts(BaseModel):
+    """How candidates are found.
+
+    Attributes:
+        kind: of the index; `flat` compares every row.
+        candidates: first results of an index that is not flat whose rows are compared again, exactly.
+        loss: what that costs against comparing every row: `recall_1`, `recall_10` and `recall_100`, the shares of the exact first results that
+            are found, `map` and `exact_map`, of the benchmark's queries; empty for an exact index.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["flat", "hnsw", "ivf_pq", "scalar", "multi_index"]
+    candidates: int
+    loss: dict[str, float]
+
+
+class CollectionFacts(Facts):
+    """Of a version.
+
+    Attributes:
+        images: rows.
+        described: how they were described.
+        hashed: the method that made codes of the descriptors; None where the rows are descriptors.
+        search: the parameters of the benchmark's search that decide numbers.
+    """
+
+    benchmark: str
+    dataset: str
+    images: int
+    described: DescriptorFacts
+    hashed: str | None
+    search: dict[str, Any]
+    index: IndexFacts
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version's folder and what it says of itself."""
+
+    folder: Path
+    facts: CollectionFacts
+
+
+@contextmanager
+def new_version(collection: Path) -> Iterator[Path]:
+    """A folder to write a version into, gone when the block ends; `publish` makes a version of it before."""
+    for leftover in collection.glob(".*.partial"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging = collection / f".{os.getpid()}.partial"
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish(staging: Path, collection: Path, facts: CollectionFacts) -> Version:
+    """Make what was written the version in use, and remove all others."""
+    names = sorted(path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file())
+    manifest = Manifest(KIND, describe_parts(staging, names), facts.model_dump(mode="json"))
+    manifest.save(staging)
+    version = collection / manifest.fingerprint
+    if not version.exists():
+        staging.rename(version)
+    write_json(collection / POINTER, {"version": version.name})
+    for other in collection.iterdir():
+        if other.is_dir() and other.name not in (version.name, staging.name):
+            shutil.rmtree(other, ignore_errors=True)
+    return Version(version, facts)
+
+
+def current_version(collection: Path) -> Version:
+    """The version in use.
+
+    Raises:
+        ShardError: there is none, or it is damaged or of another version of the project.
+    """
+    if not (collection / POINTER).exists():
+        raise ShardError(f"{collection}: no collection; make it with `retrieval repro collection@{collection.name}`")
+    folder = collection / str(read_json(collection / POINTER).get("version"))
+    return Version(folder, CollectionFacts.of(load_manifest(folder, KIND)))
+
+
+def open_version(collection: Path, opened: Callable[[Version], Opened]) -> Opened:
+    """What a function opens of the version in use; once more where that is replaced meanwhile."""
+    version: Version | None = None
+    while True:
+        before, version = version, current_version(collection)
+        try:
+            return opened(version)
+        except (PipelineError, OSError):
+            if before == version or current_version(collection) == version:
+                raise
+
+
+def copy_folder(source: Path, target: Path, only: Collection[str] = ()) -> None:
+    """Copy a stage's output, or the named files of it."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.is_file() and (not only or path.name in only):
+            shutil.copyfile(path, target / path.name)
+
+
+def new_rows(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Rows to be filled in, mapped to a file."""
+    return np.lib.format.open_memmap(path, "w+", dtype, shape)
+
+
+def map_rows(path: Path) -> npt.NDArray[Any]:
+    """Rows of a file, read when they are looked at.
+
+    Raises:
+        ShardError: missing, or not the bytes that were written.
+    """
+    verify(path)
+    try:
+        rows: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ShardError(f"{path}: not readable rows ({error}); make the collection again") from None
+    return rows
+
+
+def is_version(folder: Path) -> bool:
+    """Whether a folder is a version itself, as one that was copied elsewhere is."""
+    return (folder / MANIFEST).exists() and (folder / ROWS).exists()

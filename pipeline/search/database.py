@@ -1,0 +1,191 @@
+"""The rows of a collection, memory-mapped: what is nearest to a question, exactly or through an index whose candidates are compared again."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows
+from pipeline.contracts.patches import patch_count
+from pipeline.contracts.results import Results
+from pipeline.search.candidate_index import load_index
+from pipeline.search.distances import scoring
+from pipeline.search.params import SearchParameters
+from pipeline.search.patch_matching import patch_distances
+from pipeline.search.vector_scan import Score, merge_results
+from pipeline.search.whole_images import whole_image
+
+Rows = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
+BLOCK = 2**16
+VALUES_AT_ONCE = 2**26
+"""Of patches: a quarter of a gibibyte."""
+
+
+class Database:
+    """Rows and the names of the images that they describe.
+
+    Args:
+        folder: of a version of the collection.
+        kind: of its index.
+        names: the ids of the rows' images, a column of text.
+    """
+
+    def __init__(self, folder: Path, kind: IndexFacts, names: pa.ChunkedArray, parameters: SearchParameters, device: torch.device) -> None:
+        self.kind, self.names, self.parameters, self.device = kind, names, parameters, device
+        self.rows = map_rows(folder / ROWS)
+        self.shortlist_rows = map_rows(folder / SHORTLIST_ROWS) if (folder / SHORTLIST_ROWS).exists() else None
+        self.index = None if kind.kind == "flat" else load_index(folder / INDEX, codes=self.rows.dtype == np.uint8)
+        self._places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def exact(self) -> "Database":
+        """The same rows without the index: every one is compared."""
+        own = copy.copy(self)
+        own.index, own._places = None, {}
+        return own
+
+    def top(self, queries: Rows, k: int) -> Results:
+        """The k nearest images of each query, best first; of equal ones those that stand earlier.
+
+        Args:
+            queries: (Q, D) float32 descriptors, (Q, P, D) float32 patches, or (Q, B) uint8 codes.
+        """
+        if self.rows.dtype == np.uint8:
+            scores, places = self._nearest_codes(queries, k)
+        elif self.rows.ndim == 3:
+            scores, places = self._nearest_patches(torch.from_numpy(queries).to(self.device), k)
+        else:
+            own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
+            scores, places = self._nearest(own, k, score)
+        return self._results(scores, places)
+
+    def read(self, image_ids: Sequence[Sequence[str]], like: torch.Tensor) -> torch.Tensor:
+        """The descriptors (Q, S, D) of Q lists of S images that `top` found."""
+        found = like.new_zeros(len(image_ids), max(map(len, image_ids), default=0), self.rows.shape[1])
+        for query, ids in enumerate(image_ids):
+            places = np.array([self._places[image_id] for image_id in ids], np.int64)
+            found[query, : len(ids)] = torch.from_numpy(self.rows[places]).to(like)
+        return found
+
+    def place(self, image_id: str) -> int:
+        """The row of an image that `top` found."""
+        return self._places[image_id]
+
+    def _results(self, scores: Sequence[npt.NDArray[np.float32]], places: Sequence[Places]) -> Results:
+        ids = []
+        for own in places:
+            names = self.names.take(pa.array(own)).to_pylist()
+            self._places.update(zip(names, own.tolist(), strict=True))
+            ids.append(names)
+        return Results(ids, [own.tolist() for own in scores], len(self))
+
+    def _nearest(self, queries: torch.Tensor, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+        if self.index is None:
+            return every_row_compared(queries, self.rows, k, score)
+        wanted = min(max(k, self.kind.candidates), len(self))
+        found = self.index.search(queries.cpu().numpy(), wanted)[1]
+
+        def compared(query: int, places: Places) -> torch.Tensor:
+            return score(queries[query : query + 1], torch.from_numpy(self.rows[places]).to(self.device))[0]
+
+        return _best_of_candidates(found, compared, k)
+
+    def _nearest_patches(self, queries: torch.Tensor, k: int) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+        """All images' patches are compared, or those of a shortlist by their whole images."""
+        distance, queries = self.parameters.distance_of(patches=True), queries[:, : patch_count(self.parameters.query_levels)]
+
+        def score(own: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+            return -patch_distances(own, patches, distance)
+
+        if self.shortlist_rows is None:
+            return every_row_compared(queries, self.rows, k, score)
+        whole, wanted = whole_image(queries.cpu().numpy(), self.parameters.candidates), min(self.parameters.shortlist or len(self), len(self))
+        if self.index is None:
+            found = np.stack(every_row_compared(torch.from_numpy(whole).to(self.device), self.shortlist_rows, wanted, scoring("dot"))[1])
+        else:
+            found = self.index.search(whole, wanted)[1]
+
+        def compared(query: int, places: Places) -> torch.Tensor:
+            return score(queries[query : query + 1], torch.from_numpy(self.rows[places]).to(self.device))[0]
+
+        return _best_of_candidates(found, compared, k)
+
+    def _nearest_codes(self, queries: Rows, k: int) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+        """Codes whose parts are looked up may find fewer than k; where they find none, every code is compared."""
+        queries, count = np.ascontiguousarray(queries), min(k, len(self))
+        distances, places = self.index.search(queries, count) if self.index is not None else _nearest_by_hamming(queries, self.rows, count)
+        scores, found = [], []
+        for query in range(len(queries)):
+            own_places, own = places[query], distances[query]
+            if self.index is not None and (own_places < 0).all():
+                nearest = _nearest_by_hamming(queries[query : query + 1], self.rows, count)
+                own, own_places = nearest[0][0], nearest[1][0]
+            own, own_places = own[own_places >= 0], own_places[own_places >= 0]
+            order = np.lexsort((own_places, own))
+            scores.append(-own[order].astype(np.float32))
+            found.append(own_places[order].astype(np.int64))
+        return scores, found
+
+
+def every_row_compared(queries: torch.Tensor, rows: Rows, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+    """The k best rows of each query, by comparing all of them block by block."""
+    scores = queries.new_empty(len(queries), 0)
+    places = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    at_once = BLOCK if rows.ndim == 2 else max(1, VALUES_AT_ONCE // int(np.prod(rows.shape[1:])))
+    for first, block in _blocks(rows, at_once):
+        values, own = best_of(score(queries, torch.from_numpy(block).to(queries.device)), k)
+        scores, places = merge_results(scores, places, values, own + first, k)
+    return list(scores.cpu().numpy()), list(places.cpu().numpy())
+
+
+def best_of(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k best of (Q, n) scores and their places (Q, min(k, n)), best first; of equal ones the earlier, without sorting all of them."""
+    k = min(k, scores.shape[1])
+    least = scores.topk(k, dim=1).values[:, -1:]
+    places = []
+    for own, limit in zip(scores, least, strict=True):
+        above, equal = (own > limit).nonzero()[:, 0], (own == limit).nonzero()[:, 0]
+        kept = torch.cat([above, equal[: k - len(above)]])
+        places.append(kept[own[kept].argsort(descending=True, stable=True)])
+    found = torch.stack(places)
+    return scores.gather(1, found), found
+
+
+def _blocks(rows: Rows, size: int) -> Iterator[tuple[int, Rows]]:
+    for first in range(0, len(rows), size):
+        yield first, rows[first : first + size]
+
+
+def _best_of_candidates(found: Places, compared: Callable[[int, Places], torch.Tensor], k: int) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+    """Candidates (Q, n) of an index, −1 where there are fewer, in the order of their exact scores."""
+    scores, places = [], []
+    for query, row in enumerate(found):
+        own = np.sort(row[row >= 0])
+        values, order = best_of(compared(query, own)[None], k) if len(own) else (torch.empty(1, 0), torch.empty(1, 0, dtype=torch.int64))
+        scores.append(values[0].cpu().numpy())
+        places.append(own[order[0].cpu().numpy()])
+    return scores, places
+
+
+def _nearest_by_hamming(queries: Rows, rows: Rows, k: int) -> tuple[npt.NDArray[np.int32], Places]:
+    """Distances and places (Q, k) of the nearest codes, by comparing every one; of equal ones the earlier."""
+    import faiss
+
+    distances = np.full((len(queries), 0), 0, np.int32)
+    places = np.empty((len(queries), 0), np.int64)
+    for first, block in _blocks(rows, BLOCK):
+        index: Any = faiss.IndexBinaryFlat(8 * rows.shape[1])
+        index.add(np.ascontiguousarray(block))
+        own, at = index.search(queries, min(k, len(block)))
+        distances, places = np.concatenate([distances, own], axis=1), np.concatenate([places, at + first], axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        distances, places = np.take_along_axis(distances, order, axis=1), np.take_along_axis(places, order, axis=1)
+    return distances, places

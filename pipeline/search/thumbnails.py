@@ -1,0 +1,75 @@
+"""Small pictures of a collection's images: made once, read by id."""
+
+import io
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+from PIL import Image
+
+from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.imaging.images import open_image, upright
+from pipeline.stage.manifest import load_manifest
+from pipeline.stage.tables import open_table, open_writer, table_facts
+
+PICTURES = "thumbnails"
+SCHEMA = pa.schema([("image_id", pa.string()), ("jpeg", pa.binary())])
+GROUP = 64
+QUALITY = 80
+
+
+def thumbnail(image: Image.Image, side: int) -> bytes:
+    """An RGB image as a JPEG whose longer side has at most `side` pixels."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def write_thumbnails(path: Path, images: Path, wanted: set[str], side: int) -> None:
+    """Write those of the wanted images of data/images/DATASET.
+
+    Args:
+        side: pixels of the longer side.
+    """
+    with open_writer(path, PICTURES, SCHEMA, raw_columns=["jpeg"], side=side) as writer:
+        group: dict[str, list[object]] = {"image_id": [], "jpeg": []}
+        for image_id, data in _stored(images, wanted):
+            group["image_id"].append(image_id)
+            group["jpeg"].append(thumbnail(upright(open_image(data)), side))
+            if len(group["jpeg"]) == GROUP:
+                writer.write(group)
+                group = {"image_id": [], "jpeg": []}
+        if group["jpeg"]:
+            writer.write(group)
+
+
+def _stored(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    for path in load_manifest(images, KIND).paths(images):
+        yield from ((stored.image_id, stored.bytes) for stored in read_images(path, wanted))
+
+
+class Thumbnails:
+    """A file that `write_thumbnails` wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_table(path, PICTURES)
+        self.side = int(table_facts(self._file)["side"])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each image stands; groups have GROUP rows."""
+        names = self._file.read(columns=["image_id"]).column(0).to_pylist()
+        return {name: place for place, name in enumerate(names)}
+
+    def read(self, image_ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG bytes of images, by id.
+
+        Raises:
+            KeyError: an image that is not in the file.
+        """
+        places = {image_id: self._places[image_id] for image_id in image_ids}
+        groups = {place // GROUP: self._file.read_row_group(place // GROUP, columns=["jpeg"]).column(0) for place in places.values()}
+        return {image_id: groups[place // GROUP][place % GROUP].as_py() for image_id, place in places.items()}

@@ -1,0 +1,97 @@
+"""Versions of a collection: they appear whole, an unfinished one leaves the old one, a reader that is overtaken opens the new one."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.contracts.collections import POINTER, CollectionFacts, IndexFacts, Version, current_version, new_version, open_version, publish
+from pipeline.contracts.descriptors import DescriptorFacts, PatchCounts
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.held_out import HeldOutSet
+from pipeline.contracts.image_shards import ImageFacts
+from pipeline.stage.errors import ShardError
+
+FACTS = CollectionFacts(
+    benchmark="b",
+    dataset="d",
+    images=1,
+    described=DescriptorFacts(
+        database=1,
+        queries=0,
+        held_out=0,
+        patches=PatchCounts(database=None, queries=None),
+        zero_descriptors=0,
+        dimensions=2,
+        method="mac",
+        parameters={},
+        learned_on=None,
+        network_trained_on=[],
+        held_out_set=HeldOutSet(dataset="h", role="held_out", images=0),
+        duplicates=0,
+        features=FeatureFacts(
+            network=NetworkChoice(name="n"), extract=ExtractParameters(), images=ImageFacts(images=1, unreadable=0, source="folder", resize={})
+        ),
+    ),
+    hashed=None,
+    search={},
+    index=IndexFacts(kind="flat", candidates=1, loss={}),
+)
+
+
+def written(collection: Path, text: str) -> Version:
+    with new_version(collection) as staging:
+        (staging / "inside").mkdir()
+        (staging / "inside" / "file.txt").write_text(text, encoding="utf-8")
+        return publish(staging, collection, FACTS)
+
+
+def text_of(version: Version) -> str:
+    return (version.folder / "inside" / "file.txt").read_text(encoding="utf-8")
+
+
+def test_the_newest_version_is_in_use_and_alone(tmp_path: Path) -> None:
+    for text in ("one", "two", "two", "one"):
+        version = written(tmp_path, text)
+        assert current_version(tmp_path) == version
+        assert text_of(version) == text
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([POINTER, version.folder.name])
+
+
+def test_an_unfinished_version_leaves_the_old_one(tmp_path: Path) -> None:
+    old = written(tmp_path, "one")
+
+    def interrupted() -> None:
+        with new_version(tmp_path) as staging:
+            (staging / "half").write_text("two", encoding="utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    (tmp_path / ".123.partial").mkdir()  # of a writer that was killed
+    assert current_version(tmp_path) == old
+    written(tmp_path, "three")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_reader_that_is_overtaken_opens_the_new_version(tmp_path: Path) -> None:
+    written(tmp_path, "one")
+    seen: list[str] = []
+
+    def opened(version: Version) -> str:
+        seen.append(version.folder.name)
+        if len(seen) == 1:
+            written(tmp_path, "two")
+        return text_of(version)
+
+    assert open_version(tmp_path, opened) == "two"
+    assert len(set(seen)) == 2
+
+
+def test_what_cannot_be_opened_is_tried_once(tmp_path: Path) -> None:
+    version = written(tmp_path, "one")
+    (version.folder / "inside" / "file.txt").unlink()
+    with pytest.raises(FileNotFoundError):
+        open_version(tmp_path, text_of)
+    with pytest.raises(ShardError, match="no collection; make it with"):
+        current_version(tmp_path / "none")

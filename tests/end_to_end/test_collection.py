@@ -1,0 +1,144 @@
+"""A collection of the small museum: what it answers, from files, with boxes and turned photographs; what it refuses; that asking changes nothing."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.search.collection import Collection
+from pipeline.stage.errors import ImageError, ShardError
+from pipeline.stage.fingerprint import file_sha256
+from tests.conftest import PROJECT
+from tests.end_to_end.asking import answers_as_the_stages_do, query_photographs, stored_queries
+from tests.end_to_end.project import Project
+
+pytestmark = pytest.mark.slow
+UPRIGHT_OF = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+"""By EXIF orientation: how the pixels of an upright photograph are turned to be stored with it."""
+
+
+@pytest.fixture(scope="module")
+def collection(museum: Project) -> Collection:
+    return Collection.open(museum.folder / "data/collection/gallery", "cpu")
+
+
+def run(project: Project, *arguments: str, standard_input: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    environment = project.environment | {"PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "cli", *arguments]
+    return subprocess.run(command, cwd=project.folder, env=environment, input=standard_input, capture_output=True, check=False)
+
+
+def test_every_query_is_answered_as_the_stages_answer_it(museum: Project) -> None:
+    answers_as_the_stages_do(museum)
+
+
+def test_photographs_turned_by_exif_have_the_same_descriptor(museum: Project, collection: Collection) -> None:
+    photograph = next(query_photographs(museum))
+    with Image.open(io.BytesIO(photograph.data)) as opened:
+        upright = opened.convert("RGB")
+    expected = collection.describe(upright, photograph.box)
+    np.testing.assert_allclose(expected, stored_queries(museum)[photograph.image_id], atol=1e-6)
+    assert np.abs(collection.describe(upright) - expected).max() > 1e-3, "without the box the photograph is another question"
+    for orientation, turn in UPRIGHT_OF.items():
+        stored, exif, buffer = upright if turn is None else upright.transpose(turn), Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        stored.save(buffer, "PNG", exif=exif)
+        np.testing.assert_array_equal(collection.describe(buffer.getvalue(), photograph.box), expected)
+
+
+def test_photographs_come_as_files_bytes_pictures_and_pixels(museum: Project, collection: Collection, tmp_path: Path) -> None:
+    photograph = next(query_photographs(museum))
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(photograph.data)
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    replies = list(collection.ask_all([file, str(file), photograph.data, picture, np.asarray(picture)], top=3))
+    assert len(replies) == 5
+    assert len({tuple(found.image_id for found in reply.results) for reply in replies}) == 1
+    assert [len(reply.results) for reply in replies] == [3] * 5
+    table = replies[0].to_pandas()
+    assert list(table["rank"]) == [1, 2, 3]
+    assert replies[0].instance is not None
+    assert replies[0].instance in replies[0]._repr_html_()
+    with Image.open(io.BytesIO(replies[0].results[0].thumbnail)) as small:
+        assert max(small.size) <= 240
+
+
+def test_the_command_prints_and_writes_what_was_found_and_changes_nothing(museum: Project, tmp_path: Path) -> None:
+    photograph = next(query_photographs(museum))
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    (photographs / "a.jpg").write_bytes(photograph.data)
+    (photographs / "b.jpg").write_bytes(b"no picture")
+    before = {path: file_sha256(path) for path in sorted((museum.folder / "data").rglob("*")) if path.is_file()}
+    page, picture = tmp_path / "answer.html", tmp_path / "answer.png"
+    done = run(museum, "ask", str(photographs), "--json", "--top", "4", "--html", str(page), "--png", str(picture))
+    assert done.returncode == 1, "a photograph that cannot be read is an error of the whole"
+    assert done.stderr.decode().splitlines() == [f"error: {photographs / 'b.jpg'}: not an image that can be decoded"]
+    (line,) = done.stdout.decode().splitlines()
+    reply = json.loads(line)
+    assert [found["rank"] for found in reply["results"]] == [1, 2, 3, 4]
+    assert reply["photograph"].endswith("a.jpg")
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64") == 5
+    with Image.open(picture) as sheet:
+        assert sheet.width > sheet.height
+    asked = run(museum, "ask", "-", "--csv", "--top", "2", standard_input=photograph.data)
+    assert asked.returncode == 0, asked.stderr
+    assert [row.split(",")[:2] for row in asked.stdout.decode().splitlines()[1:]] == [["standard input", "1"], ["standard input", "2"]]
+    assert {path: file_sha256(path) for path in sorted((museum.folder / "data").rglob("*")) if path.is_file()} == before
+
+
+def test_boxes_and_photographs_that_cannot_be_asked_are_refused_by_name(museum: Project, collection: Collection, tmp_path: Path) -> None:
+    photograph = next(query_photographs(museum))
+    with pytest.raises(ImageError, match="lies outside the image"):
+        collection.ask(photograph.data, (9000, 9000, 9100, 9100))
+    with pytest.raises(ImageError, match="four edges"):
+        collection.ask(photograph.data, (1, 2, 3))
+    with pytest.raises(ImageError, match=r"none\.jpg: No such file"):
+        collection.ask(tmp_path / "none.jpg")
+    for arguments, message in (
+        (["http://127.0.0.1:9/a.jpg"], "only with --url"),
+        ([str(tmp_path)], "no images in it"),
+        (["-", "--collection", "other"], "there are: gallery"),
+    ):
+        done = run(museum, "ask", *arguments)
+        assert done.returncode == 1
+        assert message in done.stderr.decode()
+        assert done.stderr.decode().count("\n") == 1
+
+
+def test_a_copy_answers_anywhere_and_a_damaged_one_is_refused(museum: Project, collection: Collection, tmp_path: Path) -> None:
+    photograph = next(query_photographs(museum))
+    copy = tmp_path / "copy"
+    shutil.copytree(collection.version.folder, copy)
+    expected = collection.ask(photograph.data).to_dict()
+    assert Collection.open(copy, "cpu").ask(photograph.data).to_dict() == expected
+    for name in ("rows.npy", "network/weights.safetensors", "calibration.json"):
+        whole = (copy / name).read_bytes()
+        (copy / name).write_bytes(whole[:-7])
+        with pytest.raises(ShardError, match=f"{name}: missing, or not the bytes that were written"):
+            Collection.open(copy, "cpu")
+        (copy / name).write_bytes(whole)
+
+
+def test_what_fails_while_a_collection_is_made_leaves_the_old_one(museum: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", origin=museum)
+    photograph = next(query_photographs(museum))
+    expected = Collection.open(project.folder / "data/collection/gallery", "cpu").ask(photograph.data).to_dict()
+    project.change("collection.index", "ivf_pq")
+    process = project.start("repro", "collection@gallery")
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "ivf_pq is learned on held-out descriptors, and there are 64 of at least 256" in output
+    assert Collection.open(project.folder / "data/collection/gallery", "cpu").ask(photograph.data).to_dict() == expected
+    project.change("collection.index", "scalar")
+    assert project.repro("collection@gallery") == {"collection@gallery"}
+    scalar = answers_as_the_stages_do(project)
+    assert (scalar.facts.index.kind, scalar.facts.index.loss["recall_1"]) == ("scalar", 1.0)
+    assert len([path for path in (project.folder / "data/collection/gallery").iterdir() if path.is_dir()]) == 1

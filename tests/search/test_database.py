@@ -1,0 +1,162 @@
+"""The rows of a collection: exact selection with ties, indexes whose candidates are compared exactly, codes, patches, too little to learn from."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+import torch
+from pydantic import ValidationError
+
+from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows, new_rows
+from pipeline.search.candidate_index import build_candidate_index, save_index
+from pipeline.search.code_scan import nearest_codes
+from pipeline.search.collection_params import CollectionParameters, refuse_index
+from pipeline.search.database import Database, best_of, every_row_compared
+from pipeline.search.distances import scoring
+from pipeline.search.params import SearchParameters
+from pipeline.search.patch_scan import scan_patches
+from pipeline.search.vector_scan import top_results
+from pipeline.search.whole_images import whole_image
+from pipeline.stage.errors import ModelError, ParameterError, ShardError
+from tests.search.test_patch_matching import blocks_of, patches
+
+Kind = Literal["flat", "hnsw", "ivf_pq", "scalar", "multi_index"]
+CPU = torch.device("cpu")
+
+
+def clustered(seed: int, count: int, dimensions: int = 32) -> npt.NDArray[np.float32]:
+    """Unit vectors around 40 centres, as descriptors of instances are."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).normal(size=(40, dimensions))
+    values = centres[generator.integers(0, 40, count)] + 0.3 * generator.normal(size=(count, dimensions))
+    unit: npt.NDArray[np.float32] = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def database(folder: Path, rows: npt.NDArray[Any], kind: Kind = "flat", search: dict[str, Any] | None = None, **changes: Any) -> Database:
+    """A database in a folder, whose index is learned on other vectors."""
+    folder.mkdir()
+    target = new_rows(folder / ROWS, rows.shape, rows.dtype)
+    target[:] = rows
+    parameters = SearchParameters.model_validate(search or {})
+    compared = rows
+    if parameters.shortlist:
+        compared = whole_image(rows, parameters.candidates)
+        np.save(folder / SHORTLIST_ROWS, compared)
+    if kind != "flat":
+        own = CollectionParameters.model_validate({"index": kind} | changes)
+        save_index(build_candidate_index(kind, own, compared, clustered(9, 1000)), folder / INDEX)
+    names = pa.chunked_array([pa.array([f"image{place}" for place in range(len(rows))])])
+    return Database(folder, IndexFacts(kind=kind, candidates=50, loss={}), names, parameters, CPU)
+
+
+def test_the_best_are_those_of_a_stable_sort() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for width, k in ((50, 7), (50, 50), (3, 10), (1, 1)):
+        scores = torch.randint(0, 5, (20, width), generator=generator).float()
+        values, places = best_of(scores, k)
+        expected = scores.sort(dim=1, descending=True, stable=True)
+        torch.testing.assert_close(values, expected.values[:, :k], rtol=0, atol=0)
+        torch.testing.assert_close(places, expected.indices[:, :k], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("distance", ["dot", "l2", "l1"])
+def test_every_row_compared_gives_the_results_of_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distance: str) -> None:
+    monkeypatch.setattr("pipeline.search.database.BLOCK", 128)
+    rows, queries = clustered(1, 500), clustered(2, 9)
+    rows[100:110] = rows[7]  # ties
+    own = database(tmp_path / "own", rows, search={"distance": distance})
+    found = own.top(queries, 20)
+    ids = [f"image{place}" for place in range(500)]
+    expected = top_results(torch.from_numpy(queries), blocks_of(ids, rows, 128), 20, scoring(own.parameters.distance_of(patches=False)))
+    assert found.image_ids == expected.image_ids
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    torch.testing.assert_close(own.read(found.image_ids, torch.zeros(1, 32))[0, 0], torch.from_numpy(rows[own.place(found.image_ids[0][0])]))
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("hnsw", {}), ("scalar", {}), ("ivf_pq", {"ivf_pq": {"lists": 20, "probes": 10, "code_bytes": 16}})])
+def test_indexes_find_most_of_the_exact_results_with_their_exact_scores(tmp_path: Path, kind: Kind, changes: dict[str, Any]) -> None:
+    rows, queries = clustered(3, 3000), clustered(4, 30)
+    own = database(tmp_path / "own", rows, kind, **changes)
+    found, exact = own.top(queries, 10), own.exact().top(queries, 10)
+    recall = np.mean([len(set(got) & set(right)) / 10 for got, right in zip(found.image_ids, exact.image_ids, strict=True)])
+    assert recall > 0.9
+    for query, ids, scores in zip(queries, found.image_ids, found.scores, strict=True):
+        np.testing.assert_allclose(scores, [rows[own.place(name)] @ query for name in ids], atol=1e-6)
+        assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["flat", "multi_index"])
+def test_codes_are_found_by_their_hamming_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    monkeypatch.setattr("pipeline.search.database.BLOCK", 64)
+    generator = np.random.default_rng(5)
+    codes = generator.integers(0, 256, (300, 8), np.uint8)
+    queries = codes[:6].copy()
+    queries[:, 0] ^= 3  # two bits
+    own = database(tmp_path / "own", codes, kind, multi_index={"part_bits": 8, "radius": 1})
+    found = own.top(queries, 5)
+    ids = [f"image{place}" for place in range(300)]
+    expected = nearest_codes(queries, blocks_of(ids, codes, 64), 5)  # type: ignore[arg-type]
+    assert [names[0] for names in found.image_ids] == ids[:6]
+    assert [scores[0] for scores in found.scores] == [-2.0] * 6
+    if kind == "flat":
+        assert (found.image_ids, found.scores) == (expected.image_ids, expected.scores)
+    far = ~codes[:1]
+    assert own.top(far, 1).scores == nearest_codes(far, blocks_of(ids, codes, 300), 1).scores, "what no part finds is compared with every code"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "shortlist"), [("flat", None), ("flat", 30), ("hnsw", 30)])
+def test_patches_are_compared_by_their_distance(tmp_path: Path, kind: Kind, shortlist: int | None) -> None:
+    rows, queries = patches(6, 40, 5), patches(7, 4, 5)
+    queries[:, 0] = rows[:4, 0]
+    own = database(tmp_path / "own", rows, kind, search={"top_k": 10, "shortlist": shortlist, "query_levels": 1})
+    found = own.top(queries, 10)
+    names, scores = scan_patches(torch.from_numpy(queries[:, :1]), blocks_of([f"image{place}" for place in range(40)], rows, 40), "l2")
+    for query in range(4):
+        by_name = dict(zip(names, scores[query].tolist(), strict=True))
+        assert found.scores[query] == pytest.approx([by_name[name] for name in found.image_ids[query]], abs=1e-5)
+        if shortlist is None:
+            assert found.image_ids[query] == sorted(names, key=lambda name: -by_name[name])[:10]
+
+
+def test_quantisers_are_refused_too_few_held_out_vectors() -> None:
+    rows = clustered(8, 300)
+    for kind, needed in (("ivf_pq", 256), ("scalar", 2)):
+        with pytest.raises(ModelError, match=f"{kind} is learned on held-out descriptors, and there are {needed - 1} of at least {needed}"):
+            build_candidate_index(kind, CollectionParameters(), rows, clustered(9, needed - 1))  # type: ignore[arg-type]
+
+
+def test_an_index_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    database(tmp_path / "own", clustered(1, 200), "scalar")
+    file = tmp_path / "own" / INDEX
+    file.write_bytes(file.read_bytes()[:100])
+    kind = IndexFacts(kind="scalar", candidates=50, loss={})
+    with pytest.raises(ShardError, match="not a readable index"):
+        Database(tmp_path / "own", kind, pa.chunked_array([pa.array(["a"])]), SearchParameters(), CPU)
+    (tmp_path / "rows.npy").write_bytes(b"no rows")
+    with pytest.raises(ShardError, match="not readable rows"):
+        map_rows(tmp_path / "rows.npy")
+
+
+def test_the_index_follows_size_and_kind_of_rows() -> None:
+    own = CollectionParameters()
+    assert [own.kind_for(count, codes=False) for count in (100_000, 100_001, 2_000_001)] == ["flat", "hnsw", "ivf_pq"]
+    assert [own.kind_for(count, codes=True) for count in (2_000_000, 2_000_001)] == ["flat", "multi_index"]
+    assert CollectionParameters(index="scalar").kind_for(1, codes=False) == "scalar"
+    with pytest.raises(ParameterError, match=r"hnsw is no index of codes; allowed: auto, flat, multi_index$"):
+        refuse_index(CollectionParameters(index="hnsw"), SearchParameters(), codes=True)
+    with pytest.raises(ParameterError, match=r"set it to flat with search\.distance l1"):
+        refuse_index(CollectionParameters(index="scalar"), SearchParameters(distance="l1"), codes=False)
+    with pytest.raises(ValidationError, match="less than the 500 candidates"):
+        CollectionParameters(index="hnsw", candidates=500)
+
+
+def test_one_block_is_as_good_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, queries = clustered(1, 333), torch.from_numpy(clustered(2, 5))
+    whole = every_row_compared(queries, rows, 17, scoring("dot"))
+    monkeypatch.setattr("pipeline.search.database.BLOCK", 10)
+    parts = every_row_compared(queries, rows, 17, scoring("dot"))
+    np.testing.assert_array_equal(whole[1], parts[1])
