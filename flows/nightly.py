@@ -59,6 +59,7 @@ def nightly(
             if update:
                 _step("update the checkout", lambda: workspace.update_checkout(root))
             workspace.check_parameters(root)
+            _step("scan folders of photographs", lambda: workspace.scan_sources(root))
             if pull:
                 _step("fetch data", lambda: workspace.pull_data(root))
             done = rebuild_checkout(root, targets or [])

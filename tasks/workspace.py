@@ -22,7 +22,7 @@ from tasks.processes import run_checked
 log = logging.getLogger(__name__)
 LOCK = Path(".dvc/tmp/retrieval.lock")
 HOLDER = Path(".dvc/tmp/retrieval-holder.json")
-SAVED = ("dvc.lock", "reports")
+SAVED = ("dvc.lock", "reports", "data/sources")
 """What a nightly run commits."""
 UNSAVED = "unsaved files"
 """What DVC says where it would overwrite outputs that are not in its cache."""
@@ -82,6 +82,18 @@ def check_parameters(root: Path) -> None:
         run_checked(root, sys.executable, "-m", "cli", "check")
     except PipelineError as error:
         raise ParameterError(str(error).partition("failed: error: ")[2] or str(error)) from None
+
+
+def scan_sources(root: Path) -> str:
+    """Record what the folders of photographs hold now; returns what changed, in a line each.
+
+    Raises:
+        PipelineError: with the line that says what is wrong.
+    """
+    try:
+        return run_checked(root, sys.executable, "-m", "cli", "scan").strip()
+    except PipelineError as error:
+        raise PipelineError(str(error).partition("failed: error: ")[2] or str(error)) from None
 
 
 def set_parameters(root: Path, overrides: list[str]) -> None:
@@ -154,7 +166,7 @@ def local_changes(root: Path) -> list[str]:
 
 
 def refuse_local_changes(root: Path) -> None:
-    """Local work is never overwritten nor committed by a run; dvc.lock and reports are what runs themselves leave.
+    """Local work is never overwritten nor committed by a run; what SAVED names is what runs themselves leave.
 
     Raises:
         PipelineError: other tracked files differ from the last commit.
@@ -242,7 +254,7 @@ def has_remote(root: Path) -> bool:
 
 
 def commit_results(root: Path, message: str) -> str:
-    """Commit dvc.lock and reports, nothing else; returns the commit's short name, or nothing where they are as committed."""
+    """Commit dvc.lock, reports and records of sources, nothing else; returns the commit's short name, or nothing where they are as committed."""
     changed = _left_results(root)
     if not changed:
         return ""

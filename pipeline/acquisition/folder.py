@@ -8,7 +8,7 @@ on their bytes and not on a path of this machine.
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.acquisition.summary import counts, doubts, left_out
 from pipeline.contracts.settings import settings
 from pipeline.stage.catalogue import ROLES, CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
+from pipeline.stage.fingerprint import fingerprint
 
 
 class FolderParameters(DatasetParameters):
@@ -54,6 +55,11 @@ class Folder(Dataset):
         return settings().data / self._own.path
 
     @property
+    def list_file(self) -> Path | None:
+        """The CSV file that decides, where there is one."""
+        return self.root / self._own.catalogue if self._own.catalogue else None
+
+    @property
     def _own(self) -> FolderParameters:
         assert isinstance(self.parameters, FolderParameters)
         return self.parameters
@@ -66,7 +72,7 @@ class Folder(Dataset):
         return [ARCHIVE, TABLE]
 
     def provenance(self) -> dict[str, object]:
-        return {"files": self._digests, "summary": self.contents.summary}
+        return {"files": self._digests, "digest": content_digest(self._digests, self.contents.records), "summary": self.contents.summary}
 
     def summary(self) -> list[str]:
         return self.contents.summary
@@ -135,6 +141,15 @@ class Folder(Dataset):
 
     def ground_truth(self, raw: Path, rows: list[CatalogueRow]) -> GroundTruth:
         return truth_from_instances(rows)
+
+
+def content_digest(files: Mapping[str, str], records: list[Record]) -> str:
+    """Equal for folders of equal photographs with equal roles, instances and boxes.
+
+    Args:
+        files: SHA-256 by path.
+    """
+    return fingerprint(sorted(files.items()), sorted(sorted(record.items()) for record in records))
 
 
 def _by_place(path: str) -> Record:

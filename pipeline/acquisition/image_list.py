@@ -53,9 +53,8 @@ def read_image_list(path: Path) -> list[tuple[int, Record]]:
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every row in which something stands."""
-    text = _text(path)
-    first = text.split("\n", 1)[0].split("\r", 1)[0]
-    separator = max(",;\t", key=lambda each: (first.count(each), each == ","))
+    text, _ = read_text(path)
+    separator = separator_of(text)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # LONGEST_CELL refuses long cells, and says so
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     began = 1
@@ -72,7 +71,18 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
-def _text(path: Path) -> str:
+def separator_of(text: str) -> str:
+    """What stands between cells: the comma, semicolon or tab that the first line has most of."""
+    first = text.split("\n", 1)[0].split("\r", 1)[0]
+    return max(",;\t", key=lambda each: (first.count(each), each == ","))
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """The text of a list, and its encoding.
+
+    Raises:
+        SourceError: missing, or not text.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -80,14 +90,15 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if wide else "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
     try:
-        text = data.decode("utf-16" if wide else "utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise SourceError(f"{path}:{line}: not {'UTF-16' if wide else 'UTF-8'} text; save the list as UTF-8") from None
     if "\0" in text:
         raise SourceError(f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}: a NUL character; save the list as CSV text")
-    return text
+    return text, encoding
 
 
 def _columns(headings: list[str], where: str) -> list[str]:

@@ -133,7 +133,7 @@ def _describe(dataset: str, wanted: set[str], describer: Describer, device: torc
     with torch.inference_mode():
         alive: torch.Tensor | None = None
         for image_ids, maps in stream_maps(folder, wanted, device, images):
-            keep(image_ids, describer.describe(maps))
+            keep(image_ids, describer.describe_each(maps))
             active = (maps.scales[0] != 0).any(dim=3).any(dim=2).any(dim=0)
             alive = active if alive is None else alive | active
             progress.advance(len(image_ids))

@@ -4,10 +4,12 @@ import logging
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
+from pipeline.aggregation.known_descriptors import KnownDescriptors
 from pipeline.aggregation.params import refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.device import choose_device, hold
@@ -41,6 +43,7 @@ def describe_shards(
         describer, _ = load_describer(places.models(benchmark), device)
         network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
         extractor = FeatureExtractor(network, parameters, device)
+        known = KnownDescriptors.of(benchmark, choice, parameters)
         refuse_unreadable_features(describer.method, describer.parameters, parameters.patch_levels)
         needed = (
             total
@@ -58,7 +61,7 @@ def describe_shards(
                 if store.has(names[index]):
                     progress.advance(sum(len(batch.image_ids) for batch in shard), skipped=True)
                 else:
-                    _describe_shard(store, index, shard, extractor, describer, progress)
+                    _describe_shard(store, index, shard, extractor, describer, known, progress)
     return names, progress.fresh
 
 
@@ -73,16 +76,32 @@ def _estimate(batches: Sequence[PlannedBatch], extractor: FeatureExtractor, desc
 
 
 def _describe_shard(
-    store: ScratchStore, index: int, shard: Sequence[PlannedBatch], extractor: FeatureExtractor, describer: Describer, progress: Progress
+    store: ScratchStore,
+    index: int,
+    shard: Sequence[PlannedBatch],
+    extractor: FeatureExtractor,
+    describer: Describer,
+    known: KnownDescriptors,
+    progress: Progress,
 ) -> None:
+    found = known.read(shard)
+    places = [[place for place, key in enumerate(known.keys(batch)) if key not in found] for batch in shard]
+    fresh = load_batches([batch.only(own) for batch, own in zip(shard, places, strict=True) if own], settings().threads)
     with DescriptorSink(store.folder, f"distractors-{index:05d}", split=False) as sink:
-        for batch in load_batches(shard, settings().threads):
-            sink.add(list(batch.plan.image_ids), _describe_batch(batch, extractor, describer))
-            progress.advance(len(batch.plan.image_ids))
+        for batch, own in zip(shard, places, strict=True):
+            vectors = {place: found[key] for place, key in enumerate(known.keys(batch)) if key in found}
+            if own:
+                loaded = next(fresh)
+                described = _describe_batch(loaded, extractor, describer)
+                known.write(loaded.plan, described.numpy())
+                vectors |= dict(zip(own, described.numpy(), strict=True))
+            sink.add(list(batch.image_ids), torch.from_numpy(np.stack([vectors[place] for place in range(len(batch.image_ids))])))
+            progress.advance(len(batch.image_ids) - len(own), skipped=True)
+            progress.advance(len(own))
 
 
 def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:
     own = fresh_maps(batch, extractor, describer.parameters.needs_pictures)
     kept = describer.patches("distractors", own.patches.levels if own.patches else 0)
-    vectors = describer.describe(own).cpu()
+    vectors = describer.describe_each(own).cpu()
     return vectors if kept is None else vectors[:, :kept]

@@ -1,7 +1,10 @@
 """Stage learn: what the active method learns on the held-out set, to data/models/BENCHMARK."""
 
 import argparse
+import json
 import logging
+from pathlib import Path
+from typing import Any
 
 from pipeline.aggregation.params import MethodParameters, load_method, refuse_unreadable_features
 from pipeline.contracts.benchmarks import load_benchmark
@@ -10,16 +13,19 @@ from pipeline.contracts.held_out import LearnedOn, held_out_ids, refuse_leakage,
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.models import TENSORS, ModelFacts, State, save_model
 from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.store import Store, digest_of, machine
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ModelError
-from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
 from pipeline.stage.manifest import CARD, load_manifest
 from pipeline.stage.run_record import Produced
-from pipeline.stage.tables import read_json
+from pipeline.stage.tables import read_json, replacing, write_json
 
 log = logging.getLogger(__name__)
+MODELS = "models"
+"""Kind of entries in the store."""
 
 
 def main(arguments: list[str]) -> Produced:
@@ -42,14 +48,37 @@ def main(arguments: list[str]) -> Produced:
         if not ids:
             raise ModelError(f"benchmarks.{benchmark}.held_out: {sets.held_out} has no images, and aggregate.{method} learns from some")
         learned_on = LearnedOn(dataset=sets.held_out, role=role, images=len(ids), fingerprint=manifest.fingerprint)
-    tensors, card = _learned(method, parameters, sets.held_out, {row.image_id: row.instance for row in rows if row.image_id in ids}, facts)
-    store = ScratchStore(f"learn-{benchmark}", fingerprint(method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint))
+    instances = {row.image_id: row.instance for row in rows if row.image_id in ids}
+    made_of = (method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint)
+    store = ScratchStore(f"learn-{benchmark}", fingerprint(*made_of))
+    key = digest_of(*made_of, sorted(instances.items()), code_fingerprint("contracts", "aggregation", "maps", "projections"), machine())
     about = {"learned_on": learned_on and learned_on.model_dump(), "network_trained_on": [step.model_dump() for step in trained_on]}
-    save_model(store.folder, tensors, card | about)
+    learns = parameters.learns or parameters.adopts
+    if not (learns and _taken_from_store(key, store.folder, about)):
+        tensors, card = _learned(method, parameters, sets.held_out, instances, facts)
+        save_model(store.folder, tensors, card | about)
+        if learns:
+            Store.open().write(MODELS, {key: (store.folder / TENSORS).read_bytes(), _card_key(key): (store.folder / CARD).read_bytes()})
     output = places.models(benchmark)
     store.publish(output, [TENSORS, CARD], MODEL, ModelFacts(method=method))
     log.info("%s: %s, learned on %s.", output, method, f"{len(ids)} images of {sets.held_out}" if learned_on else "nothing")
     return Produced((output,), len(ids) if learned_on else 0, "images")
+
+
+def _taken_from_store(key: bytes, folder: Path, about: dict[str, Any]) -> bool:
+    """Write the model that another benchmark learned of the same, where there is one; `about` is this benchmark's part of the card."""
+    found = Store.open().read(MODELS, [key, _card_key(key)])
+    if len(found) < 2:
+        return False
+    with replacing(folder / TENSORS) as partial:
+        partial.write_bytes(found[key])
+    write_json(folder / CARD, json.loads(found[_card_key(key)]) | about)
+    log.info("Learned before of the same images.")
+    return True
+
+
+def _card_key(key: bytes) -> bytes:
+    return digest_of(key.hex(), "card")
 
 
 def _learned(method: str, parameters: MethodParameters, held_out: str, instances: dict[str, str | None], facts: FeatureFacts) -> State:

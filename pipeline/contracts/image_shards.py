@@ -1,5 +1,6 @@
 """Image shards: upright, resized images as encoded bytes, row group by row group."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ SCHEMA = pa.schema(
         ("x1", pa.float32()),
         ("y1", pa.float32()),
         ("centred", pa.bool_()),
+        ("digest", pa.binary(32)),
     ]
 )
 PART = ("x0", "y0", "x1", "y1", "centred")
@@ -75,7 +77,8 @@ def image_columns(images: list[StoredImage]) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {
         name: [getattr(image, name) for image in images] for name in ("image_id", "bytes", "width", "height", "scale")
     }
-    return columns | {name: [part[index] for part in parts] for index, name in enumerate(PART)}
+    columns |= {name: [part[index] for part in parts] for index, name in enumerate(PART)}
+    return columns | {"digest": [hashlib.sha256(image.bytes).digest() for image in images]}
 
 
 def read_images(path: Path, wanted: set[str] | None = None) -> Iterator[StoredImage]:
@@ -88,13 +91,19 @@ def read_images(path: Path, wanted: set[str] | None = None) -> Iterator[StoredIm
         for row in file.read_row_group(group).to_pylist():
             if wanted is None or row["image_id"] in wanted:
                 part = _part(row)
-                yield StoredImage(**{name: value for name, value in row.items() if name not in PART}, part=part)
+                yield StoredImage(**{name: value for name, value in row.items() if name not in (*PART, "digest")}, part=part)
 
 
 def read_sizes(path: Path) -> list[tuple[str, int, int, Part | None]]:
     """(image_id, width, height, part) of a shard's images, without their bytes."""
     rows = open_table(path, KIND).read(columns=["image_id", "width", "height", *PART]).to_pylist()
     return [(row["image_id"], row["width"], row["height"], _part(row)) for row in rows]
+
+
+def read_digests(path: Path) -> dict[str, bytes]:
+    """SHA-256 of the bytes of a shard's images, by image id."""
+    table = open_table(path, KIND).read(columns=["image_id", "digest"])
+    return dict(zip(table.column("image_id").to_pylist(), table.column("digest").to_pylist(), strict=True))
 
 
 def _part(row: dict[str, Any]) -> Part | None:

@@ -35,7 +35,8 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         if kind is None:
-            log.info("%s: %d %s in %.1f s (%.1f %s/s)", self.what, self.done, self.unit, self.seconds, self.rate, self.unit)
+            earlier = f", {self.skipped} of them from earlier runs" if self.skipped else ""
+            log.info("%s: %d %s in %.1f s (%.1f %s/s)%s", self.what, self.done, self.unit, self.seconds, self.rate, self.unit, earlier)
 
     @property
     def seconds(self) -> float:

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path("."), description="the folder that paths of `folder` data sets start from")
     mirror: str = Field(default="", description="address that replaces the scheme of every download: MIRROR/HOST/PATH")
     scratch: Path = Field(default=Path(".scratch"), description="where unfinished work is kept")
+    store: Path = Field(default=Path(".store"), description="where computed values are kept for other runs; safe to delete")
+    store_gib: float = Field(default=20.0, ge=0, description="GiB that the store may take; 0: no store")
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="between two checkpoints within an epoch of training")
     retries: int = Field(default=5, ge=0, le=100, description="how often a failed download is tried again")
     retry_delay: float = Field(default=1.0, ge=0, description="seconds before the first retry; doubles each time")

@@ -11,6 +11,8 @@ from pipeline.contracts.image_shards import KIND as IMAGES
 from pipeline.contracts.image_shards import ImageFacts
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
+from pipeline.contracts.store import Store
+from pipeline.extraction.known_maps import KnownMaps, way_of_extraction
 from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
@@ -42,7 +44,8 @@ def main(arguments: list[str]) -> Produced:
     if parameters.patch_levels and any(batch.part and not batch.part.centred for batch in batches):
         raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
     facts = FeatureFacts(network=choice, extract=parameters, images=ImageFacts.of(source))
-    names, fresh = _extract(name, choice, parameters, batches, store, fingerprint(*made_of)) if batches else ([], 0)
+    known = KnownMaps(Store.open(), way_of_extraction(choice, parameters, weights.fingerprint))
+    names, fresh = _extract(name, choice, parameters, batches, store, known, fingerprint(*made_of)) if batches else ([], 0)
     output = places.features(name)
     manifest = store.publish(output, names, KIND, facts)
     log.info("%s: %d shards, %s.", output, len(names), human_bytes(sum(part.bytes for part in manifest.parts)))
@@ -50,7 +53,13 @@ def main(arguments: list[str]) -> Produced:
 
 
 def _extract(
-    name: str, choice: NetworkChoice, parameters: ExtractParameters, batches: list[PlannedBatch], store: ScratchStore, made_of: str
+    name: str,
+    choice: NetworkChoice,
+    parameters: ExtractParameters,
+    batches: list[PlannedBatch],
+    store: ScratchStore,
+    known: KnownMaps,
+    made_of: str,
 ) -> tuple[list[str], int]:
     """Write the shards; returns their names and the number of images of this run. Torch is imported here, so that an empty data set costs nothing."""
     from pipeline.contracts.device import hold, visible_devices
@@ -71,7 +80,7 @@ def _extract(
         needed = int(sum(values(batch) for index, shard in enumerate(plan) if not store.has(names[index]) for batch in shard) * bytes_per_value)
         log.info("Extracting %s on %s: at most %s in %d shards.", name, ", ".join(map(str, devices)), human_bytes(needed), len(plan))
         require_free_space(settings().scratch, needed, f"Extracting {name}")
-        fresh = write_shards(plan, extractors, store, settings().threads, network=choice.name, fingerprint=made_of)
+        fresh = write_shards(plan, extractors, store, settings().threads, known, network=choice.name, fingerprint=made_of)
     return names, fresh
 
 

@@ -2,7 +2,10 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline.contracts.cells import Grid
@@ -16,7 +19,10 @@ from pipeline.extraction.planning import PlannedBatch
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
 
-BATCH_SIZES = {"cpu": 4, "cuda": 32}
+Pixels = npt.NDArray[np.uint8]
+BATCH_SIZES = {"cpu": 1, "cuda": 32}
+"""Images that are fed together. A smaller batch is filled up, so that no image's maps depend on its neighbours: a processor rounds
+differently in batches of other sizes."""
 
 
 @dataclass
@@ -55,7 +61,11 @@ class FeatureExtractor:
 
         With `patch_levels`, one tensor (B, K, P, g²) of patches.
         """
-        chunks = [self._forward(batch, first) for first in range(0, len(batch.pixels), self.batch_size)]
+        count = len(batch.pixels)
+        chunks = [
+            [maps[: count - first] for maps in self._forward(batch, self._filled_up(batch.pixels[first : first + self.batch_size]))]
+            for first in range(0, count, self.batch_size)
+        ]
         return [torch.cat(scale) if len(scale) > 1 else scale[0] for scale in zip(*chunks, strict=True)]
 
     def features(self, batch: LoadedBatch) -> FeatureBatch:
@@ -64,20 +74,20 @@ class FeatureExtractor:
         limit = torch.finfo(storage).max
         with torch.inference_mode():
             arrays = [item.clamp(-limit, limit).to(storage).contiguous().cpu().numpy() for item in self.maps(batch)]
-        plan = batch.plan
-        return FeatureBatch(
-            list(plan.image_ids),
-            plan.width,
-            plan.height,
-            arrays,
-            list(self.parameters.scales),
-            self.grid,
-            self.form,
-        )
+        return self.batch(batch.plan, arrays)
 
-    def _forward(self, batch: LoadedBatch, first: int) -> list[torch.Tensor]:
+    def batch(self, plan: PlannedBatch, arrays: list[npt.NDArray[Any]]) -> FeatureBatch:
+        """The features of a planned batch, whose arrays are there."""
+        return FeatureBatch(list(plan.image_ids), plan.width, plan.height, arrays, list(self.parameters.scales), self.grid, self.form)
+
+    def _filled_up(self, pixels: Pixels) -> Pixels:
+        """A batch of the fixed size: the last image stands for those that are missing."""
+        missing = self.batch_size - len(pixels)
+        return np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]) if missing else pixels
+
+    def _forward(self, batch: LoadedBatch, pixels: Pixels) -> list[torch.Tensor]:
         with torch.inference_mode(), self._autocast():
-            images = self.network.preprocess(batch.pixels[first : first + self.batch_size], self.device)
+            images = self.network.preprocess(pixels, self.device)
             if self.parameters.patch_levels:
                 box = batch.plan.part.box if batch.plan.part is not None else None
                 return [patch_features(self._maps_of, images, self.parameters, self.network.stride, self.batch_size, box)]

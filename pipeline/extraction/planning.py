@@ -1,11 +1,11 @@
 """Which images share a batch and which batches share a shard: decided by sizes and order alone, so that every run plans the same."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.contracts.cells import Part
-from pipeline.contracts.image_shards import KIND, read_sizes
+from pipeline.contracts.image_shards import KIND, read_digests, read_sizes
 from pipeline.stage.manifest import load_manifest
 
 LARGEST_BATCH = 32
@@ -20,6 +20,7 @@ class PlannedBatch:
         image_ids: in the shard's order.
         width, height: pixels of every image.
         part: whose activations are kept; None for the whole image.
+        digests: SHA-256 of the images' bytes.
     """
 
     shard: Path
@@ -27,6 +28,12 @@ class PlannedBatch:
     width: int
     height: int
     part: Part | None = None
+    digests: tuple[bytes, ...] = ()
+
+    def only(self, places: list[int]) -> "PlannedBatch":
+        """The images at some places."""
+        ids, digests = tuple(self.image_ids[place] for place in places), tuple(self.digests[place] for place in places)
+        return replace(self, image_ids=ids, digests=digests)
 
 
 def plan_batches(folder: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
@@ -39,11 +46,13 @@ def _shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
     for image_id, width, height, part in read_sizes(path):
         if image_id in wanted:
             groups.setdefault((wanted[image_id], height, width, part), []).append(image_id)
-    return [
-        PlannedBatch(path, tuple(ids[first : first + LARGEST_BATCH]), width, height, part)
+    digests = read_digests(path) if groups else {}
+    some = (
+        (ids[first : first + LARGEST_BATCH], width, height, part)
         for (_, height, width, part), ids in groups.items()
         for first in range(0, len(ids), LARGEST_BATCH)
-    ]
+    )
+    return [PlannedBatch(path, tuple(ids), width, height, part, tuple(digests[each] for each in ids)) for ids, width, height, part in some]
 
 
 def plan_shards(batches: list[PlannedBatch], values: Callable[[PlannedBatch], float], limit: int) -> list[list[PlannedBatch]]:

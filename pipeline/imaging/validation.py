@@ -86,11 +86,7 @@ def _changed_since_import(name: str, dataset: Dataset) -> list[str]:
     paths = {record["path"] for record in dataset.contents.records}
     now = {path: file_sha256(dataset.root / path) for path in paths}
     changed = sorted(path for path in imported.keys() | now.keys() if imported.get(path) != now.get(path))
-    return (
-        [f"{name}: {len(changed)} files changed since the import, the first is {changed[0]}; run `dvc repro --force download@{name}`"]
-        if changed
-        else []
-    )
+    return [f"{name}: {len(changed)} files changed since the import, the first is {changed[0]}; run `retrieval repro`"] if changed else []
 
 
 def _damaged(raw: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,9 @@ from pipeline.aggregation.params import MethodParameters
 from pipeline.contracts.feature_parameters import NetworkChoice
 from pipeline.contracts.models import State, part_of
 from pipeline.maps.stream import MapBatch, MapStream
+
+AT_ONCE = {"cpu": 1, "cuda": 32}
+"""Images that are described together."""
 
 
 class Describer(ABC):
@@ -80,6 +84,18 @@ class Describer(ABC):
     def describe(self, batch: MapBatch) -> torch.Tensor:
         """Maps of B images to (B, D), or to (B, P, D), l2-normalised; an image without any activation gives zeros."""
         return self.finish(self.pooled(batch))
+
+    def describe_each(self, batch: MapBatch) -> torch.Tensor:
+        """As `describe`, in batches of one size, so that no image's descriptor depends on its neighbours: arithmetic rounds differently in
+        batches of other sizes."""
+        count, size = len(batch.scales[0]), AT_ONCE[batch.scales[0].device.type]
+        described = []
+        for first in range(0, count, size):
+            places = [min(first + offset, count - 1) for offset in range(size)]  # the last image stands for those that are missing
+            pictures = [batch.pictures[place] for place in places] if batch.pictures else ()
+            own = replace(batch, scales=[maps[places] for maps in batch.scales], pictures=pictures, instances=())
+            described.append(self.describe(own)[: count - first])
+        return torch.cat(described)
 
     def state(self) -> State:
         """Everything learned: tensors by model and name, and a card with the method, its parameters, and what each model is."""

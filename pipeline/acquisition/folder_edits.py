@@ -1,0 +1,115 @@
+"""Adding photographs to a folder and taking some away, in its own order: sub-folders, or the rows of its list."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from pipeline.acquisition.folder import Folder
+from pipeline.acquisition.list_edits import append_rows, drop_rows
+from pipeline.acquisition.params import load_dataset
+from pipeline.acquisition.scanning import ENDINGS, escaped
+from pipeline.stage.catalogue import ROLES
+from pipeline.stage.errors import ParameterError, SourceError
+from pipeline.stage.fingerprint import file_sha256
+from pipeline.stage.tables import replacing
+
+REMOVED = ".removed"
+"""A hidden folder, which no import looks into: what was taken away waits there."""
+
+
+def add_photographs(dataset: str, files: Sequence[Path], instance: str = "", role: str = "") -> list[str]:
+    """Copy photographs into the folder of a data set; returns their paths there.
+
+    Args:
+        instance: what they show: their sub-folder, or the cell of their rows.
+        role: one of ROLES; database where none is named.
+
+    Raises:
+        ParameterError, SourceError: another source than a folder, files that are no images, or that are there already. Nothing is copied then.
+    """
+    folder = _folder(dataset)
+    if role and role not in ROLES:
+        raise ParameterError(f"--role: {role!r} is unknown; there are: {', '.join(ROLES)}")
+    _refuse_unsafe(instance)
+    listed = folder.list_file
+    top = PurePosixPath(*([] if listed else [role] if role else _usual_role(folder)), *PurePosixPath(instance).parts)
+    present = {file_sha256(folder.root / record["path"]): record["path"] for record in folder.contents.records} if folder.root.is_dir() else {}
+    chosen: dict[str, Path] = {}
+    for file in files:
+        _refuse_file(file)
+        digest = file_sha256(file)
+        if digest in present:
+            raise SourceError(f"{file}: the data set has it already, as {present[digest]}")
+        path = _free_path(folder.root, top, file.name, chosen)
+        present[digest], chosen[path] = path, file
+    for path, file in chosen.items():
+        target = folder.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as partial:
+            shutil.copyfile(file, partial)
+    if listed:
+        append_rows(listed, list(chosen), instance, role or "database")
+    return list(chosen)
+
+
+def remove_photographs(dataset: str, image_ids: Sequence[str]) -> Path:
+    """Move photographs out of the folder of a data set; returns the hidden folder that keeps them.
+
+    Raises:
+        ParameterError, SourceError: another source than a folder, or an id that it does not have. Nothing is moved then.
+    """
+    folder = _folder(dataset)
+    records = folder.contents.records
+    paths = {record["id"]: record["path"] for record in records}
+    unknown = [image_id for image_id in image_ids if image_id not in paths]
+    if unknown:
+        raise SourceError(f"{dataset}: no photograph has the id {unknown[0]!r}; ids are paths in the folder, or the column `id` of its list")
+    gone = set(image_ids)
+    if listed := folder.list_file:
+        drop_rows(listed, gone)
+    kept = {record["path"] for record in records if record["id"] not in gone}
+    home = folder.root / REMOVED
+    for path in sorted({paths[image_id] for image_id in gone} - kept):
+        target = home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder.root / path, target)
+    return home
+
+
+def _folder(dataset: str) -> Folder:
+    found = load_dataset(dataset)
+    if not isinstance(found, Folder):
+        raise ParameterError(f"datasets.{dataset}: its source is {found.parameters.source}; photographs are added to and removed from folders alone")
+    return found
+
+
+def _usual_role(folder: Folder) -> list[str]:
+    """The top folder that database photographs lie in: `database` where the folder has one."""
+    return ["database"] if (folder.root / "database").is_dir() else []
+
+
+def _refuse_unsafe(instance: str) -> None:
+    parts = PurePosixPath(instance).parts
+    if instance and (instance.startswith("/") or any(part in (".", "..") or part.startswith(".") for part in parts)):
+        raise ParameterError(f"--instance: {instance!r} is no name of a folder; use letters, digits, blanks and / between folders")
+
+
+def _refuse_file(file: Path) -> None:
+    if not file.is_file():
+        raise SourceError(f"{file}: no such file")
+    if file.suffix.lower() not in ENDINGS:
+        raise SourceError(f"{file}: no photograph by its ending; expected one of {' '.join(sorted(ENDINGS))}")
+    if escaped(file.name) != file.name or file.name.startswith("."):
+        raise SourceError(f"{escaped(str(file))}: rename it: a hidden name, or one that is not UTF-8, is not imported")
+
+
+def _free_path(root: Path, top: PurePosixPath, name: str, chosen: Iterable[str]) -> str:
+    """A path that no photograph has: NAME, else NAME-2, NAME-3, …; ids of photographs that were removed are not used again."""
+    stem, ending = PurePosixPath(name).stem, PurePosixPath(name).suffix
+    taken = set(chosen)
+    number = 1
+    while True:
+        path = (top / (name if number == 1 else f"{stem}-{number}{ending}")).as_posix()
+        if path not in taken and not (root / path).exists() and not (root / REMOVED / path).exists():
+            return path
+        number += 1
