@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python -m bench.patches
 	$(BIN)/python -m bench.clusters
 	$(BIN)/python -m bench.instance_search
+	$(BIN)/python -m bench.asking
 
 setup: .venv/.installed
 

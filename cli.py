@@ -136,6 +136,19 @@ def ask(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="a folder that is not there yet")],
+    collection: Annotated[str, typer.Option(help="a benchmark's collection, or a folder; may be left out where there is one")] = "",
+    form: Annotated[str, typer.Option(help="clip (npy and parquet), faiss, lancedb or datasets")] = "clip",
+) -> None:
+    """Write the descriptors or codes of a collection for other programs."""
+    from pipeline.asking.command import find_collection
+    from pipeline.asking.exporting import export as written
+
+    typer.echo(f"{folder}: {written(find_collection(collection), folder, form)}")
+
+
+@app.command()
 def compare(
     before: Annotated[str, typer.Argument(help="a commit")] = "HEAD",
     after: Annotated[str, typer.Argument(help="a commit; the work tree where none is named")] = "",

@@ -18,7 +18,7 @@ from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, IRRELEVANT, KIND, RANKING_SCHEMA, SETS, ComputedWith, RankingFacts
 from pipeline.contracts.results import Counts, Results
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.search.answer_table import doubts, known_instances, search_known, search_unknown, write_answers
+from pipeline.search.answer_table import doubts, known_instances, learn_sureness, search_unknown, write_answers
 from pipeline.search.answers import Answer, answers_of
 from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.search.plain_search import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> Produced:
                 names += files
                 answers = found if name == "database" else answers
         unknown = search_unknown(search, photographs, instances)
-        write_answers(store.path(ANSWERS), answers, unknown, search_known(search, instances))
+        write_answers(store.path(ANSWERS), answers, unknown, learn_sureness(search, answers, photographs, instances))
         for line in doubts(benchmark, unknown):
             log.warning(line)
     facts = RankingFacts(

@@ -1,7 +1,8 @@
 """Answers of a benchmark: what its database shows, what unknown objects score in it, and the table that is written."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,42 @@ def search_unknown(search: Search, images: Path, instances: Mapping[str, str]) -
     known = set(instances.values())
     answers = _answers_to(search, "held_out-", lambda image_id: image_id not in instances and shown.get(image_id) not in known, instances)
     return UnknownObjects.of(answers, search.parameters.accept_unknown)
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How sure answers are of their instances.
+
+    Attributes:
+        certainty: learned from everything that is there, for photographs that are asked later; None where nothing says so.
+        sure: of the benchmark's own answers, by query: learned from other instances' queries, or from the database's photographs.
+    """
+
+    certainty: Certainty | None
+    sure: Mapping[str, float]
+
+
+def learn_sureness(search: Search, answers: Sequence[Answer], images: Path, instances: Mapping[str, str]) -> Sureness:
+    """Learn from the benchmark's queries where they are photographs of their own and enough of them show an instance of the database: they are
+    what will be asked. Half of the instances then say how sure the answers to the other half are. Else let the database's photographs ask.
+
+    Args:
+        answers: to the benchmark's queries.
+    """
+    known = set(instances.values())
+    queries = (row for row in read_catalogue(images / places.CATALOGUE) if row.role == "query")
+    shown = {row.image_id: row.instance for row in queries if row.instance in known and row.instance is not None}
+    asked = [answer for answer in answers if answer.query_id in shown]
+    numbers = {instance: number for number, instance in enumerate(sorted(set(shown.values())))}
+    halves = [[answer for answer in asked if numbers[shown[answer.query_id]] % 2 == half] for half in (0, 1)]
+    learned = [Certainty.learn(half, shown) for half in halves]
+    if learned[0] is None or learned[1] is None:
+        certainty = search_known(search, instances)
+        return Sureness(certainty, {answer.query_id: certainty.sure(answer) for answer in answers} if certainty else {})
+    own = {answer.query_id: other.sure(answer) for half, other in zip(halves, reversed(learned), strict=True) if other for answer in half}
+    whole = Certainty.learn(asked, shown)
+    assert whole is not None, "more than each half"
+    return Sureness(whole, {answer.query_id: own.get(answer.query_id, whole.sure(answer)) for answer in answers})
 
 
 def search_known(search: Search, instances: Mapping[str, str]) -> Certainty | None:
@@ -74,7 +111,7 @@ def _answers_to(search: Search, prefix: str, asks: Callable[[str], bool], instan
     return answers
 
 
-def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, certainty: Certainty | None) -> None:
+def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, sureness: Sureness) -> None:
     """The table of answers; its metadata hold what both statements were learned from."""
     threshold = unknown.threshold
     rows: list[dict[str, Any]] = [
@@ -82,13 +119,13 @@ def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, ce
         | {
             "known": None if threshold is None else answer.score > threshold,
             "unknown_p": unknown.p_value(answer.score),
-            "sure": certainty.sure(answer) if certainty else None,
+            "sure": sureness.sure.get(answer.query_id),
         }
         for answer in answers
     ]
     columns = {name: [row[name] for row in rows] for name in ANSWERS_SCHEMA.names}
     facts: dict[str, Any] = {"threshold": threshold, "accepted": unknown.accepted, "unknown": len(unknown.scores), "checked": len(unknown.checked)}
-    facts |= {"needed": needed(unknown.share), "certainty": certainty.facts if certainty else None}
+    facts |= {"needed": needed(unknown.share), "certainty": sureness.certainty.facts if sureness.certainty else None}
     facts |= {"share": unknown.share, "unknown_scores": unknown.scores.tolist()}
     write_table(path, "answers", ANSWERS_SCHEMA, columns, **facts)
 

@@ -1,7 +1,8 @@
 """How sure an answer is of its instance: a probability learned from questions whose answers are known, of the score and its lead.
 
-The database's own photographs ask, each without itself: `leave one out`. The probability is that of the instance being right, given that
-the object is in the database; whether it is in there at all is another statement (answers.UnknownObjects).
+It is learned from the benchmark's queries, or by letting the database's own photographs ask, each without itself. The probability is that of
+the instance being right, given that the object is in the database; whether it is in there at all is another statement
+(answers.UnknownObjects).
 """
 
 from collections.abc import Mapping, Sequence

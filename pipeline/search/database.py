@@ -22,7 +22,7 @@ from pipeline.search.whole_images import whole_image
 
 Rows = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
-BLOCK = 2**16
+BLOCK, CODES_AT_ONCE = 2**16, 2**20
 VALUES_AT_ONCE = 2**26
 """Of patches: a quarter of a gibibyte."""
 
@@ -179,12 +179,11 @@ def _nearest_by_hamming(queries: Rows, rows: Rows, k: int) -> tuple[npt.NDArray[
     """Distances and places (Q, k) of the nearest codes, by comparing every one; of equal ones the earlier."""
     import faiss
 
-    distances = np.full((len(queries), 0), 0, np.int32)
+    library: Any = faiss  # its stubs leave out the array functions
+    distances = np.empty((len(queries), 0), np.int32)
     places = np.empty((len(queries), 0), np.int64)
-    for first, block in _blocks(rows, BLOCK):
-        index: Any = faiss.IndexBinaryFlat(8 * rows.shape[1])
-        index.add(np.ascontiguousarray(block))
-        own, at = index.search(queries, min(k, len(block)))
+    for first, block in _blocks(rows, CODES_AT_ONCE):
+        own, at = library.knn_hamming(queries, np.ascontiguousarray(block), min(k, len(block)))
         distances, places = np.concatenate([distances, own], axis=1), np.concatenate([places, at + first], axis=1)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
         distances, places = np.take_along_axis(distances, order, axis=1), np.take_along_axis(places, order, axis=1)

@@ -1,5 +1,6 @@
 """A collection of the small museum: what it answers, from files, with boxes and turned photographs; what it refuses; that asking changes nothing."""
 
+import importlib.util
 import io
 import json
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -142,3 +144,42 @@ def test_what_fails_while_a_collection_is_made_leaves_the_old_one(museum: Projec
     scalar = answers_as_the_stages_do(project)
     assert (scalar.facts.index.kind, scalar.facts.index.loss["recall_1"]) == ("scalar", 1.0)
     assert len([path for path in (project.folder / "data/collection/gallery").iterdir() if path.is_dir()]) == 1
+
+
+def test_a_collection_is_exported_for_other_programs(museum: Project, collection: Collection, tmp_path: Path) -> None:
+    import faiss
+
+    for form in ("clip", "faiss"):
+        done = run(museum, "export", str(tmp_path / form), "--form", form)
+        assert done.returncode == 0, done.stderr
+    rows = np.load(tmp_path / "clip/img_emb/img_emb_0.npy")
+    metadata = pq.read_table(tmp_path / "clip/metadata/metadata_0.parquet")
+    assert rows.shape == (10, 16)
+    assert metadata.column("image_id").to_pylist() == collection.images.column("image_id").to_pylist()
+    index = faiss.read_index(str(tmp_path / "faiss/index.faiss"))
+    assert index.search(rows[3:4], 1)[1].tolist() == [[3]]
+    assert pq.read_table(tmp_path / "faiss/metadata.parquet").num_rows == 10
+    again = run(museum, "export", str(tmp_path / "clip"))
+    assert "is there already" in again.stderr.decode()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip", "faiss"]
+
+
+@pytest.mark.parametrize(("form", "package"), [("lancedb", "lancedb"), ("datasets", "datasets")])
+def test_exports_that_need_a_package_say_so_or_write_all_rows(museum: Project, tmp_path: Path, form: str, package: str) -> None:
+    done = run(museum, "export", str(tmp_path / form), "--form", form)
+    if importlib.util.find_spec(package) is None:
+        assert done.returncode == 1
+        assert f"make extra PACKAGE={package}" in done.stderr.decode()
+        assert not list(tmp_path.iterdir())
+        return
+    assert done.returncode == 0, done.stderr
+    if form == "lancedb":
+        import lancedb
+
+        table = lancedb.connect(str(tmp_path / form)).open_table("images").to_arrow()
+    else:
+        import datasets
+
+        table = datasets.load_from_disk(str(tmp_path / form)).data.table
+    assert table.num_rows == 10
+    assert len(table.column("vector")[0]) == 16

@@ -133,7 +133,7 @@ def test_artifacts_follow_the_lines_of_a_stage_that_trains(site: Site) -> None:
 
 
 def test_a_nightly_run_commits_and_pushes_the_bytes_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:
-    assert site.pushed("--format=%s") == "Rebuild: 15 Completed"
+    assert site.pushed("--format=%s") == "Rebuild: 16 Completed"
     message = re.sub(" +", " ", site.pushed("--format=%B"))
     assert f"Flow-Run: {first_night}" in message
     assert message.endswith("Rebuilt-By: nightly")
@@ -163,7 +163,7 @@ def test_the_second_night_does_nothing(site: Site, first_night: str) -> None:
     before = site.pushed("--format=%H")
     run = site.stack.trigger("nightly/nightly")
     state = site.stack.wait(run)
-    assert state["message"].startswith("15 UpToDate. No metric differs"), state
+    assert state["message"].startswith("16 UpToDate. No metric differs"), state
     states = site.stack.task_states(run)
     stages = yaml.safe_load((site.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     assert {states[name] for name in stages} == {"UpToDate"}
@@ -184,7 +184,7 @@ def test_steps_are_off_by_parameter_and_local_work_is_kept(site: Site, first_nig
     site.project.commit_all("Show less")
     off = dict.fromkeys(("update", "pull", "publish", "commit", "push_data", "push"), False)
     run = site.stack.trigger("nightly/nightly", **off, compare_with=None)
-    assert site.stack.wait(run)["message"] == "1 Completed, 14 UpToDate."
+    assert site.stack.wait(run)["message"] == "1 Completed, 15 UpToDate."
     assert set(site.stack.task_states(run)) & {"update the checkout", "fetch data", "publish", "commit", "send data", "push"} == set()
     assert site.stack.artifacts(run) == {}
     assert site.pushed("--format=%H") == before

@@ -11,7 +11,7 @@ from pipeline.contracts.results import Results
 from pipeline.evaluation.answers import calibration_error, reliability, score_answers, shown_by_queries
 from pipeline.reranking.expansion import augment_database, augment_within_instances, average_instances
 from pipeline.reranking.params import AugmentationParameters
-from pipeline.search.answer_table import doubts, known_instances, search_known, search_unknown, write_answers
+from pipeline.search.answer_table import Sureness, doubts, known_instances, learn_sureness, search_known, search_unknown, write_answers
 from pipeline.search.answers import Answer, UnknownObjects, answers_of, needed
 from pipeline.search.certainty import Certainty
 from pipeline.search.params import SearchParameters
@@ -130,6 +130,25 @@ def test_the_databases_own_photographs_ask_without_themselves(tmp_path: Path) ->
     assert search_known(replace(search, parameters=SearchParameters(augmentation=AugmentationParameters(instances="mean"))), instances) is None
 
 
+def test_queries_of_other_instances_say_how_sure_an_answer_is(tmp_path: Path) -> None:
+    """The answers of one half of the instances are always right, those of the other never: each half is told what the other one showed."""
+    own = folder_of(tmp_path / "own", {"database": unit(48, 1)})
+    search = DescriptorSearch(own, own, 48, SearchParameters(top_k=48), torch.device("cpu"))
+    instances = {f"database{place}": f"piece{place // 4:02}" for place in range(48)}
+    shown = {f"q{place:02}": f"piece{place % 12:02}" for place in range(60)}
+    answers = [answer(query, 0.5, instance if int(instance[5:]) % 2 else "other") for query, instance in shown.items()]
+    write_catalogue(tmp_path / "catalogue.parquet", [row(query, "query", instance) for query, instance in shown.items()])
+    found = learn_sureness(search, [*answers, answer("stranger", 0.5)], tmp_path, instances)
+    assert found.certainty is not None
+    assert (found.certainty.questions, found.certainty.right) == (60, 30)
+    for query, instance in shown.items():
+        assert found.sure[query] == pytest.approx(1 / 32 if int(instance[5:]) % 2 else 31 / 32)
+    assert found.sure["stranger"] == pytest.approx(found.certainty.sure(answer("stranger", 0.5)))
+    write_catalogue(tmp_path / "catalogue.parquet", [row(query, "query", instance) for query, instance in list(shown.items())[:30]])
+    few = learn_sureness(search, answers, tmp_path, instances)
+    assert few.certainty == search_known(search, instances), "with too few queries the database's photographs ask"
+
+
 def test_averages_of_instances_are_those_of_a_loop() -> None:
     vectors, labels = torch.from_numpy(unit(7, 0)), torch.tensor([4, 1, 4, 1, 1, 7, 4])
     means, found = average_instances(vectors, labels)
@@ -161,7 +180,7 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     np.testing.assert_allclose(unknown.checked, best[1::2], atol=1e-5)
     path = tmp_path / "answers.parquet"
     answers = [answer("q1", 2.0, "piece0"), answer("q2", -2.0, "piece1"), answer("q3", 3.0, "piece1")]
-    write_answers(path, answers, unknown, None)
+    write_answers(path, answers, unknown, Sureness(None, {}))
     file = open_table(path, "answers")
     assert table_facts(file)["threshold"] == unknown.threshold
     assert [entry["known"] for entry in file.read().to_pylist()] == [True, False, True]

@@ -91,7 +91,7 @@ def test_indexes_find_most_of_the_exact_results_with_their_exact_scores(tmp_path
 
 @pytest.mark.parametrize("kind", ["flat", "multi_index"])
 def test_codes_are_found_by_their_hamming_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
-    monkeypatch.setattr("pipeline.search.database.BLOCK", 64)
+    monkeypatch.setattr("pipeline.search.database.CODES_AT_ONCE", 64)
     generator = np.random.default_rng(5)
     codes = generator.integers(0, 256, (300, 8), np.uint8)
     queries = codes[:6].copy()
