@@ -66,7 +66,10 @@ def scan(
     """Record what the folders of photographs hold now, so that `plan`, `dvc status` and `git diff` see what changed."""
     from pipeline.acquisition.source_scan import scan_sources
 
-    _tell(scan_sources(datasets or []), all_of_them=True)
+    scanned = scan_sources(datasets or [])
+    _tell(scanned, all_of_them=True)
+    if any(each.error for each in scanned):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -102,7 +105,9 @@ def remove(
 def _tell(scanned: "list[Scanned]", *, all_of_them: bool = False) -> None:
     """A line for each folder that differs from its last import, or for all."""
     for each in scanned:
-        if each.difference or all_of_them:
+        if each.error:
+            typer.echo(f"error: {each.dataset}: {each.error}", err=True)
+        elif each.difference or all_of_them:
             typer.echo(f"{each.dataset}: {each.files} photographs; {each.difference or 'as they were imported'}")
 
 
@@ -261,6 +266,27 @@ def validate(dataset: Annotated[str, typer.Argument(help="a name under `datasets
         typer.echo(f"{dataset}: {len(found.problems)} problems.")
         raise typer.Exit(1)
     typer.echo(f"{dataset}: nothing is wrong.")
+
+
+@app.command()
+def duplicates(
+    dataset: Annotated[str, typer.Argument(help="a name under `datasets` of params.yaml, whose images are there")],
+    html: Annotated[Path | None, typer.Option(help="page of the pairs to write as well")] = None,
+    scenes: Annotated[bool, typer.Option("--scenes/--copies", help="look for the same scene as well, or for copies alone")] = True,
+) -> None:
+    """List photographs of a data set that are the same: exact copies, near copies (resized, compressed again, cropped slightly), same scenes."""
+    from pipeline.duplicates.page import render
+    from pipeline.duplicates.pairs import find_pairs
+    from pipeline.stage.tables import replacing
+
+    pairs = find_pairs(dataset, scenes=scenes)
+    for pair in pairs:
+        typer.echo(f"{pair.kind}\t{pair.first}\t{pair.second}\t{pair.strength:.3f}")
+    kinds = [pair.kind for pair in pairs]
+    typer.echo(f"{dataset}: " + (", ".join(f"{kinds.count(kind)} of kind {kind}" for kind in dict.fromkeys(kinds)) or "no two are the same"))
+    if html:
+        with replacing(html) as partial:
+            partial.write_text(render(dataset, pairs), encoding="utf-8")
 
 
 @app.command()

@@ -85,15 +85,12 @@ def check_parameters(root: Path) -> None:
 
 
 def scan_sources(root: Path) -> str:
-    """Record what the folders of photographs hold now; returns what changed, in a line each.
-
-    Raises:
-        PipelineError: with the line that says what is wrong.
-    """
+    """Record what the folders of photographs hold now; returns what changed, in a line each. A folder that cannot be looked at keeps its record."""
     try:
         return run_checked(root, sys.executable, "-m", "cli", "scan").strip()
     except PipelineError as error:
-        raise PipelineError(str(error).partition("failed: error: ")[2] or str(error)) from None
+        log.warning("%s", error)
+        return str(error)
 
 
 def set_parameters(root: Path, overrides: list[str]) -> None:

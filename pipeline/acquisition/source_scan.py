@@ -33,6 +33,7 @@ class Scanned:
     Attributes:
         added, removed, changed: photographs against the last import; all are added where there was none.
         same: whether the last import is of exactly this.
+        error: why the folder could not be looked at; its record is left as it was.
     """
 
     dataset: str
@@ -42,10 +43,13 @@ class Scanned:
     changed: int
     imported: bool
     same: bool
+    error: str = ""
 
     @property
     def difference(self) -> str:
         """Against the last import, for people; empty where there is none."""
+        if self.error:
+            return self.error
         counts = {"added": self.added, "removed": self.removed, "changed": self.changed}
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
         if not self.imported:
@@ -56,9 +60,10 @@ class Scanned:
 def scan_sources(names: Iterable[str] = ()) -> list[Scanned]:
     """Look at the named data sets, or at all, and write their records; those of other sources than folders are only named.
 
+    A folder that cannot be looked at says so in its `error`.
+
     Raises:
         ParameterError: no such data set.
-        SourceError: a folder that cannot be imported.
     """
     datasets = read_section("datasets")
     ensure_source_records(datasets)
@@ -66,7 +71,14 @@ def scan_sources(names: Iterable[str] = ()) -> list[Scanned]:
         if left.stem not in datasets:
             left.unlink()
     chosen = {name: load_dataset(name) for name in (list(names) or datasets)}
-    return [_scanned(name, dataset) for name, dataset in chosen.items() if isinstance(dataset, Folder)]
+    return [_scanned_or_why(name, dataset) for name, dataset in chosen.items() if isinstance(dataset, Folder)]
+
+
+def _scanned_or_why(name: str, folder: Folder) -> Scanned:
+    try:
+        return _scanned(name, folder)
+    except SourceError as error:
+        return Scanned(name, 0, 0, 0, 0, imported=False, same=False, error=str(error))
 
 
 def _scanned(name: str, folder: Folder) -> Scanned:

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
+from pipeline.aggregation.leaks import leaking_photographs, refuse_duplicates
 from pipeline.aggregation.params import load_method, refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
@@ -17,7 +18,7 @@ from pipeline.contracts.descriptors import KIND, DescriptorFacts, PatchCounts
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.feature_shards import KIND as FEATURES
 from pipeline.contracts.feature_shards import FeatureFacts
-from pipeline.contracts.held_out import HeldOutSet, LearnedOn, duplicated, held_out_ids, refuse_leakage
+from pipeline.contracts.held_out import HeldOutSet, LearnedOn, held_out_ids, refuse_leakage
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
@@ -53,10 +54,12 @@ def main(arguments: list[str]) -> Produced:
         learned_on = card["learned_on"] and LearnedOn.model_validate(card["learned_on"])
         if learned_on:
             refuse_leakage(benchmark, sets.dataset, learned_on.dataset, learned_on.role, sets.allow_self_learning)
+        pairs = leaking_photographs(sets, [row for row in held_rows if row.image_id in ids], rows)
+        if learned_on and pairs:
+            refuse_duplicates(benchmark, sets, pairs)
         fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(benchmark, sets)]
         store = ScratchStore(f"aggregate-{benchmark}", fingerprint(*fingerprints))
         written = _describe_all(benchmark, sets, describer, rows, ids, features.extract.patch_levels, store, device)
-    pairs = duplicated([row for row in held_rows if row.image_id in ids], [row for row in rows if row.role in ("database", "query")])
     facts = DescriptorFacts(
         **{name: sink.images for name, sink in written.sinks.items()},
         patches=written.patches,
@@ -67,7 +70,7 @@ def main(arguments: list[str]) -> Produced:
         learned_on=learned_on,
         network_trained_on=card["network_trained_on"],
         held_out_set=HeldOutSet(dataset=sets.held_out, role=role, images=len(ids), duplicates=len(pairs)),
-        duplicates=_warn_duplicates(pairs) if learned_on else 0,
+        duplicates=len(pairs) if learned_on else 0,
         features=features,
     )
     output = places.descriptors(benchmark)
@@ -139,14 +142,6 @@ def _describe(dataset: str, wanted: set[str], describer: Describer, device: torc
             progress.advance(len(image_ids))
     if alive is not None and not alive.all():
         log.warning("%s: %d of %d channels never fire.", folder, int((~alive).sum()), len(alive))
-
-
-def _warn_duplicates(pairs: list[tuple[str, str]]) -> int:
-    if pairs:
-        log.warning(
-            "%d images of the benchmark are also in the held-out set, the first is %s (held out as %s).", len(pairs), pairs[0][1], pairs[0][0]
-        )
-    return len(pairs)
 
 
 if __name__ == "__main__":

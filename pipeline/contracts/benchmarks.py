@@ -13,7 +13,7 @@ class BenchmarkParameters(Section):
     dataset: str = Field(description="a name under `datasets`: database and queries")
     held_out: str = Field(description="a name under `datasets`: what models are learned on")
     distractors: str = Field("none", description="a name under `datasets`: images that show nothing of the queries")
-    allow_self_learning: bool = Field(False, description="whether models, or the network, may be learned on the images that are searched")
+    allow_self_learning: bool = Field(False, description="whether models, or the network, may be learned on what is searched")
 
 
 def load_benchmark(name: str, *fields: str) -> BenchmarkParameters:

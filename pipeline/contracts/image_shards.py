@@ -27,8 +27,10 @@ SCHEMA = pa.schema(
         ("y1", pa.float32()),
         ("centred", pa.bool_()),
         ("digest", pa.binary(32)),
+        ("look", pa.binary()),
     ]
 )
+Grey = bytes
 PART = ("x0", "y0", "x1", "y1", "centred")
 
 
@@ -56,6 +58,7 @@ class StoredImage:
         width, height: pixels of the resized image.
         scale: resized against original side.
         part: that shows the query's object, in resized pixels, where activations are to be cropped to it.
+        look: 32×32 grey values, by which photographs that are the same are found; None where nobody looked.
     """
 
     image_id: str
@@ -64,6 +67,7 @@ class StoredImage:
     height: int
     scale: float
     part: Part | None = None
+    look: Grey | None = None
 
 
 def image_writer(path: Path) -> AbstractContextManager[TableWriter]:
@@ -75,7 +79,7 @@ def image_columns(images: list[StoredImage]) -> dict[str, list[object]]:
     """Images as columns of a row group."""
     parts = [(*image.part.box, image.part.centred) if image.part else (None,) * 5 for image in images]
     columns: dict[str, list[object]] = {
-        name: [getattr(image, name) for image in images] for name in ("image_id", "bytes", "width", "height", "scale")
+        name: [getattr(image, name) for image in images] for name in ("image_id", "bytes", "width", "height", "scale", "look")
     }
     columns |= {name: [part[index] for part in parts] for index, name in enumerate(PART)}
     return columns | {"digest": [hashlib.sha256(image.bytes).digest() for image in images]}
@@ -104,6 +108,13 @@ def read_digests(path: Path) -> dict[str, bytes]:
     """SHA-256 of the bytes of a shard's images, by image id."""
     table = open_table(path, KIND).read(columns=["image_id", "digest"])
     return dict(zip(table.column("image_id").to_pylist(), table.column("digest").to_pylist(), strict=True))
+
+
+def read_looks(path: Path) -> dict[str, bytes]:
+    """The grey values of a shard's images, by image id, as far as somebody looked."""
+    table = open_table(path, KIND).read(columns=["image_id", "look"])
+    pairs = zip(table.column("image_id").to_pylist(), table.column("look").to_pylist(), strict=True)
+    return {image_id: look for image_id, look in pairs if look is not None}
 
 
 def _part(row: dict[str, Any]) -> Part | None:

@@ -139,7 +139,8 @@ def test_a_nightly_run_commits_and_pushes_the_bytes_of_plain_dvc(site: Site, fir
     assert message.endswith("Rebuilt-By: nightly")
     assert "| extract@gallery | Completed |" in message
     names = site.pushed("--name-only", "--format=").split()
-    assert sorted(names) == ["dvc.lock", "reports/metrics/gallery.json", "reports/per_query/gallery.csv"]
+    recorded = ["data/sources/gallery.json", "data/sources/none.json"]
+    assert sorted(names) == [*recorded, "dvc.lock", "reports/metrics/gallery.json", "reports/per_query/gallery.csv"]
     subprocess.run(["git", "clone", "-q", str(site.remote), str(tmp_path / "elsewhere")], check=True)
     subprocess.run([sys.executable, "-m", "dvc", "pull", "-q"], cwd=tmp_path / "elsewhere", check=True)
     assert digests(tmp_path / "elsewhere") == digests(site.folder) == digests(museum.folder)

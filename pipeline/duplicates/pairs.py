@@ -1,0 +1,118 @@
+"""Photographs of a data set that are the same or show the same scene: exact copies, near copies, and scenes that key points agree on."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.contracts.benchmarks import load_benchmarks
+from pipeline.contracts.descriptors import KIND as DESCRIPTORS
+from pipeline.contracts.descriptors import DescriptorFacts, read_folder
+from pipeline.contracts.image_shards import KIND as IMAGES
+from pipeline.contracts.image_shards import read_images
+from pipeline.contracts.progress import Progress
+from pipeline.imaging.images import decode
+from pipeline.imaging.looks import look_alikes, read_all_looks
+from pipeline.reranking.params import SpatialVerificationParameters
+from pipeline.reranking.spatial_verification import KeyPoints, key_points, verify
+from pipeline.stage import places
+from pipeline.stage.catalogue import CatalogueRow, read_catalogue
+from pipeline.stage.manifest import load_manifest
+
+EXACT, NEAR, SCENE = "exact copy", "near copy", "same scene"
+NEIGHBOURS, INLIERS = 5, 20
+"""Nearest images of each that are looked at for the same scene, and key points that have to agree."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images: of how they are the same, and how surely: the correlation of their grey values, or the key points that agree."""
+
+    kind: str
+    first: str
+    second: str
+    strength: float
+
+
+def find_pairs(dataset: str, *, scenes: bool = True) -> list[Pair]:
+    """Every pair once, as the closest kind that it is of.
+
+    Args:
+        scenes: whether key points of neighbours are compared, which takes about as long as the extraction. Neighbours are those of a benchmark
+            that has described the data set; without one there are no scenes.
+
+    Raises:
+        ShardError: the data set has no images yet.
+    """
+    images = places.images(dataset)
+    rows = [row for row in read_catalogue(images / places.CATALOGUE) if row.readable]
+    found = {frozenset((pair.first, pair.second)): pair for pair in _exact(rows)}
+    names, looks = read_all_looks(images, {row.image_id for row in rows})
+    for alike in look_alikes(looks) if names else []:
+        pair = Pair(NEAR, names[alike.first], names[alike.second], alike.correlation)
+        found.setdefault(frozenset((pair.first, pair.second)), pair)
+    if scenes:
+        candidates = [pair for pair in _neighbours(dataset) if frozenset(pair) not in found]
+        for pair in _same_scenes(images, candidates):
+            found.setdefault(frozenset((pair.first, pair.second)), pair)
+    order = (EXACT, NEAR, SCENE)
+    return sorted(found.values(), key=lambda pair: (order.index(pair.kind), -pair.strength, pair.first, pair.second))
+
+
+def _exact(rows: Iterable[CatalogueRow]) -> Iterator[Pair]:
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.sha256 in first:
+            yield Pair(EXACT, first[row.sha256], row.image_id, 1.0)
+        first.setdefault(row.sha256, row.image_id)
+
+
+def _neighbours(dataset: str) -> list[tuple[str, str]]:
+    """The nearest NEIGHBOURS of every database image by the descriptors of the first benchmark that has some, each pair once."""
+    for name, benchmark in load_benchmarks().items():
+        folder = places.descriptors(name)
+        if benchmark.dataset == dataset and folder.exists():
+            facts = DescriptorFacts.of(load_manifest(folder, DESCRIPTORS))
+            if facts.patches.database is None:
+                return _nearest(folder)
+    return []
+
+
+def _nearest(folder: Path) -> list[tuple[str, str]]:
+    import faiss
+
+    index, names = None, list[str]()
+    blocks = [(ids, np.ascontiguousarray(rows)) for ids, rows in read_folder(folder, "database-")]
+    for ids, rows in blocks:
+        index = faiss.IndexFlatIP(rows.shape[1]) if index is None else index
+        index.add(rows)
+        names += ids
+    pairs: dict[frozenset[str], tuple[str, str]] = {}
+    for ids, rows in blocks:
+        _, found = index.search(rows, min(NEIGHBOURS + 1, len(names)))  # type: ignore[union-attr]
+        for name, own in zip(ids, found, strict=True):
+            for other in (names[place] for place in own if names[place] != name):
+                pairs.setdefault(frozenset((name, other)), (name, other))
+    return list(pairs.values())
+
+
+def _same_scenes(images: Path, candidates: list[tuple[str, str]]) -> Iterator[Pair]:
+    parameters = SpatialVerificationParameters(transformation="homography", inliers=INLIERS)
+    seen = _all_key_points(images, {name for pair in candidates for name in pair}, parameters.key_points)
+    with Progress("same scenes", len(candidates), "pairs") as progress:
+        for first, second in candidates:
+            agreed = verify(seen[first], seen[second], parameters).inliers
+            if agreed:
+                yield Pair(SCENE, first, second, float(agreed))
+            progress.advance()
+
+
+def _all_key_points(images: Path, wanted: set[str], most: int) -> dict[str, KeyPoints]:
+    found: dict[str, KeyPoints] = {}
+    with Progress("key points", len(wanted), "images") as progress:
+        for path in load_manifest(images, IMAGES).paths(images) if wanted else ():
+            for stored in read_images(path, wanted):
+                found[stored.image_id] = key_points(decode(stored.bytes), most)
+                progress.advance()
+    return found
