@@ -97,7 +97,7 @@ REACH: dict[str, set[str]] = {
     "search": AFTER_SEARCH,
     "search.rerank": set(),
     "search.rerank.method": AFTER_SEARCH,
-    "collection": {"collection@gallery"},
+    "collection": {"collection@gallery", "report"},
     "evaluate": {"evaluate@gallery", "report"},
     "report": {"report"},
 }

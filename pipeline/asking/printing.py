@@ -114,24 +114,29 @@ def sheet_writer(path: Path) -> Iterator[Write]:
 
 def sheet(reply: Reply) -> Image.Image:
     """The photograph and its results as one picture, with what each shows below it, and boxes where re-ranking found some."""
-    pictures = [(reply.asked, "asked", None), *((found.thumbnail, _caption(found), found.box) for found in reply.results)]
-    columns = min(SHEET_COLUMNS, len(pictures))
-    height = SHEET_SIDE + 2 * MARGIN + LINE
-    rows = -(-len(pictures) // columns)
+    shown = [(_opened(reply.asked), "asked", None), *((_opened(found.thumbnail), _caption(found), found.box) for found in reply.results)]
+    columns = min(SHEET_COLUMNS, len(shown))
+    height = max(picture.height for picture, *_ in shown) + 2 * MARGIN + LINE
+    rows = -(-len(shown) // columns)
     whole = Image.new("RGB", (columns * (SHEET_SIDE + MARGIN) + MARGIN, LINE + MARGIN + rows * height), "white")
     draw = ImageDraw.Draw(whole)
     draw.text((MARGIN, MARGIN // 2), f"{reply.photograph}: {reply.verdict}", fill="black")
-    for place, (jpeg, caption, box) in enumerate(pictures):
+    for place, (picture, caption, box) in enumerate(shown):
         left, top = MARGIN + place % columns * (SHEET_SIDE + MARGIN), LINE + MARGIN + place // columns * height
-        with Image.open(io.BytesIO(jpeg)) as opened:
-            picture = opened.convert("RGB")
-        picture.thumbnail((SHEET_SIDE, SHEET_SIDE))
         whole.paste(picture, (left, top))
         if box:
             sides = (picture.width, picture.height) * 2
             draw.rectangle([edge * side + start for edge, side, start in zip(box, sides, (left, top) * 2, strict=True)], outline="#e4572e", width=2)
         draw.text((left, top + picture.height + 2), caption, fill="black")
     return whole
+
+
+def _opened(jpeg: bytes) -> Image.Image:
+    """A picture of at most SHEET_SIDE pixels."""
+    with Image.open(io.BytesIO(jpeg)) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((SHEET_SIDE, SHEET_SIDE))
+    return picture
 
 
 def _caption(found: Found) -> str:

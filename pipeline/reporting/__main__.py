@@ -4,6 +4,7 @@ import argparse
 import logging
 
 from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmarks
+from pipeline.contracts.collections import current_version
 from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import activation_page, training_curves
@@ -65,6 +66,7 @@ def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameter
         patch_similarity(study) if (study := places.study("patch_similarity", name)).exists() else (),
         region_page(regions) if regions.exists() else None,
         activation_page(activations) if activations.exists() else None,
+        current_version(places.collection(name)).facts.index,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from pipeline.contracts.collections import IndexFacts
 from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import ActivationPage
@@ -33,6 +34,7 @@ class BenchmarkPage:
     patch_similarity: Sequence[str] = ()
     regions: RegionPage | None = None
     activations: ActivationPage | None = None
+    index: IndexFacts | None = None
 
     @property
     def codes(self) -> str:
@@ -63,6 +65,15 @@ class BenchmarkPage:
     def answers(self) -> dict[str, float]:
         """Numbers of the answers by name; empty where there are none."""
         return self.metrics.answers.model_dump(exclude_none=True) if self.metrics.answers else {}
+
+    @property
+    def index_loss(self) -> str:
+        """What the index of the collection costs against comparing every image, for people; empty where it does that."""
+        if self.index is None or not self.index.loss:
+            return ""
+        loss = self.index.loss
+        recalls = ", ".join(f"{loss[f'recall_{depth}']:.4f} of the first {depth}" for depth in (1, 10, 100))
+        return f"{self.index.kind} index: finds {recalls} exact results; mAP of the first 100 is {loss['map']:.4f} instead of {loss['exact_map']:.4f}"
 
     @property
     def warnings(self) -> list[str]:

@@ -4,12 +4,14 @@ import base64
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.contracts.collections import IndexFacts
 from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.contracts.rankings import ANSWERS, ANSWERS_SCHEMA, COUNTS_SCHEMA, RANKING_SCHEMA, Provenance
 from pipeline.imaging.images import encode
@@ -135,6 +137,8 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     activations = ActivationPage("net", [("a", {"<piece>": "data:image/jpeg;base64,DD"})])
     sweep = SweepPage("grid", "A <grid>", "abc", ["mask", "mAP"], [{"mask": "MAX", "mAP": "0.5"}], ["<svg></svg>"])
     bench = BenchmarkPage("b&b", metrics, provenance(), "<svg></svg>", "<svg></svg>", chosen(tmp_path), kept, ["<svg></svg>"], regions, activations)
+    loss = {"recall_1": 1.0, "recall_10": 0.95, "recall_100": 0.9, "map": 0.4, "exact_map": 0.41}
+    bench = replace(bench, index=IndexFacts(kind="hnsw", candidates=200, loss=loss))
     matching = [{"dimensions": "256", "work": "<patches>", "seconds": "0.7"}]
     page = render(
         [bench], [sweep], ["<svg></svg>"], matching, {"step": "<svg id='curve'></svg>"}, [{"system": "<net>"}], {"a": "data:image/jpeg;base64,AA"}, 50
@@ -150,6 +154,8 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert 'src="data:image/jpeg;base64,AA"' in page
     assert "learned on nothing" in page
     assert "64 bits by itq" in page
+    assert "through a hnsw index: finds 1.0000 of the first 1, 0.9500 of the first 10, 0.9000 of the first 100 exact results" in page
+    assert "mAP of the first 100 is 0.4000 instead of 0.4100" in page
     assert 'src="data:image/jpeg;base64,BB"' in page
     assert "A &lt;grid&gt;" in page
     assert "<td>MAX</td><td>0.5</td>" in page
