@@ -88,7 +88,9 @@ def search_times() -> list[Row]:
     queries, references = patches(QUERIES, QUERY_PATCHES, 256, 0), patches(MANY, REFERENCE_PATCHES, 256, 1)
     parameters = SearchParameters(top_k=10, shortlist=SHORTLIST)
     alone, whole = paired(fastest_product(queries, references), lambda: scan_patches(queries, blocks(references), "l2"))
-    again, two_step = paired(lambda: scan_patches(queries, blocks(references), "l2"), lambda: scan_shortlist(queries, blocks(references), parameters))
+    again, two_step = paired(
+        lambda: scan_patches(queries, blocks(references), "l2"), lambda: scan_shortlist(queries, blocks(references), parameters, MANY)
+    )
     print(f"search of {MANY} references: {whole:.2f} s; by a shortlist of {SHORTLIST}: {two_step:.2f} s, {again / two_step:.1f} times as fast")
     return [
         (256, MANY, "search", whole, whole / alone, None),

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pipeline.aggregation.leaks import leaking_photographs, refuse_duplicates
 from pipeline.aggregation.params import load_method, refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
-from pipeline.contracts.descriptors import KIND, DescriptorFacts, PatchCounts
+from pipeline.contracts.descriptors import KIND, WHOLE_HELD_OUT, DescriptorFacts, PatchCounts
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.feature_shards import KIND as FEATURES
 from pipeline.contracts.feature_shards import FeatureFacts
@@ -23,6 +24,7 @@ from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.maps.stream import stream_maps
+from pipeline.projections.normalization import l2
 from pipeline.stage import places
 from pipeline.stage.catalogue import CatalogueRow, read_catalogue, read_ground_truth
 from pipeline.stage.entry import run_stage
@@ -74,7 +76,7 @@ def main(arguments: list[str]) -> Produced:
         features=features,
     )
     output = places.descriptors(benchmark)
-    store.publish(output, [name for sink in written.sinks.values() for name in sink.names], KIND, facts)
+    store.publish(output, [*(name for sink in written.sinks.values() for name in sink.names), *written.whole], KIND, facts)
     log.info("%s: %d database images, %d queries.", output, facts.database, facts.queries)
     return Produced((output,), facts.database + facts.queries + facts.held_out, "images")
 
@@ -89,9 +91,10 @@ def _inputs(benchmark: str, sets: BenchmarkParameters) -> list[tuple[Path, str]]
 
 @dataclass(frozen=True)
 class Written:
-    """The sinks of database, queries and held_out after all their descriptors, and how many patches these have."""
+    """The sinks of database, queries and held_out after all their descriptors, files of whole images, and how many patches images have."""
 
     sinks: dict[str, DescriptorSink]
+    whole: list[str]
     patches: PatchCounts
 
 
@@ -112,22 +115,29 @@ def _describe_all(
     if not database:
         raise SanityError(f"benchmarks.{benchmark}.dataset: {sets.dataset} has no readable database images")
     patches = PatchCounts(database=describer.patches("database", patch_levels), queries=describer.patches("queries", patch_levels))
-    if patches.database:
-        held_out = set()  # what learns on them, the hashing, takes no patches
     sinks = {name: DescriptorSink(store.folder, name) for name in ("database", "queries", "held_out")}
+    whole = DescriptorSink(store.folder, WHOLE_HELD_OUT)
 
     def keep(image_ids: list[str], vectors: torch.Tensor) -> None:
         for name, wanted, kept in (("database", database, patches.database), ("queries", queries, patches.queries)):
             chosen = [index for index, image_id in enumerate(image_ids) if image_id in wanted]
             sinks[name].add([image_ids[index] for index in chosen], vectors[chosen] if kept is None else vectors[chosen, :kept])
 
-    with Progress("aggregate", len(database | queries) + len(held_out), "images") as progress, sinks["database"], sinks["queries"], sinks["held_out"]:
+    def keep_whole(image_ids: list[str], vectors: torch.Tensor) -> None:
+        own = vectors[:, : patches.database]
+        whole.add(image_ids, torch.stack([l2(own[:, 0]), l2(own.sum(dim=1))], dim=1))
+
+    add = keep_whole if patches.database else sinks["held_out"].add
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress("aggregate", len(database | queries) + len(held_out), "images"))
+        for sink in (*sinks.values(), whole):
+            stack.enter_context(sink)
         _describe(sets.dataset, database | queries, describer, device, keep, progress)
         if held_out:
-            _describe(sets.held_out, held_out, describer, device, sinks["held_out"].add, progress)
+            _describe(sets.held_out, held_out, describer, device, add, progress)
     if sinks["database"].images > 1 and not sinks["database"].varies:
         raise SanityError(f"all {sinks['database'].images} database descriptors are the same; look at the network's weights and preprocessing")
-    return Written(sinks, patches)
+    return Written(sinks, whole.names, patches)
 
 
 def _describe(dataset: str, wanted: set[str], describer: Describer, device: torch.device, keep: Add, progress: Progress) -> None:

@@ -159,8 +159,9 @@ def _indexed(staging: Path, made: Made, parameters: CollectionParameters, facts:
     """Write the index; the facts with what it costs, by the benchmark's own queries."""
     from pipeline.collecting.computing import measured, write_index
 
-    rows = staging / (SHORTLIST_ROWS if made.ranked.patches.database is not None else ROWS)
-    write_index(staging / INDEX, facts.index, parameters, rows, places.descriptors(made.benchmark))
+    patches = made.ranked.patches.database is not None
+    rows, candidates = staging / (SHORTLIST_ROWS if patches else ROWS), made.search.candidates if patches else None
+    write_index(staging / INDEX, facts.index, parameters, rows, places.descriptors(made.benchmark), candidates)
     truth = read_ground_truth(places.images(made.dataset) / places.GROUND_TRUTH)
     loss = measured(staging, facts, made.search, made.read("queries-"), truth)
     log.info("Against comparing every image: %s.", ", ".join(f"{name} {value:.4f}" for name, value in loss.items()))

@@ -27,14 +27,15 @@ def augmented(blocks: Blocks, images: int, parameters: AugmentationParameters, i
         return in_blocks(*augmented_rows(blocks, images, parameters, instances, device))
 
 
-def write_index(path: Path, index: IndexFacts, parameters: CollectionParameters, rows: Path, descriptors: Path) -> None:
+def write_index(path: Path, index: IndexFacts, parameters: CollectionParameters, rows: Path, descriptors: Path, candidates: str | None) -> None:
     """Build the index of a file of rows.
 
     Args:
         descriptors: data/descriptors/BENCHMARK, whose held-out descriptors are learned on.
+        candidates: see `drawn`.
     """
     with hold(choose_device()):
-        save_index(build_candidate_index(index.kind, parameters, map_rows(rows), drawn(descriptors)), path)
+        save_index(build_candidate_index(index.kind, parameters, map_rows(rows), drawn(descriptors, candidates)), path)
 
 
 def measured(folder: Path, facts: CollectionFacts, search: SearchParameters, queries: Blocks, truth: GroundTruth) -> dict[str, float]:

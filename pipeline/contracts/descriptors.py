@@ -17,6 +17,11 @@ from pipeline.stage.tables import TableWriter, fixed_rows, open_table, open_writ
 
 KIND, DISTRACTORS = "descriptors", "distractors"
 """What folders hold; the shards of both are descriptors."""
+WHOLE_HELD_OUT = "whole_held_out"
+"""Prefix of the shards that hold two vectors per held-out image where images have patches: the first patch, which is the whole image, and the
+sum of all, l2-normalised. Indexes that make shortlists learn on them."""
+WHOLE = {"whole_image": 0, "sum": 1}
+"""Their places by `search.candidates`."""
 
 
 class PatchCounts(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.descriptors import read_folder
+from pipeline.contracts.descriptors import WHOLE, WHOLE_HELD_OUT, read_folder
 from pipeline.search.collection_params import CollectionParameters, IndexKind
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import ModelError, ShardError
@@ -104,13 +104,18 @@ def _refuse_few(kind: str, held_out: npt.NDArray[np.float32], needed: int) -> No
         )
 
 
-def drawn(folder: Path, at_most: int = LEARNING_ROWS) -> npt.NDArray[np.float32]:
-    """Held-out descriptors (H, D) of data/descriptors/BENCHMARK, evenly spread where there are more than wanted; (0, 0) of patches."""
-    total = sum(len(ids) for ids, _ in read_folder(folder, "held_out-"))
+def drawn(folder: Path, candidates: str | None, at_most: int = LEARNING_ROWS) -> npt.NDArray[np.float32]:
+    """Held-out vectors (H, D) of data/descriptors/BENCHMARK, evenly spread where there are more than wanted; (0, 0) where there are none.
+
+    Args:
+        candidates: where images have patches, `search.candidates`: which of their vectors makes the shortlist.
+    """
+    prefix = f"{WHOLE_HELD_OUT if candidates else 'held_out'}-"
+    total = sum(len(ids) for ids, _ in read_folder(folder, prefix))
     step = max(1, -(-total // at_most))
     offset, kept = 0, []
-    for ids, rows in read_folder(folder, "held_out-"):
-        kept.append(rows[-offset % step :: step])
+    for ids, rows in read_folder(folder, prefix):
+        kept.append((rows[:, WHOLE[candidates]] if candidates else rows)[-offset % step :: step])
         offset += len(ids)
     return np.ascontiguousarray(np.concatenate(kept)) if kept else np.empty((0, 0), np.float32)
 

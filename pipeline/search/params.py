@@ -21,7 +21,9 @@ class SearchParameters(Section):
         None, ge=1, description="of patches: images whose patches are compared, the best by `candidates`; the others are not found. null: all"
     )
     candidates: Literal["whole_image", "sum"] = Field("sum", description="what the shortlist is made by: the first patch, or the sum of all")
-    index: Literal["flat", "inverted"] = Field("flat", description="faiss index that makes the shortlist: exact, or inverted lists")
+    index: Literal["flat", "inverted"] = Field(
+        "flat", description="faiss index that makes the shortlist: exact, or inverted lists, learned on held-out images"
+    )
     probes: int = Field(16, ge=1, description="inverted lists that are looked at")
     accept_unknown: float = Field(0.05, gt=0, lt=1, description="share of photographs of unknown objects that may be taken for known ones")
     augmentation: AugmentationParameters = AugmentationParameters()

@@ -51,10 +51,16 @@ class Shortlist:
     scores: npt.NDArray[np.float32]
 
 
-def scan_shortlist(queries: torch.Tensor, blocks: PatchBlocks, parameters: SearchParameters) -> Shortlist:
+def scan_shortlist(
+    queries: torch.Tensor, blocks: PatchBlocks, parameters: SearchParameters, images: int, held_out: npt.NDArray[np.float32] | None = None
+) -> Shortlist:
     """The same for the images of each query's shortlist alone.
 
     The first pass fills an index with one vector per image, the second compares the patches of those that it finds.
+
+    Args:
+        images: of the database.
+        held_out: (H, D) vectors that inverted lists are learned on.
     """
     names: list[str] = []
 
@@ -63,7 +69,7 @@ def scan_shortlist(queries: torch.Tensor, blocks: PatchBlocks, parameters: Searc
             names.extend(ids)
             yield whole_image(patches, parameters.candidates)
 
-    index = fill_index(vectors(), parameters.index, parameters.probes)
+    index = fill_index(vectors(), parameters.index, parameters.probes, images, held_out)
     if index is None:
         return Shortlist(names, np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
     own = whole_image(queries.cpu().numpy(), parameters.candidates)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contracts.codes import read_code_folder
-from pipeline.contracts.descriptors import read_folder
+from pipeline.contracts.descriptors import WHOLE, WHOLE_HELD_OUT, read_folder
 from pipeline.contracts.patches import patch_count
 from pipeline.contracts.results import Counts, Results
 from pipeline.search.code_scan import count_labelled_codes, nearest_codes
@@ -97,7 +97,14 @@ class PatchSearch(DescriptorSearch):
         if self.parameters.shortlist is None:
             names, scores = scan_patches(own, lambda: self.blocks(name), self.parameters.distance_of(patches=True))
             return ranked(names, scores.cpu(), k or self.parameters.top_k, labelled)
-        return ranked_shortlist(scan_shortlist(own, lambda: self.blocks(name), self.parameters), k or self.parameters.top_k, labelled)
+        held_out = self._held_out() if self.parameters.index == "inverted" else None
+        shortlist = scan_shortlist(own, lambda: self.blocks(name), self.parameters, self.images, held_out)
+        return ranked_shortlist(shortlist, k or self.parameters.top_k, labelled)
+
+    def _held_out(self) -> Rows:
+        """One vector (H, D) per held-out image, by `search.candidates`."""
+        kept = [rows[:, WHOLE[self.parameters.candidates]] for _, rows in self.read(self.own, f"{WHOLE_HELD_OUT}-")]
+        return np.concatenate(kept) if kept else np.empty((0, 1), np.float32)
 
 
 def ranked(names: list[str], scores: torch.Tensor, k: int, labelled: list[list[str]]) -> tuple[Results, Counts]:

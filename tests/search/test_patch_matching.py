@@ -19,6 +19,7 @@ from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist
 from pipeline.search.plain_search import DescriptorSearch, PatchSearch, ranked, ranked_shortlist
 from pipeline.search.whole_images import whole_image
 from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.errors import ModelError
 from pipeline.stage.manifest import Manifest, describe_parts
 from tests.patches.reference import plain_distances
 
@@ -179,7 +180,9 @@ def test_two_steps_compare_the_patches_of_the_nearest_whole_images_alone(
     parameters = SearchParameters.model_validate(
         {"top_k": 20, "shortlist": 50, "candidates": candidates, "index": index, "probes": 1200 if index == "inverted" else 16}
     )
-    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, size), parameters)
+    shortlist = scan_shortlist(
+        torch.from_numpy(queries), blocks_of(ids, references, size), parameters, 1200, whole_image(patches(19, 400, 2), candidates)
+    )
     whole = [rows[:, 0] if candidates == "whole_image" else rows.sum(axis=1) for rows in (queries, references)]
     whole = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in whole]
     expected = -plain_distances(queries, references, "l2")
@@ -190,7 +193,7 @@ def test_two_steps_compare_the_patches_of_the_nearest_whole_images_alone(
 def test_a_shortlist_of_everything_loses_nothing() -> None:
     queries, references = patches(10, 3, 5), patches(11, 30, 6)
     ids = [f"i{place}" for place in range(30)]
-    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 7), SearchParameters(top_k=5, shortlist=1000))
+    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 7), SearchParameters(top_k=5, shortlist=1000), 30)
     check(*ranked_shortlist(shortlist, 5, [ids] * 3), -plain_distances(queries, references, "l2"), ids, [ids] * 3, 5)
 
 
@@ -198,7 +201,7 @@ def test_few_lists_looked_at_leave_the_rest_of_the_shortlist_out() -> None:
     queries, references = patches(12, 2, 5), patches(13, 2000, 2)
     ids = [f"i{place}" for place in range(2000)]
     parameters = SearchParameters(top_k=10, shortlist=500, index="inverted", probes=1)
-    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 900), parameters)
+    shortlist = scan_shortlist(torch.from_numpy(queries), blocks_of(ids, references, 900), parameters, 2000, whole_image(patches(19, 400, 2), "sum"))
     compared = (shortlist.places >= 0).sum(axis=1)
     assert (compared < 500).all()
     assert (compared > 0).all()
@@ -207,8 +210,20 @@ def test_few_lists_looked_at_leave_the_rest_of_the_shortlist_out() -> None:
     assert [len(found) for found in results.image_ids] == [min(10, int(count)) for count in compared]
 
 
+def test_lists_are_learned_on_held_out_images_alone(tmp_path: Path) -> None:
+    references = patches(13, 1000, 2)
+    own = folder_of(tmp_path / "own", {"database": references, "queries": references[:2], "whole_held_out": patches(19, 100, 2)})
+    parameters = SearchParameters(top_k=10, shortlist=100, index="inverted", probes=2)
+    search = PatchSearch(own, tmp_path / "none", 1000, parameters, torch.device("cpu"))
+    results, _ = search.search(["queries0", "queries1"], references[:2], "database", [[], []])
+    assert [ids[0] for ids in results.image_ids] == ["database0", "database1"]
+    few = folder_of(tmp_path / "few", {"database": references, "queries": references[:2], "whole_held_out": patches(19, 77, 2)})
+    with pytest.raises(ModelError, match="inverted lists are learned on held-out images, and there are 77 of at least 78"):
+        PatchSearch(few, few, 1000, parameters, torch.device("cpu")).search(["queries0"], references[:1], "database", [[]])
+
+
 def test_an_empty_database_has_no_results() -> None:
-    empty = scan_shortlist(torch.from_numpy(patches(1, 2, 3)), lambda: iter(()), SearchParameters(top_k=5, shortlist=5))
+    empty = scan_shortlist(torch.from_numpy(patches(1, 2, 3)), lambda: iter(()), SearchParameters(top_k=5, shortlist=5), 0)
     assert ranked_shortlist(empty, 5, [["a"], []])[0].image_ids == [[], []]
     names, scores = scan_patches(torch.from_numpy(patches(1, 2, 3)), lambda: iter(()), "l2")
     assert ranked(names, scores, 5, [["a"], []])[0].image_ids == [[], []]
