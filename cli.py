@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.stage.errors import PipelineError
+from pipeline.stage.errors import ParameterError, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.acquisition.source_scan import Scanned
@@ -127,8 +127,6 @@ def ask(
     url: Annotated[bool, typer.Option("--url", help="allow addresses as photographs")] = False,
 ) -> None:
     """Ask which photographs of a collection show what a photograph shows. Nothing in data/ changes by it."""
-    from pipeline.stage.errors import ParameterError
-
     forms = [name for name, chosen in (("json", json), ("csv", csv), ("show", show)) if chosen]
     if len(forms) > 1:
         raise ParameterError(f"--{forms[0]} and --{forms[1]}: choose one")

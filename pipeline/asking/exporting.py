@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.contracts.collections import CATALOGUE, INDEX, ROWS, Version, map_rows, open_version
+from pipeline.search.candidate_index import save_index
+from pipeline.search.indexes import build_index
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.tables import read_table
@@ -72,23 +74,12 @@ def _clip(version: Version, target: Path) -> str:
 
 
 def _faiss(version: Version, target: Path) -> str:
-    import faiss
-
-    library: Any = faiss
     rows, source = _rows(version), version.folder / INDEX
     if source.exists():
         verify(source)
-        (target / INDEX).write_bytes(source.read_bytes())
-    elif rows.dtype == np.uint8:
-        index = library.IndexBinaryFlat(8 * rows.shape[1])
-        for block in _blocks(rows):
-            index.add(block)
-        library.write_index_binary(index, str(target / INDEX))
+        shutil.copyfile(source, target / INDEX)
     elif rows.ndim == 2:
-        index = library.IndexFlatIP(rows.shape[1])
-        for block in _blocks(rows):
-            index.add(block)
-        library.write_index(index, str(target / INDEX))
+        save_index(build_index(rows), target / INDEX)
     else:
         raise ParameterError(f"{version.facts.benchmark}: patches are compared by a distance that faiss does not have; export them in the form clip")
     pq.write_table(_metadata(version), target / "metadata.parquet")
@@ -123,8 +114,3 @@ def _batches(version: Version) -> Iterator[pa.RecordBatch]:
         vector = pa.FixedSizeListArray.from_arrays(pa.array(own), width)
         table = metadata.slice(first, BLOCK).append_column("vector", vector).combine_chunks()
         yield from table.to_batches()
-
-
-def _blocks(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    for first in range(0, len(rows), BLOCK):
-        yield np.ascontiguousarray(rows[first : first + BLOCK])

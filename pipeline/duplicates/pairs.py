@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts.benchmarks import load_benchmarks
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
@@ -16,6 +17,7 @@ from pipeline.imaging.images import decode
 from pipeline.imaging.looks import look_alikes, read_all_looks
 from pipeline.reranking.params import SpatialVerificationParameters
 from pipeline.reranking.spatial_verification import KeyPoints, key_points, verify
+from pipeline.search.indexes import build_index
 from pipeline.stage import places
 from pipeline.stage.catalogue import CatalogueRow, read_catalogue
 from pipeline.stage.manifest import load_manifest
@@ -80,20 +82,17 @@ def _neighbours(dataset: str) -> list[tuple[str, str]]:
 
 
 def _nearest(folder: Path) -> list[tuple[str, str]]:
-    import faiss
-
-    index, names = None, list[str]()
-    blocks = [(ids, np.ascontiguousarray(rows)) for ids, rows in read_folder(folder, "database-")]
-    for ids, rows in blocks:
-        index = faiss.IndexFlatIP(rows.shape[1]) if index is None else index
-        index.add(rows)
+    names: list[str] = []
+    blocks: list[npt.NDArray[np.float32]] = []
+    for ids, rows in read_folder(folder, "database-"):
         names += ids
+        blocks.append(rows)
+    vectors = np.concatenate(blocks)
+    _, found = build_index(vectors).search(vectors, min(NEIGHBOURS + 1, len(names)))
     pairs: dict[frozenset[str], tuple[str, str]] = {}
-    for ids, rows in blocks:
-        _, found = index.search(rows, min(NEIGHBOURS + 1, len(names)))  # type: ignore[union-attr]
-        for name, own in zip(ids, found, strict=True):
-            for other in (names[place] for place in own if names[place] != name):
-                pairs.setdefault(frozenset((name, other)), (name, other))
+    for name, own in zip(names, found, strict=True):
+        for other in (names[place] for place in own if names[place] != name):
+            pairs.setdefault(frozenset((name, other)), (name, other))
     return list(pairs.values())
 
 
