@@ -4,12 +4,11 @@ import logging
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.known_descriptors import KnownDescriptors
+from pipeline.aggregation.known_descriptors import known_descriptors
 from pipeline.aggregation.params import refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.device import choose_device, hold
@@ -19,6 +18,7 @@ from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
+from pipeline.extraction.known_values import KnownValues, Values, completed
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.maps.fresh import fresh_maps
@@ -43,7 +43,7 @@ def describe_shards(
         describer, _ = load_describer(places.models(benchmark), device)
         network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
         extractor = FeatureExtractor(network, parameters, device)
-        known = KnownDescriptors.of(benchmark, choice, parameters)
+        known = known_descriptors(benchmark, choice, parameters)
         refuse_unreadable_features(describer.method, describer.parameters, parameters.patch_levels)
         needed = (
             total
@@ -81,23 +81,17 @@ def _describe_shard(
     shard: Sequence[PlannedBatch],
     extractor: FeatureExtractor,
     describer: Describer,
-    known: KnownDescriptors,
+    known: KnownValues,
     progress: Progress,
 ) -> None:
-    found = known.read(shard)
-    places = [[place for place, key in enumerate(known.keys(batch)) if key not in found] for batch in shard]
-    fresh = load_batches([batch.only(own) for batch, own in zip(shard, places, strict=True) if own], settings().threads)
+    def described(loaded: LoadedBatch) -> Values:
+        return [_describe_batch(loaded, extractor, describer).numpy()]
+
     with DescriptorSink(store.folder, f"distractors-{index:05d}", split=False) as sink:
-        for batch, own in zip(shard, places, strict=True):
-            vectors = {place: found[key] for place, key in enumerate(known.keys(batch)) if key in found}
-            if own:
-                loaded = next(fresh)
-                described = _describe_batch(loaded, extractor, describer)
-                known.write(loaded.plan, described.numpy())
-                vectors |= dict(zip(own, described.numpy(), strict=True))
-            sink.add(list(batch.image_ids), torch.from_numpy(np.stack([vectors[place] for place in range(len(batch.image_ids))])))
-            progress.advance(len(batch.image_ids) - len(own), skipped=True)
-            progress.advance(len(own))
+        for batch, (vectors,), fresh in completed(shard, known, settings().threads, described):
+            sink.add(list(batch.image_ids), torch.from_numpy(vectors))
+            progress.advance(len(batch.image_ids) - fresh, skipped=True)
+            progress.advance(fresh)
 
 
 def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:

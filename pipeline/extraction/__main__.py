@@ -12,7 +12,8 @@ from pipeline.contracts.image_shards import ImageFacts
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.contracts.store import Store
-from pipeline.extraction.known_maps import KnownMaps, way_of_extraction
+from pipeline.extraction.known_values import KIND as MAPS
+from pipeline.extraction.known_values import KnownValues, way_of_extraction
 from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> Produced:
     if parameters.patch_levels and any(batch.part and not batch.part.centred for batch in batches):
         raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
     facts = FeatureFacts(network=choice, extract=parameters, images=ImageFacts.of(source))
-    known = KnownMaps(Store.open(), way_of_extraction(choice, parameters, weights.fingerprint))
+    known = KnownValues(Store.open(), MAPS, way_of_extraction(choice, parameters, weights.fingerprint))
     names, fresh = _extract(name, choice, parameters, batches, store, known, fingerprint(*made_of)) if batches else ([], 0)
     output = places.features(name)
     manifest = store.publish(output, names, KIND, facts)
@@ -58,7 +59,7 @@ def _extract(
     parameters: ExtractParameters,
     batches: list[PlannedBatch],
     store: ScratchStore,
-    known: KnownMaps,
+    known: KnownValues,
     made_of: str,
 ) -> tuple[list[str], int]:
     """Write the shards; returns their names and the number of images of this run. Torch is imported here, so that an empty data set costs nothing."""
