@@ -3,7 +3,6 @@
 Both decode the same stored images, run the same network on all cores, and write float16 maps to disk.
 """
 
-import shutil
 import tempfile
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -16,13 +15,14 @@ from torch import nn
 from bench.pictures import store
 from bench.timing import paired, seconds
 from pipeline.contracts.device import prepare_processor
+from pipeline.contracts.executing import Place, untold
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.image_shards import KIND, read_images
-from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.planning import plan_batches, plan_shards
-from pipeline.extraction.shards import write_shards
+from pipeline.extraction.known_values import NOTHING
+from pipeline.extraction.planning import plan_batches
+from pipeline.extraction.shards import ShardWriter, extract_tasks
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.weights import read_weights
@@ -53,10 +53,10 @@ def plain(module: nn.Module, images: Path, output: Path) -> None:
 
 def ours(extractor: FeatureExtractor, images: Path, ids: list[str]) -> None:
     """The extract stage's work."""
-    plan = plan_shards(plan_batches(images, dict.fromkeys(ids, "database")), extractor.values, 32 * 2**20)
-    scratch = ScratchStore("bench-extraction", "maps")
-    write_shards(plan, [extractor], scratch, settings().threads)
-    shutil.rmtree(scratch.home)
+    with tempfile.TemporaryDirectory() as place:
+        writer = ShardWriter(extractor, Place(Path(place), str(extractor.device), settings().threads, untold), NOTHING, {})
+        for task in extract_tasks(plan_batches(images, dict.fromkeys(ids, "database"))):
+            writer.write(task)
 
 
 def plain_process(name: str, images: Path, output: Path, line: Connection) -> None:

@@ -10,12 +10,13 @@ from bench.extraction import weights
 from bench.pictures import store
 from bench.timing import paired
 from pipeline.contracts.device import prepare_processor
+from pipeline.contracts.executing import Place, untold
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import read_features
-from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.planning import plan_batches, plan_shards
-from pipeline.extraction.shards import shard_name, write_shards
+from pipeline.extraction.known_values import NOTHING
+from pipeline.extraction.planning import plan_batches
+from pipeline.extraction.shards import ShardWriter, extract_tasks
 from pipeline.networks.registry import load_network
 
 COUNT, SIDE = 256, 512
@@ -27,10 +28,9 @@ def main() -> None:
         folder = Path(place)
         ids = store(folder / "images", COUNT, SIDE)
         extractor = FeatureExtractor(load_network("efficientnet_lite0", weights("efficientnet_lite0")), ExtractParameters(), torch.device("cpu"))
-        plan = plan_shards(plan_batches(folder / "images", dict.fromkeys(ids, "database")), extractor.values, 32 * 2**20)
-        scratch = ScratchStore("bench-storage", "maps")
-        write_shards(plan, [extractor], scratch, 2)
-        shards = [scratch.path(shard_name(index)) for index in range(len(plan))]
+        writer = ShardWriter(extractor, Place(folder, "cpu", 2, untold), NOTHING, {})
+        tasks = extract_tasks(plan_batches(folder / "images", dict.fromkeys(ids, "database")))
+        shards = [folder / name for task in tasks for name in writer.write(task).files]
         singles = folder / "npy"
         singles.mkdir()
         for path in shards:
@@ -49,8 +49,6 @@ def main() -> None:
         print(f"shards: {ours / 1024:.0f} KiB per image in {len(shards)} files, {COUNT / own:.0f} images/s")
         print(f"one .npy per image: {theirs / 1024:.0f} KiB per image in {COUNT} files, {COUNT / other:.0f} images/s")
         print(f"ratio: {ours / theirs:.2f} of the bytes, {other / own:.2f} times the reading speed (warm cache)")
-        for path in (*shards, scratch.folder, scratch.home):
-            path.unlink() if path.is_file() else path.rmdir()
 
 
 if __name__ == "__main__":

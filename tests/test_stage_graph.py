@@ -80,6 +80,7 @@ REACH: dict[str, set[str]] = {
     "benchmarks.gallery.dataset": AFTER_LEARN,
     "benchmarks.gallery.held_out": AFTER_LEARN,
     "benchmarks.gallery.distractors": AFTER_HASH | {"aggregate_distractors@gallery"},
+    "benchmarks.gallery.kept_back": AFTER_LEARN,
     "benchmarks.gallery.allow_self_learning": AFTER_LEARN,
     "resize": AFTER_RESIZE,
     "network": AFTER_NETWORK,

@@ -3,6 +3,7 @@
 import argparse
 import logging
 
+from pipeline.acquisition.packing import KIND
 from pipeline.acquisition.params import load_dataset
 from pipeline.contracts.disk import require_free_space
 from pipeline.contracts.scratch import ScratchStore
@@ -15,7 +16,6 @@ from pipeline.stage.run_record import Produced
 from pipeline.stage.tables import write_json
 
 log = logging.getLogger(__name__)
-KIND = "raw files"
 
 
 def main(arguments: list[str]) -> Produced:

@@ -1,7 +1,7 @@
 """The user's own images: a folder, by sub-folders or by a CSV file.
 
 Without a CSV, a top folder called database, query, held_out or distractor gives the role (all are database otherwise), and the folders
-below it name the instance. With a CSV: see image_list.py. The images are packed as they are into one tar, so that later stages depend
+below it name the instance. With a CSV: see image_list.py. The images are packed as they are, so that later stages depend
 on their bytes and not on a path of this machine.
 """
 
@@ -17,9 +17,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.acquisition.image_list import Record, read_image_list
-from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_count, packed_photographs, photograph, write_records
+from pipeline.acquisition.packing import Packed, PackedDataset, photograph
 from pipeline.acquisition.scanning import ENDINGS, Scan, scan, shown
-from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
+from pipeline.acquisition.sources import DatasetParameters, Photograph, truth_from_instances
 from pipeline.acquisition.summary import counts, doubts, left_out
 from pipeline.contracts.settings import settings
 from pipeline.stage.catalogue import ROLES, CatalogueRow, GroundTruth
@@ -45,7 +45,7 @@ class Contents:
         return [counts((record["role"], record["instance"]) for record in self.records), *self.notes]
 
 
-class Folder(Dataset):
+class Folder(PackedDataset):
     Parameters: ClassVar[type[DatasetParameters]] = FolderParameters
     title = "Your own images: a folder per instance, or a CSV (path, instance, role, box)"
     tolerate = 0.01
@@ -64,24 +64,24 @@ class Folder(Dataset):
         assert isinstance(self.parameters, FolderParameters)
         return self.parameters
 
-    def make(self, folder: Path) -> list[str]:
-        records = self.contents.records
-        write_records(folder / TABLE, records)
+    def paths(self) -> set[str]:
         self._digests: dict[str, str] = {}
-        pack(folder / ARCHIVE, self._files(sorted({record["path"] for record in records})))
-        return [ARCHIVE, TABLE]
+        self._records: dict[str, list[Record]] = {}
+        for record in self.contents.records:
+            self._records.setdefault(record["path"], []).append(record)
+        return set(self._records)
+
+    def packed(self, paths: list[str]) -> Iterator[Packed]:
+        for path in paths:
+            data = (self.root / path).read_bytes()
+            self._digests[path] = hashlib.sha256(data).hexdigest()
+            yield path, data, self._records[path]
 
     def provenance(self) -> dict[str, object]:
         return {"files": self._digests, "digest": content_digest(self._digests, self.contents.records), "summary": self.contents.summary}
 
     def summary(self) -> list[str]:
         return self.contents.summary
-
-    def _files(self, paths: list[str]) -> Iterator[tuple[str, bytes]]:
-        for path in paths:
-            data = (self.root / path).read_bytes()
-            self._digests[path] = hashlib.sha256(data).hexdigest()
-            yield path, data
 
     @cached_property
     def contents(self) -> Contents:
@@ -127,14 +127,8 @@ class Folder(Dataset):
                 raise SourceError(f"{where}: {record['path']} is not a regular file")
         return [record for _, record in listed]
 
-    def expected(self, raw: Path) -> int:
-        return packed_count(raw)
-
-    def photographs(self, raw: Path) -> Iterator[Photograph]:
-        return packed_photographs(raw)
-
     def source_photographs(self) -> Iterator[Photograph]:
-        """The photographs as they lie in the folder now, in the order of `photographs`."""
+        """The photographs as they lie in the folder now, sorted by path."""
         for record in sorted(self.contents.records, key=lambda record: record["path"]):
             data = (self.root / record["path"]).read_bytes()
             yield photograph(record, data)

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.acquisition.packing import ARCHIVE, TABLE, pack, packed_count, packed_photographs, write_records
-from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
+from pipeline.acquisition.packing import Packed, PackedDataset
+from pipeline.acquisition.sources import DatasetParameters, truth_from_instances
 from pipeline.contracts.settings import settings
 from pipeline.contracts.turns import processor_turn
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
@@ -27,17 +27,18 @@ class GalleryParameters(DatasetParameters):
     held_out: int = Field(10, ge=1, le=1000, description="photographs of each of the 32 held-out pictures")
 
 
-class Gallery(Dataset):
+class Gallery(PackedDataset):
     Parameters: ClassVar[type[DatasetParameters]] = GalleryParameters
     title = "Embedded museum: photographs of pictures that installed packages ship"
     images, queries = 384, 128
 
-    def make(self, folder: Path) -> list[str]:
-        plan = self._plan()
-        records: list[dict[str, str]] = []
-        pack(folder / ARCHIVE, self._photographs(plan, records))
-        write_records(folder / TABLE, records)
-        return [ARCHIVE, TABLE]
+    def paths(self) -> list[str]:
+        self._entries = {f"{role}/{name}/{number}.jpg": (role, index, name, number) for role, index, name, number in self._plan()}
+        return list(self._entries)
+
+    def packed(self, paths: list[str]) -> Iterator[Packed]:
+        with processor_turn(), ThreadPoolExecutor(settings().threads) as pool:
+            yield from pool.map(self._photograph, paths)
 
     def _plan(self) -> list[tuple[str, int, str, int]]:
         """(role, index of the instance, name of the picture, number of the photograph)."""
@@ -52,38 +53,22 @@ class Gallery(Dataset):
             plan += [("query", index, name, number) for number in range(parameters.queries)]
         for index, name in enumerate(self._pictures["held_out"]):
             plan += [("held_out", index, name, number) for number in range(parameters.held_out)]
-        return sorted(plan)
+        return plan
 
-    def _photographs(self, plan: list[tuple[str, int, str, int]], records: list[dict[str, str]]) -> Iterator[tuple[str, bytes]]:
-        from pipeline.contracts.progress import Progress
-
-        with processor_turn(), ThreadPoolExecutor(settings().threads) as pool, Progress("gallery", len(plan), "photographs") as progress:
-            for record, data in pool.map(self._photograph, plan):
-                records.append(record)
-                yield record["path"], data
-                progress.advance()
-
-    def _photograph(self, entry: tuple[str, int, str, int]) -> tuple[dict[str, str], bytes]:
+    def _photograph(self, path: str) -> Packed:
         from PIL import Image
 
         from pipeline.acquisition.gallery_rooms import Dice, photograph
 
         assert isinstance(self.parameters, GalleryParameters)
-        role, index, name, number = entry
+        role, index, name, number = self._entries[path]
         dice = Dice(self.parameters.seed, ("database", "query", "held_out").index(role), index, number)
         photo = photograph(self._pictures["held_out" if role == "held_out" else "benchmark"][name], dice)
         encoded = io.BytesIO()
         Image.fromarray(photo.pixels).save(encoded, "JPEG", quality=dice.whole(60, 96))
-        path = f"{role}/{name}/{number}.jpg"
         box = " ".join(f"{value:g}" for value in photo.box) if role == "query" else ""
         record = {"id": path.removesuffix(".jpg"), "path": path, "instance": name, "role": role, "box": box}
-        return record, encoded.getvalue()
-
-    def expected(self, raw: Path) -> int:
-        return packed_count(raw)
-
-    def photographs(self, raw: Path) -> Iterator[Photograph]:
-        return packed_photographs(raw)
+        return path, encoded.getvalue(), [record]
 
     def ground_truth(self, raw: Path, rows: list[CatalogueRow]) -> GroundTruth:
         return truth_from_instances(rows)

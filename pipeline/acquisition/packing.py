@@ -1,19 +1,67 @@
-"""Photographs packed into one tar as they are, with a table of what is known of each: what `folder` and `gallery` leave in data/raw."""
+"""Photographs packed as they are, bucket by bucket: a tar, and a table of what is known of each. What `folder` and `gallery` leave in data/raw."""
 
 import csv
 import io
 import json
 import tarfile
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.acquisition.image_list import COLUMNS, Record, parse_box
-from pipeline.acquisition.sources import Photograph
+from pipeline.acquisition.sources import Dataset, Photograph
+from pipeline.contracts.progress import Progress
+from pipeline.stage.buckets import in_buckets
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError
+from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import replacing
 
-ARCHIVE, TABLE = "images.tar", "catalogue.csv"
+KIND = "raw files"
+ARCHIVE, TABLE = "part-{:05d}.tar", "part-{:05d}.csv"
+Packed = tuple[str, bytes, list[Record]]
+"""A photograph's path, its content, and a record of each image that is made of it."""
+
+
+class PackedDataset(Dataset):
+    """A source whose photographs are packed on this machine, so that each bucket of them can be read on its own."""
+
+    def make(self, folder: Path) -> list[str]:
+        names: list[str] = []
+        buckets = in_buckets(self.paths())
+        with Progress("pack", sum(map(len, buckets)), "photographs") as progress:
+            for index, paths in enumerate(buckets):
+                records: list[Record] = []
+                pack(folder / ARCHIVE.format(index), self._noted(paths, records, progress))
+                write_records(folder / TABLE.format(index), records)
+                names += [ARCHIVE.format(index), TABLE.format(index)]
+        return names
+
+    @abstractmethod
+    def paths(self) -> Iterable[str]:
+        """Of the photographs."""
+
+    @abstractmethod
+    def packed(self, paths: list[str]) -> Iterator[Packed]:
+        """The photographs of some paths, in their order."""
+
+    def expected(self, raw: Path) -> int:
+        return sum(len(read_records(raw / TABLE.format(index))) for index in range(self.parts(raw)))
+
+    def parts(self, raw: Path) -> int:
+        return packed_parts(raw)
+
+    def part(self, raw: Path, index: int) -> Iterator[Photograph]:
+        return packed_part(raw / ARCHIVE.format(index), raw / TABLE.format(index))
+
+    def photographs(self, raw: Path) -> Iterator[Photograph]:
+        return packed_photographs(raw)
+
+    def _noted(self, paths: list[str], records: list[Record], progress: Progress) -> Iterator[tuple[str, bytes]]:
+        for path, data, own in self.packed(paths) if paths else ():
+            records.extend(own)
+            yield path, data
+            progress.advance()
 
 
 def pack(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
@@ -52,28 +100,35 @@ def read_records(path: Path) -> list[Record]:
         raise SourceError(f"{path}: not a readable table ({error}); remove its folder and run the download stage again") from None
 
 
-def packed_count(raw: Path) -> int:
-    """How many photographs a raw folder holds that `pack` and `write_records` wrote."""
-    return len(read_records(raw / TABLE))
+def packed_parts(raw: Path) -> int:
+    """How many buckets a raw folder holds."""
+    return sum(part.name.endswith(".tar") for part in load_manifest(raw, KIND).parts)
 
 
 def packed_photographs(raw: Path) -> Iterator[Photograph]:
-    """Stream what `pack` and `write_records` wrote into a raw folder.
+    """Stream the photographs of all buckets of a raw folder."""
+    for index in range(packed_parts(raw)):
+        yield from packed_part(raw / ARCHIVE.format(index), raw / TABLE.format(index))
+
+
+def packed_part(archive: Path, table: Path) -> Iterator[Photograph]:
+    """Stream what `pack` and `write_records` wrote.
 
     Raises:
         SourceError: the archive is damaged, or archive and table do not name the same files.
     """
+    raw = archive.parent
     records: dict[str, list[Record]] = {}
-    for record in read_records(raw / TABLE):
+    for record in read_records(table):
         records.setdefault(record["path"], []).append(record)
-    for path, data in _members(raw / ARCHIVE):
+    for path, data in _members(archive):
         if path not in records:
-            raise SourceError(f"{raw / ARCHIVE}: member {path!r} is not in {TABLE}; remove {raw} and run the download stage again")
+            raise SourceError(f"{archive}: member {path!r} is not in {table.name}; remove {raw} and run the download stage again")
         for record in records.pop(path):
             yield photograph(record, data)
     if records:
         raise SourceError(
-            f"{raw / ARCHIVE}: {len(records)} images of {TABLE} are missing, the first is {next(iter(records))}; remove {raw} and run again"
+            f"{archive}: {len(records)} images of {table.name} are missing, the first is {next(iter(records))}; remove {raw} and run again"
         )
 
 

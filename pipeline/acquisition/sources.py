@@ -87,6 +87,14 @@ class Dataset(ABC):
         """How many photographs data/raw/DATASET holds; None where that is not known before they are read."""
         return self.images
 
+    def parts(self, raw: Path) -> int | None:
+        """How many parts of data/raw/DATASET can be read each on its own; None where photographs only come one after the other."""
+        return None
+
+    def part(self, raw: Path, index: int) -> Iterator[Photograph]:
+        """Stream the photographs of one of the `parts`."""
+        raise NotImplementedError(f"{self.title} has no parts")
+
     @abstractmethod
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         """Stream the photographs in a fixed order from data/raw/DATASET."""

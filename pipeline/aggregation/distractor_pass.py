@@ -1,28 +1,19 @@
-"""Describing distractors image by image batch, straight from pixels to descriptors."""
+"""Describing distractors bucket by bucket, straight from pixels to descriptors. Torch is imported where the work is opened."""
 
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-
-from pipeline.aggregation.describers.describer import Describer
-from pipeline.aggregation.describers.registry import load_describer
-from pipeline.aggregation.known_descriptors import known_descriptors
 from pipeline.aggregation.params import refuse_unreadable_features
-from pipeline.aggregation.sink import DescriptorSink
-from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.executing import Done, Place, Worker
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
-from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import KnownValues, Values, completed
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import PlannedBatch
-from pipeline.maps.fresh import fresh_maps
-from pipeline.networks.registry import load_from_folder
+from pipeline.extraction.shards import ExtractTask
 from pipeline.stage import places
 
 log = logging.getLogger(__name__)
@@ -30,72 +21,88 @@ WORTH_ESTIMATING = 1000
 """Images from which on the time is estimated before the work."""
 
 
-def describe_shards(
-    benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, shards: Sequence[Sequence[PlannedBatch]], store: ScratchStore
-) -> tuple[list[str], int]:
-    """Describe every planned shard that the store does not hold yet; returns the files' names and the number of images of this run.
+@dataclass(frozen=True)
+class DescribingDistractors:
+    """Work: descriptors by a benchmark's model.
 
     The maps pass through the stored type, so that the descriptors are those that feature shards would give.
+
+    Attributes:
+        images: of all tasks, for the disk space that is needed.
     """
-    total = sum(len(batch.image_ids) for shard in shards for batch in shard)
-    names = [f"distractors-{index:05d}-00000.parquet" for index in range(len(shards))]
-    with hold(choose_device()) as device, torch.inference_mode():
-        describer, _ = load_describer(places.models(benchmark), device)
-        network = load_from_folder(places.network(choice.name), choice.layers, choice.pooled)
-        extractor = FeatureExtractor(network, parameters, device)
-        known = known_descriptors(benchmark, choice, parameters)
-        refuse_unreadable_features(describer.method, describer.parameters, parameters.patch_levels)
-        needed = (
-            total
-            * describer.dimensions(network.channels * len(parameters.patch_sides))
-            * (describer.patches("distractors", parameters.patch_levels) or 1)
-            * 4
-        )
-        log.info("Describing %d distractors on %s: %s of descriptors.", total, device, human_bytes(needed))
-        require_free_space(settings().scratch, needed, f"Describing the distractors of {benchmark}")
-        todo = [batch for name, shard in zip(names, shards, strict=True) if not store.has(name) for batch in shard]
-        if sum(len(batch.image_ids) for batch in todo) >= WORTH_ESTIMATING:
-            log.info("This will take about %.1f hours.", _estimate(todo, extractor, describer) / 3600)
-        with Progress("distractors", total, "images") as progress:
-            for index, shard in enumerate(shards):
-                if store.has(names[index]):
-                    progress.advance(sum(len(batch.image_ids) for batch in shard), skipped=True)
-                else:
-                    _describe_shard(store, index, shard, extractor, describer, known, progress)
-    return names, progress.fresh
+
+    benchmark: str
+    choice: NetworkChoice
+    parameters: ExtractParameters
+    images: int
+    on_gpu: bool = True
+
+    def open(self, place: Place) -> Worker:
+        import torch
+
+        from pipeline.aggregation.describers.registry import load_describer
+        from pipeline.aggregation.known_descriptors import known_descriptors
+        from pipeline.extraction.inference import FeatureExtractor
+        from pipeline.networks.registry import load_from_folder
+
+        device = torch.device(place.device)
+        describer, _ = load_describer(places.models(self.benchmark), device)
+        refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels)
+        network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
+        patches = describer.patches("distractors", self.parameters.patch_levels)
+        needed = self.images * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * 4
+        require_free_space(place.folder, needed, f"Describing the distractors of {self.benchmark}")
+        log.info("Describing %d distractors on %s: %s of descriptors.", self.images, device, human_bytes(needed))
+        known = known_descriptors(self.benchmark, self.choice, self.parameters, patches)
+        return DistractorDescriber(FeatureExtractor(network, self.parameters, device), describer, known, place, self.images).describe
 
 
-def _estimate(batches: Sequence[PlannedBatch], extractor: FeatureExtractor, describer: Describer) -> float:
-    """Seconds for all batches from the time of the second, in proportion to their pixels; the first warms up."""
-    started = 0.0
-    for loaded in list(load_batches(batches[:2], settings().threads)):
-        started = time.monotonic()
-        _describe_batch(loaded, extractor, describer)
-    pixels = [len(batch.image_ids) * batch.width * batch.height for batch in batches]
-    return (time.monotonic() - started) * sum(pixels) / pixels[:2][-1]
+class DistractorDescriber:
+    """Writes the descriptors of buckets into a place's folder.
 
+    Args:
+        extractor, describer: a `FeatureExtractor` and a `Describer`.
+        images: of all buckets.
+    """
 
-def _describe_shard(
-    store: ScratchStore,
-    index: int,
-    shard: Sequence[PlannedBatch],
-    extractor: FeatureExtractor,
-    describer: Describer,
-    known: KnownValues,
-    progress: Progress,
-) -> None:
-    def described(loaded: LoadedBatch) -> Values:
-        return [_describe_batch(loaded, extractor, describer).numpy()]
+    def __init__(self, extractor: Any, describer: Any, known: KnownValues, place: Place, images: int) -> None:
+        self._extractor, self._describer, self._known, self._place = extractor, describer, known, place
+        self._worth_estimating = images >= WORTH_ESTIMATING
+        self._images = images
 
-    with DescriptorSink(store.folder, f"distractors-{index:05d}", split=False) as sink:
-        for batch, (vectors,), fresh in completed(shard, known, settings().threads, described):
-            sink.add(list(batch.image_ids), torch.from_numpy(vectors))
-            progress.advance(len(batch.image_ids) - fresh, skipped=True)
-            progress.advance(fresh)
+    def describe(self, task: ExtractTask) -> Done:
+        """Write distractors-00000.parquet."""
+        from pipeline.aggregation.sink import DescriptorSink
 
+        if self._worth_estimating:
+            self._worth_estimating = False
+            each = self._seconds_per_pixel(task.batches[:2]) * task.pixels / task.images
+            log.info("This will take about %.1f hours, less what is known.", each * self._images / 3600)
+        name = f"distractors-{task.name.removeprefix('part-')}.parquet"
+        computed = 0
+        with DescriptorSink(self._place.folder / name) as sink:
+            for batch, (vectors,), fresh in completed(task.batches, self._known, self._place.threads, self._described):
+                sink.add(list(batch.image_ids), vectors)
+                computed += fresh
+                self._place.advance(fresh, len(batch.image_ids) - fresh)
+        return Done([name], task.images, computed, {})
 
-def _describe_batch(batch: LoadedBatch, extractor: FeatureExtractor, describer: Describer) -> torch.Tensor:
-    own = fresh_maps(batch, extractor, describer.parameters.needs_pictures)
-    kept = describer.patches("distractors", own.patches.levels if own.patches else 0)
-    vectors = describer.describe_each(own).cpu()
-    return vectors if kept is None else vectors[:, :kept]
+    def _seconds_per_pixel(self, batches: Sequence[PlannedBatch]) -> float:
+        """Of the last of some batches; the first warms up."""
+        started = 0.0
+        for loaded in list(load_batches(batches, self._place.threads)):
+            started = time.monotonic()
+            self._described(loaded)
+        last = batches[-1]
+        return (time.monotonic() - started) / (len(last.image_ids) * last.width * last.height)
+
+    def _described(self, batch: LoadedBatch) -> Values:
+        import torch
+
+        from pipeline.maps.fresh import fresh_maps
+
+        with torch.inference_mode():
+            own = fresh_maps(batch, self._extractor, self._describer.parameters.needs_pictures)
+            kept = self._describer.patches("distractors", own.patches.levels if own.patches else 0)
+            vectors = self._describer.describe_each(own).cpu()
+            return [(vectors if kept is None else vectors[:, :kept]).numpy()]

@@ -3,17 +3,20 @@
 import argparse
 import logging
 
-from pipeline.aggregation.params import PatchesParameters, load_method
+from pipeline.aggregation.distractor_pass import DescribingDistractors
+from pipeline.aggregation.params import load_method
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.descriptors import DISTRACTORS as KIND
 from pipeline.contracts.descriptors import DistractorFacts
+from pipeline.contracts.executing import fresh_images, run_tasks
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn, refuse_leakage_to_distractors
 from pipeline.contracts.image_shards import KIND as IMAGES
 from pipeline.contracts.models import KIND as MODEL
-from pipeline.contracts.patches import patch_count
+from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.extraction.planning import PlannedBatch, plan_batches
+from pipeline.extraction.planning import plan_batches
+from pipeline.extraction.shards import extract_tasks
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue, select
 from pipeline.stage.entry import run_stage
@@ -24,8 +27,6 @@ from pipeline.stage.run_record import Produced
 from pipeline.stage.tables import read_json
 
 log = logging.getLogger(__name__)
-ROWS_PER_SHARD = 8192
-"""Descriptors of a shard: of as many images, or of as many patches."""
 
 
 def main(arguments: list[str]) -> Produced:
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
     sets = load_benchmark(benchmark, "distractors", "allow_self_learning")
-    _, method = load_method()
+    load_method()
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
     images, models = places.images(sets.distractors), places.models(benchmark)
@@ -48,36 +49,14 @@ def main(arguments: list[str]) -> Produced:
     for learned_on in (*([LearnedOn.model_validate(card["learned_on"])] if card["learned_on"] else []), *trained_on):
         refuse_leakage_to_distractors(benchmark, sets.distractors, role, learned_on, sets.allow_self_learning)
     wanted = {row.image_id: row.role for row in chosen}
-    batches = plan_batches(images, wanted)
-    patches = patch_count(method.levels) if isinstance(method, PatchesParameters) else 1
-    shards = _shards(batches, max(1, ROWS_PER_SHARD // patches))
-    names, fresh = _describe(benchmark, choice, parameters, shards, store) if shards else ([], 0)
+    tasks = extract_tasks(plan_batches(images, wanted))
+    with Progress("distractors", sum(task.images for task in tasks), "images") as progress:
+        receipts = run_tasks(DescribingDistractors(benchmark, choice, parameters, len(wanted)), tasks, store, progress)
+    files = [file for receipt in receipts for file in receipt.files]
     output = places.distractors(benchmark)
-    store.publish(output, names, KIND, DistractorFacts(distractors=len(wanted), dataset=sets.distractors, role=role))
+    store.publish(output, files, KIND, DistractorFacts(distractors=len(wanted), dataset=sets.distractors, role=role))
     log.info("%s: %d distractors of %s.", output, len(wanted), sets.distractors)
-    return Produced((output,), fresh, "images")
-
-
-def _describe(
-    benchmark: str, choice: NetworkChoice, parameters: ExtractParameters, shards: list[list[PlannedBatch]], store: ScratchStore
-) -> tuple[list[str], int]:
-    """Torch is imported here, so that a benchmark without distractors costs nothing."""
-    from pipeline.aggregation.distractor_pass import describe_shards
-
-    return describe_shards(benchmark, choice, parameters, shards, store)
-
-
-def _shards(batches: list[PlannedBatch], images: int) -> list[list[PlannedBatch]]:
-    """Consecutive batches, at most `images` images together but one batch at least."""
-    shards: list[list[PlannedBatch]] = []
-    size = images
-    for batch in batches:
-        if size + len(batch.image_ids) > images:
-            shards.append([])
-            size = 0
-        shards[-1].append(batch)
-        size += len(batch.image_ids)
-    return shards
+    return Produced((output,), fresh_images(receipts), "images")
 
 
 if __name__ == "__main__":

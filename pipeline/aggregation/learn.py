@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.aggregation.params import MethodParameters, load_method, refuse_unreadable_features
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.feature_shards import KIND, FeatureFacts
-from pipeline.contracts.held_out import LearnedOn, held_out_ids, refuse_leakage, refuse_trained_network
+from pipeline.contracts.held_out import LearnedOn, learned_and_kept_back, refuse_leakage, refuse_trained_network
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.models import TENSORS, ModelFacts, State, save_model
 from pipeline.contracts.scratch import ScratchStore
@@ -32,10 +32,10 @@ def main(arguments: list[str]) -> Produced:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
-    sets = load_benchmark(benchmark, "dataset", "held_out", "allow_self_learning")
+    sets = load_benchmark(benchmark, "dataset", "held_out", "kept_back", "allow_self_learning")
     method, parameters = load_method()
     rows = read_catalogue(places.images(sets.held_out) / places.CATALOGUE)
-    ids, role = held_out_ids(rows)
+    ids, _, role = learned_and_kept_back(rows, sets.kept_back)
     manifest = load_manifest(places.features(sets.held_out), KIND)
     facts = FeatureFacts.of(manifest)
     refuse_unreadable_features(method, parameters, facts.extract.patch_levels)
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> Produced:
         learned_on = LearnedOn(dataset=sets.held_out, role=role, images=len(ids), fingerprint=manifest.fingerprint)
     instances = {row.image_id: row.instance for row in rows if row.image_id in ids}
     made_of = (method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint)
-    store = ScratchStore(f"learn-{benchmark}", fingerprint(*made_of))
+    store = ScratchStore(f"learn-{benchmark}", fingerprint(*made_of, sorted(ids)))
     key = digest_of(*made_of, sorted(instances.items()), code_fingerprint("contracts", "aggregation", "maps", "projections"), machine())
     about = {"learned_on": learned_on and learned_on.model_dump(), "network_trained_on": [step.model_dump() for step in trained_on]}
     learns = parameters.learns or parameters.adopts

@@ -13,6 +13,7 @@ class BenchmarkParameters(Section):
     dataset: str = Field(description="a name under `datasets`: database and queries")
     held_out: str = Field(description="a name under `datasets`: what models are learned on")
     distractors: str = Field("none", description="a name under `datasets`: images that show nothing of the queries")
+    kept_back: float = Field(0.0, ge=0, le=0.5, description="share of the held-out objects that nothing learns from: they calibrate what is unknown")
     allow_self_learning: bool = Field(False, description="whether models, or the network, may be learned on what is searched")
 
 

@@ -38,6 +38,7 @@ class DescriptorFacts(Facts):
 
     Attributes:
         database, queries, held_out: images that are described.
+        kept_back: images of the held-out set that nothing learned from, described like queries.
         zero_descriptors: database images without any activation.
         dimensions: of a descriptor.
         duplicates: images of the benchmark in the held-out set, where the method learned from it.
@@ -46,6 +47,7 @@ class DescriptorFacts(Facts):
     database: int
     queries: int
     held_out: int
+    kept_back: int
     patches: PatchCounts
     zero_descriptors: int
     dimensions: int
@@ -98,6 +100,7 @@ def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str],
 
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
-    """Stream the shards of a descriptor folder whose names start with `prefix`: database-, queries-, held_out- or distractors-."""
+    """Stream the shards of a descriptor folder whose names start with `prefix`: database-, queries-, held_out-, kept_back- or
+    distractors-."""
     for path in load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix):
         yield from read_descriptors(path, block)

@@ -1,5 +1,6 @@
 """Which images models are learned on, and that they are not those they are applied to."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,6 +46,25 @@ def held_out_ids(rows: list[CatalogueRow]) -> tuple[set[str], str]:
     """(ids, role) of the images of a held-out set: those of role held_out, or the database's where there are none."""
     chosen = select(rows, "held_out")
     return {row.image_id for row in chosen}, chosen[0].role if chosen else "held_out"
+
+
+def learned_and_kept_back(rows: list[CatalogueRow], share: float) -> tuple[set[str], set[str], str]:
+    """(ids to learn on, ids of images that nothing learns from, role) of a held-out set.
+
+    Whole instances are kept back, so that no photograph of what is learned calibrates; an image without an instance counts as one of its own.
+
+    Args:
+        share: of the instances, those first whose names have the smallest digests.
+    """
+    chosen = select(rows, "held_out")
+    objects = sorted({_shown(row) for row in chosen}, key=lambda shown: hashlib.sha256(repr(shown).encode()).digest())
+    kept = set(objects[: round(share * len(objects))])
+    back = {row.image_id for row in chosen if _shown(row) in kept}
+    return {row.image_id for row in chosen} - back, back, chosen[0].role if chosen else "held_out"
+
+
+def _shown(row: CatalogueRow) -> tuple[str, str]:
+    return ("image", row.image_id) if row.instance is None else ("instance", row.instance)
 
 
 def refuse_leakage(benchmark: str, dataset: str, learned_on: str, role: str, allowed: bool) -> None:

@@ -98,16 +98,10 @@ def read_images(path: Path, wanted: set[str] | None = None) -> Iterator[StoredIm
                 yield StoredImage(**{name: value for name, value in row.items() if name not in (*PART, "digest")}, part=part)
 
 
-def read_sizes(path: Path) -> list[tuple[str, int, int, Part | None]]:
-    """(image_id, width, height, part) of a shard's images, without their bytes."""
-    rows = open_table(path, KIND).read(columns=["image_id", "width", "height", *PART]).to_pylist()
-    return [(row["image_id"], row["width"], row["height"], _part(row)) for row in rows]
-
-
-def read_digests(path: Path) -> dict[str, bytes]:
-    """SHA-256 of the bytes of a shard's images, by image id."""
-    table = open_table(path, KIND).read(columns=["image_id", "digest"])
-    return dict(zip(table.column("image_id").to_pylist(), table.column("digest").to_pylist(), strict=True))
+def read_sizes(path: Path) -> list[tuple[str, int, int, Part | None, bytes]]:
+    """(image_id, width, height, part, SHA-256 of the bytes) of a shard's images, without their bytes."""
+    rows = open_table(path, KIND).read(columns=["image_id", "width", "height", *PART, "digest"]).to_pylist()
+    return [(row["image_id"], row["width"], row["height"], _part(row), row["digest"]) for row in rows]
 
 
 def read_looks(path: Path) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +17,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RETRIEVAL_", env_file=".env", extra="ignore", frozen=True)
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$", description="auto, cpu, cuda or cuda:N")
+    executor: Literal["inline", "devices", "ray"] = Field(
+        default="devices", description="who works on buckets: inline, devices (one thread per GPU) or ray (a cluster's workers)"
+    )
+    ray_address: str = Field(default="", description="of a Ray cluster, auto for the one of this machine; empty: one that starts with the stage")
+    ray_actors: int = Field(default=0, ge=0, le=10000, description="most actors of a Ray cluster; 0: as many as fit")
     workers: int = Field(default=0, ge=0, le=1024, description="threads for decoding and for the processor's arithmetic; 0: all cores")
     pixels_at_once: int = Field(default=256_000_000, ge=1, description="pixels of photographs decoded at once, by all threads; 4 bytes each")
     batch_size: int = Field(default=0, ge=0, le=4096, description="images per forward pass; 0: chosen by the device")

@@ -2,19 +2,17 @@
 
 import argparse
 import logging
-from contextlib import ExitStack
 
-from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.disk import human_bytes
+from pipeline.contracts.executing import earlier_receipt, fresh_images, run_tasks
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.feature_shards import KIND, FeatureFacts
 from pipeline.contracts.image_shards import KIND as IMAGES
 from pipeline.contracts.image_shards import ImageFacts
+from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
-from pipeline.contracts.store import Store
-from pipeline.extraction.known_values import KIND as MAPS
-from pipeline.extraction.known_values import KnownValues, way_of_extraction
-from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
+from pipeline.extraction.planning import plan_batches
+from pipeline.extraction.shards import Extracting, extract_tasks
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.entry import run_stage
@@ -33,56 +31,29 @@ def main(arguments: list[str]) -> Produced:
     name = parser.parse_args(arguments).dataset
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
-    images = places.images(name)
+    photographs = places.images(name)
     weights = load_manifest(places.network(choice.name), "network")
-    source = load_manifest(images, IMAGES)
+    source = load_manifest(photographs, IMAGES)
     made_of = (choice.model_dump(), parameters.model_dump(), source.fingerprint, weights.fingerprint)
     store = ScratchStore(
         f"extract-{name}", fingerprint(*made_of, code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction"))
     )
-    rows = read_catalogue(images / places.CATALOGUE)
-    batches = plan_batches(images, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
+    rows = read_catalogue(photographs / places.CATALOGUE)
+    batches = plan_batches(photographs, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
     if parameters.patch_levels and any(batch.part and not batch.part.centred for batch in batches):
         raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
-    facts = FeatureFacts(network=choice, extract=parameters, images=ImageFacts.of(source))
-    known = KnownValues(Store.open(), MAPS, way_of_extraction(choice, parameters, weights.fingerprint))
-    names, fresh = _extract(name, choice, parameters, batches, store, known, fingerprint(*made_of)) if batches else ([], 0)
+    tasks = extract_tasks(batches)
+    todo = [task for task in tasks if earlier_receipt(store.folder, task.name) is None]
+    images, pixels = sum(task.images for task in todo), sum(task.pixels for task in todo)
+    work = Extracting(name, choice, parameters, weights.fingerprint, images, pixels)
+    with Progress("extract", sum(task.images for task in tasks), "images") as progress:
+        receipts = run_tasks(work, tasks, store, progress)
     output = places.features(name)
-    manifest = store.publish(output, names, KIND, facts)
-    log.info("%s: %d shards, %s.", output, len(names), human_bytes(sum(part.bytes for part in manifest.parts)))
-    return Produced((output,), fresh, "images")
-
-
-def _extract(
-    name: str,
-    choice: NetworkChoice,
-    parameters: ExtractParameters,
-    batches: list[PlannedBatch],
-    store: ScratchStore,
-    known: KnownValues,
-    made_of: str,
-) -> tuple[list[str], int]:
-    """Write the shards; returns their names and the number of images of this run. Torch is imported here, so that an empty data set costs nothing."""
-    from pipeline.contracts.device import hold, visible_devices
-    from pipeline.extraction.inference import FeatureExtractor
-    from pipeline.extraction.shards import shard_name, write_shards
-    from pipeline.networks.registry import load_from_folder
-
-    devices = visible_devices()
-    with ExitStack() as held:
-        for device in devices:
-            held.enter_context(hold(device))
-        folder = places.network(choice.name)
-        extractors = [FeatureExtractor(load_from_folder(folder, choice.layers, choice.pooled), parameters, device) for device in devices]
-        values = extractors[0].values
-        bytes_per_value = {"float16": 2, "float32": 4}[parameters.storage]
-        plan = plan_shards(batches, values, parameters.shard_mib * 2**20 // bytes_per_value)
-        names = [shard_name(index) for index in range(len(plan))]
-        needed = int(sum(values(batch) for index, shard in enumerate(plan) if not store.has(names[index]) for batch in shard) * bytes_per_value)
-        log.info("Extracting %s on %s: at most %s in %d shards.", name, ", ".join(map(str, devices)), human_bytes(needed), len(plan))
-        require_free_space(settings().scratch, needed, f"Extracting {name}")
-        fresh = write_shards(plan, extractors, store, settings().threads, known, network=choice.name, fingerprint=made_of)
-    return names, fresh
+    files = [file for receipt in receipts for file in receipt.files]
+    facts = FeatureFacts(network=choice, extract=parameters, images=ImageFacts.of(source))
+    manifest = store.publish(output, files, KIND, facts)
+    log.info("%s: %d shards, %s.", output, len(files), human_bytes(sum(part.bytes for part in manifest.parts)))
+    return Produced((output,), fresh_images(receipts), "images")
 
 
 if __name__ == "__main__":

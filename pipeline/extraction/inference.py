@@ -51,10 +51,15 @@ class FeatureExtractor:
 
     def values(self, batch: PlannedBatch) -> float:
         """How many values the batch gives, estimated for maps."""
+        count = len(batch.image_ids)
+        return self.values_of(count, count * batch.width * batch.height)
+
+    def values_of(self, images: int, pixels: int) -> float:
+        """How many values some images with so many pixels in all give."""
         if form := self.form:
-            return len(batch.image_ids) * sum(form.parts) * patch_count(form.levels) * form.grid**2
-        cells = batch.width * batch.height / self.network.stride**2 * sum(scale**2 for scale in self.parameters.scales)
-        return len(batch.image_ids) * cells * self.network.channels
+            return images * sum(form.parts) * patch_count(form.levels) * form.grid**2
+        cells = pixels / self.network.stride**2 * sum(scale**2 for scale in self.parameters.scales)
+        return cells * self.network.channels
 
     def maps(self, batch: LoadedBatch) -> list[torch.Tensor]:
         """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the window of the batch's part where it has one.

@@ -1,11 +1,11 @@
 """Which images share a batch and which batches share a shard: decided by sizes and order alone, so that every run plans the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.contracts.cells import Part
-from pipeline.contracts.image_shards import KIND, read_digests, read_sizes
+from pipeline.contracts.image_shards import KIND, read_sizes
 from pipeline.stage.manifest import load_manifest
 
 LARGEST_BATCH = 32
@@ -38,15 +38,17 @@ class PlannedBatch:
 
 def plan_batches(folder: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
     """Batches of the wanted images of data/images/DATASET (their ids and roles), in the order of the shards."""
-    return [batch for path in load_manifest(folder, KIND).paths(folder) for batch in _shard_batches(path, wanted)]
+    return [batch for path in load_manifest(folder, KIND).paths(folder) for batch in shard_batches(path, wanted)]
 
 
-def _shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
+def shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
+    """Batches of the wanted images of one shard; see `plan_batches`."""
     groups: dict[tuple[str, int, int, Part | None], list[str]] = {}
-    for image_id, width, height, part in read_sizes(path):
+    digests: dict[str, bytes] = {}
+    for image_id, width, height, part, digest in read_sizes(path):
         if image_id in wanted:
             groups.setdefault((wanted[image_id], height, width, part), []).append(image_id)
-    digests = read_digests(path) if groups else {}
+            digests[image_id] = digest
     some = (
         (ids[first : first + LARGEST_BATCH], width, height, part)
         for (_, height, width, part), ids in groups.items()
@@ -55,7 +57,7 @@ def _shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
     return [PlannedBatch(path, tuple(ids), width, height, part, tuple(digests[each] for each in ids)) for ids, width, height, part in some]
 
 
-def plan_shards(batches: list[PlannedBatch], values: Callable[[PlannedBatch], float], limit: int) -> list[list[PlannedBatch]]:
+def plan_shards(batches: Sequence[PlannedBatch], values: Callable[[PlannedBatch], float], limit: int) -> list[list[PlannedBatch]]:
     """Consecutive batches gathered into shards of at most about `limit` values (one batch at least).
 
     Args:

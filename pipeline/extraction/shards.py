@@ -1,87 +1,128 @@
-"""Writing feature shards: one worker per device takes planned shards, and those of an earlier run are left as they are."""
+"""Feature shards: each bucket of images to shards of bounded size, with what the store has of earlier runs."""
 
-import queue
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.executing import Done, Place, Worker
+from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.known_values import NOTHING, KnownValues, completed
-from pipeline.extraction.planning import PlannedBatch
+from pipeline.contracts.store import Store
+from pipeline.extraction.known_values import KIND, KnownValues, completed, way_of_extraction
+from pipeline.extraction.planning import PlannedBatch, plan_shards
+from pipeline.stage import places
+from pipeline.stage.fingerprint import fingerprint
 from pipeline.stage.tables import TableWriter
 
-
-def shard_name(index: int) -> str:
-    return f"part-{index:05d}.parquet"
+BYTES = {"float16": 2, "float32": 4}
 
 
-def write_shards(
-    plan: Sequence[Sequence[PlannedBatch]],
-    extractors: Sequence[FeatureExtractor],
-    store: ScratchStore,
-    threads: int,
-    known: KnownValues = NOTHING,
-    **facts: Any,
-) -> int:
-    """Extract every planned shard that the scratch store does not hold yet; the same bytes from any number of extractors.
+@dataclass(frozen=True)
+class ExtractTask:
+    """The batches of one bucket.
+
+    Attributes:
+        name: of the image shard, without its ending.
+    """
+
+    name: str
+    batches: tuple[PlannedBatch, ...]
+
+    @property
+    def images(self) -> int:
+        return sum(len(batch.image_ids) for batch in self.batches)
+
+    @property
+    def pixels(self) -> int:
+        """Of all images."""
+        return sum(len(batch.image_ids) * batch.width * batch.height for batch in self.batches)
+
+
+def extract_tasks(batches: Sequence[PlannedBatch]) -> list[ExtractTask]:
+    """A task per image shard that has batches."""
+    shards: dict[str, list[PlannedBatch]] = {}
+    for batch in batches:
+        shards.setdefault(batch.shard.stem, []).append(batch)
+    return [ExtractTask(name, tuple(own)) for name, own in shards.items()]
+
+
+@dataclass(frozen=True)
+class Extracting:
+    """Work: feature shards of each bucket. Torch is imported where it is opened.
+
+    Attributes:
+        dataset: for messages.
+        weights: fingerprint of the network's folder.
+        images, pixels: that are to be extracted, for the disk space that is needed.
+    """
+
+    dataset: str
+    choice: NetworkChoice
+    parameters: ExtractParameters
+    weights: str
+    images: int
+    pixels: int
+    on_gpu: bool = True
+
+    def open(self, place: Place) -> Worker:
+        import torch
+
+        from pipeline.extraction.inference import FeatureExtractor
+        from pipeline.networks.registry import load_from_folder
+
+        network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
+        extractor = FeatureExtractor(network, self.parameters, torch.device(place.device))
+        needed = int(extractor.values_of(self.images, self.pixels) * BYTES[self.parameters.storage])
+        require_free_space(place.folder, needed, f"Extracting {self.dataset} (at most {human_bytes(needed)})")
+        known = KnownValues(Store.open(), KIND, way_of_extraction(self.choice, self.parameters, self.weights))
+        made_with = {"network": self.choice.name, "fingerprint": fingerprint(self.choice.model_dump(), self.parameters.model_dump(), self.weights)}
+        return ShardWriter(extractor, place, known, made_with).write
+
+
+class ShardWriter:
+    """Writes the feature shards of buckets into a place's folder.
 
     Args:
+        extractor: a `FeatureExtractor`.
         known: maps of earlier runs, which are taken instead of extracted, and to which the others are added.
-
-    Returns:
-        The number of images extracted in this run.
+        facts: of every shard.
     """
-    total = sum(len(batch.image_ids) for shard in plan for batch in shard)
-    todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-    with Progress("extract", total, "images") as progress:
-        for index, shard in enumerate(plan):
-            if store.has(shard_name(index)):
-                progress.advance(sum(len(batch.image_ids) for batch in shard), skipped=True)
+
+    def __init__(self, extractor: Any, place: Place, known: KnownValues, facts: dict[str, Any]) -> None:
+        self._extractor, self._place, self._known, self._facts = extractor, place, known, facts
+        parameters = extractor.parameters
+        self._limit = parameters.shard_mib * 2**20 // BYTES[parameters.storage]
+
+    def write(self, task: ExtractTask) -> Done:
+        """Write NAME-000.parquet, NAME-001.parquet, …"""
+        files: list[str] = []
+        fresh = 0
+        for index, batches in enumerate(plan_shards(task.batches, self._extractor.values, self._limit)):
+            files.append(f"{task.name}-{index:03d}.parquet")
+            if (self._place.folder / files[-1]).exists():  # finished by a run that died later
+                self._place.advance(0, sum(len(batch.image_ids) for batch in batches))
             else:
-                todo.put(index)
-        if len(extractors) == 1:
-            _work(extractors[0], plan, todo, store, threads, progress, known, facts)
-            return progress.fresh
-        with ThreadPoolExecutor(len(extractors)) as pool:
-            workers = [
-                pool.submit(_work, extractor, plan, todo, store, max(1, threads // len(extractors)), progress, known, facts)
-                for extractor in extractors
-            ]
-            for worker in workers:
-                worker.result()
-        return progress.fresh
+                fresh += self._write_shard(files[-1], batches)
+        return Done(files, task.images, fresh, {})
 
-
-def _work(
-    extractor: FeatureExtractor,
-    plan: Sequence[Sequence[PlannedBatch]],
-    todo: "queue.SimpleQueue[int]",
-    store: ScratchStore,
-    threads: int,
-    progress: Progress,
-    known: KnownValues,
-    facts: dict[str, Any],
-) -> None:
-    while True:
-        try:
-            index = todo.get_nowait()
-        except queue.Empty:
-            return
-        storage = extractor.parameters.storage
-        with ThreadPoolExecutor(1) as disk, feature_writer(store.path(shard_name(index)), storage, extractor.form, **facts) as writer:
+    def _write_shard(self, name: str, batches: Sequence[PlannedBatch]) -> int:
+        """Returns the number of images that were extracted; one thread writes while the next batch is extracted."""
+        extractor, storage = self._extractor, self._extractor.parameters.storage
+        extracted = 0
+        with ThreadPoolExecutor(1) as disk, feature_writer(self._place.folder / name, storage, extractor.form, **self._facts) as writer:
             written: Future[None] | None = None
-            for batch, maps, fresh in completed(plan[index], known, threads, lambda loaded: extractor.features(loaded).maps):
+            for batch, maps, fresh in completed(batches, self._known, self._place.threads, lambda loaded: extractor.features(loaded).maps):
                 features = extractor.batch(batch, maps)
                 if written is not None:
                     written.result()
                 written = disk.submit(_write, writer, features, storage)
-                progress.advance(len(batch.image_ids) - fresh, skipped=True)
-                progress.advance(fresh)
+                extracted += fresh
+                self._place.advance(fresh, len(batch.image_ids) - fresh)
             if written is not None:
                 written.result()
+        return extracted
 
 
 def _write(writer: TableWriter, features: FeatureBatch, storage: str) -> None:

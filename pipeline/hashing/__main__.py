@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(f"hash-{benchmark}", fingerprint(method, settings, *(manifest.fingerprint for manifest in manifests)))
     names: list[str] = []
     learned_on: LearnedOn | None = None
-    count = described.database + described.queries + distractors.distractors if parameters else 0
+    count = described.database + described.queries + described.kept_back + distractors.distractors if parameters else 0
     if parameters and described.patches.database:
         raise ParameterError(f"{PARAMS_FILE}: hash.method: codes are of whole images, and the descriptors are of patches; set it to none")
     if parameters:

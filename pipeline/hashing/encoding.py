@@ -22,7 +22,7 @@ from pipeline.stage.errors import ModelError, SanityError
 from pipeline.stage.manifest import CARD, Manifest
 
 log = logging.getLogger(__name__)
-ENCODED = ("database-", "queries-", "distractors-")
+ENCODED = ("database-", "queries-", "kept_back-", "distractors-")
 
 
 def encode_descriptors(

@@ -1,23 +1,19 @@
 """Stage resize: the photographs of one data set to image shards, catalogue and ground truth in data/images/DATASET."""
 
 import argparse
-import itertools
 import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
+from pipeline.acquisition.packing import KIND as RAW
 from pipeline.acquisition.params import load_dataset
-from pipeline.acquisition.sources import Dataset, Photograph
+from pipeline.acquisition.sources import Dataset
 from pipeline.acquisition.summary import counts
-from pipeline.contracts.image_shards import KIND, ImageFacts, image_columns, image_writer
+from pipeline.contracts.executing import Receipt, fresh_images, run_tasks
+from pipeline.contracts.image_shards import KIND, ImageFacts
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
-from pipeline.contracts.turns import processor_turn
 from pipeline.imaging.params import ResizeParameters
-from pipeline.imaging.preparation import prepare
+from pipeline.imaging.shards import ResizeTask, Resizing, write_one_after_the_other
 from pipeline.stage import places
 from pipeline.stage.catalogue import CatalogueRow, read_catalogue, write_catalogue, write_ground_truth
 from pipeline.stage.entry import run_stage
@@ -28,8 +24,6 @@ from pipeline.stage.parameters import load_section
 from pipeline.stage.run_record import Produced
 
 log = logging.getLogger(__name__)
-IMAGES_PER_SHARD = 128
-IMAGES_PER_GROUP = 16
 
 
 def main(arguments: list[str]) -> Produced:
@@ -39,7 +33,7 @@ def main(arguments: list[str]) -> Produced:
     dataset = load_dataset(name)
     parameters = load_section(ResizeParameters, "resize")
     raw = places.raw(name)
-    manifest = load_manifest(raw, "raw files")
+    manifest = load_manifest(raw, RAW)
     digest = fingerprint(
         parameters.effective(),
         dataset.parameters.model_dump(),
@@ -47,57 +41,28 @@ def main(arguments: list[str]) -> Produced:
         code_fingerprint("stage", "contracts", "downloads", "acquisition", "imaging"),
     )
     store = ScratchStore(f"resize-{name}", digest)
-    shards, fresh = _write_shards(dataset, raw, parameters, store)
-    rows = [row for index in range(shards) for row in read_catalogue(store.path(_names(index)[1]))]
+    receipts = _write_shards(name, dataset, raw, parameters, store)
+    tasks = [ResizeTask(index) for index in range(len(receipts))]
+    rows = [row for task in tasks for row in read_catalogue(store.path(task.files[1]))]
     _check(name, dataset, parameters, rows)
     write_catalogue(store.path(places.CATALOGUE), rows)
     write_ground_truth(store.path(places.GROUND_TRUTH), dataset.ground_truth(raw, rows))
-    names = [_names(index)[0] for index in range(shards)] + [places.CATALOGUE, places.GROUND_TRUTH]
+    names = [task.files[0] for task in tasks] + [places.CATALOGUE, places.GROUND_TRUTH]
     unreadable = sum(not row.readable for row in rows)
     facts = ImageFacts(images=len(rows), unreadable=unreadable, source=dataset.parameters.source, resize=parameters.effective())
     output = places.images(name)
     store.publish(output, names, KIND, facts)
     log.info("%s: %s; %d unreadable.", output, counts((row.role, row.instance) for row in rows), unreadable)
-    return Produced((output,), fresh, "images")
+    return Produced((output,), fresh_images(receipts), "images")
 
 
-def _names(index: int) -> tuple[str, str]:
-    return f"part-{index:05d}.parquet", f"catalogue-{index:05d}.parquet"
-
-
-def _write_shards(dataset: Dataset, raw: Path, parameters: ResizeParameters, store: ScratchStore) -> tuple[int, int]:
-    """Write shard after shard, those of an earlier run left as they are; returns their number and that of the images of this run."""
-    photographs = iter(dataset.photographs(raw))
-    index = 0
-    with processor_turn(), ThreadPoolExecutor(settings().threads) as pool, Progress("resize", dataset.expected(raw) or 0, "images") as progress:
-        for index in itertools.count():
-            shard = list(itertools.islice(photographs, IMAGES_PER_SHARD))
-            if not shard:
-                return index, progress.fresh
-            if not store.has(*_names(index)):
-                _write_shard(shard, parameters, store, index, pool)
-                progress.advance(len(shard))
-            else:
-                progress.advance(len(shard), skipped=True)
-    raise AssertionError("the loop above ends by returning")
-
-
-def _write_shard(shard: list[Photograph], parameters: ResizeParameters, store: ScratchStore, index: int, pool: ThreadPoolExecutor) -> None:
-    images, catalogue = (store.path(name) for name in _names(index))
-    rows: list[CatalogueRow] = []
-    with image_writer(images) as writer:
-        for group in _grouped(shard):
-            prepared = list(pool.map(partial(prepare, parameters=parameters), group))
-            rows += [row for row, _ in prepared]
-            stored = [image for _, image in prepared if image is not None]
-            if stored:
-                writer.write(image_columns(stored))
-    write_catalogue(catalogue, rows)
-
-
-def _grouped(shard: list[Photograph]) -> Iterator[list[Photograph]]:
-    for first in range(0, len(shard), IMAGES_PER_GROUP):
-        yield shard[first : first + IMAGES_PER_GROUP]
+def _write_shards(name: str, dataset: Dataset, raw: Path, parameters: ResizeParameters, store: ScratchStore) -> list[Receipt]:
+    """Write every shard; where the photographs come in parts that can be read each on its own, any executor does."""
+    parts = dataset.parts(raw)
+    with Progress("resize", dataset.expected(raw) or 0, "images") as progress:
+        if parts is None:
+            return write_one_after_the_other(dataset.photographs(raw), parameters, store, progress)
+        return run_tasks(Resizing(name, parameters), [ResizeTask(index) for index in range(parts)], store, progress)
 
 
 def _check(name: str, dataset: Dataset, parameters: ResizeParameters, rows: list[CatalogueRow]) -> None:

@@ -1,7 +1,5 @@
 """One photograph to one stored image and its catalogue row; a broken one becomes a row that says why."""
 
-import hashlib
-import json
 import math
 from dataclasses import replace
 
@@ -23,6 +21,7 @@ from pipeline.imaging.images import (
     upright,
     upright_size,
 )
+from pipeline.imaging.known_images import catalogue_row
 from pipeline.imaging.looks import look_of
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.pixel_budget import shared_budget
@@ -40,22 +39,7 @@ def prepare(photograph: Photograph, parameters: ResizeParameters) -> tuple[Catal
     Returns:
         Its catalogue row, and the image; None where it cannot be used.
     """
-    x0, y0, x1, y1 = photograph.box or (None, None, None, None)
-    row = CatalogueRow(
-        photograph.image_id,
-        photograph.path,
-        hashlib.sha256(photograph.data).hexdigest(),
-        0,
-        0,
-        photograph.role,
-        photograph.instance,
-        x0,
-        y0,
-        x1,
-        y1,
-        rotation=photograph.rotation,
-        facts=json.dumps(photograph.facts, sort_keys=True, ensure_ascii=False) if photograph.facts else None,
-    )
+    row = catalogue_row(photograph)
     try:
         opened = open_image(photograph.data, parameters.largest_pixels)
         width, height = upright_size(opened, photograph.rotation, photograph.exif)

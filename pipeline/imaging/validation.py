@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.acquisition.folder import Folder
+from pipeline.acquisition.packing import KIND as RAW
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Dataset, Photograph
 from pipeline.acquisition.summary import counts
@@ -90,7 +91,7 @@ def _changed_since_import(name: str, dataset: Dataset) -> list[str]:
 
 
 def _damaged(raw: Path) -> list[str]:
-    manifest = load_manifest(raw, "raw files")
+    manifest = load_manifest(raw, RAW)
     wrong = [part.name for part in manifest.parts if not (raw / part.name).exists() or file_sha256(raw / part.name) != part.sha256]
     return [f"{raw / name}: missing or changed since the download; remove the folder and run `dvc repro`" for name in wrong]
 

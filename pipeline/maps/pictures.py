@@ -11,9 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.contracts.cells import Grid, Part
-from pipeline.contracts.image_shards import KIND, StoredImage, read_images, read_sizes
+from pipeline.contracts.image_shards import StoredImage, read_images, read_sizes
 from pipeline.stage.catalogue import Box
-from pipeline.stage.manifest import load_manifest
 
 Pixels = npt.NDArray[np.uint8]
 PIXELS = Grid.even(1.0)
@@ -66,10 +65,9 @@ class Picture:
 
 
 class PictureReader:
-    """Pictures of data/images/DATASET by id; the encoded images of one shard are held at a time."""
+    """Pictures of image shards by id; the encoded images of one shard are held at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        shards = load_manifest(folder, KIND).paths(folder)
+    def __init__(self, shards: Sequence[Path]) -> None:
         self._shard = {image_id: path for path in shards for image_id, *_ in read_sizes(path)}
         self._open: Path | None = None
         self._stored: dict[str, StoredImage] = {}

@@ -1,6 +1,6 @@
 """Feature shards as batches of tensors on a device, filtered by image."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 
 from pipeline.contracts.cells import Grid
 from pipeline.contracts.feature_shards import KIND, FeatureBatch, read_features
+from pipeline.contracts.image_shards import KIND as IMAGES
 from pipeline.contracts.patches import PatchForm
 from pipeline.maps.pictures import Picture, PictureReader
 from pipeline.stage.errors import SanityError
@@ -47,17 +48,28 @@ MapStream = Callable[[], Iterator[MapBatch]]
 """Starts a fresh pass over maps, the same batches each time."""
 
 
-def stream_maps(folder: Path, wanted: set[str], device: torch.device, images: Path | None = None) -> Iterator[tuple[list[str], MapBatch]]:
-    """(image ids, maps) of data/features/DATASET, batch by batch.
+def stream_maps(folder: Path, wanted: Set[str], device: torch.device, images: Path | None = None) -> Iterator[tuple[list[str], MapBatch]]:
+    """(image ids, maps) of data/features/DATASET, batch by batch; see `stream_shards`.
 
     Args:
         images: data/images/DATASET, to add the pictures.
+    """
+    reader = PictureReader(load_manifest(images, IMAGES).paths(images)) if images else None
+    return stream_shards(load_manifest(folder, KIND).paths(folder), wanted, device, reader)
+
+
+def stream_shards(
+    shards: Iterable[Path], wanted: Set[str], device: torch.device, reader: PictureReader | None
+) -> Iterator[tuple[list[str], MapBatch]]:
+    """(image ids, maps) of feature shards, batch by batch.
+
+    Args:
+        reader: adds the pictures.
 
     Raises:
         SanityError: a map that is not finite, by its image.
     """
-    reader = PictureReader(images) if images else None
-    for path in load_manifest(folder, KIND).paths(folder):
+    for path in shards:
         for batch in read_features(path):
             chosen = [index for index, image_id in enumerate(batch.image_ids) if image_id in wanted]
             if chosen:

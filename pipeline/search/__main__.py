@@ -104,7 +104,8 @@ def main(arguments: list[str]) -> Produced:
                 files, found = _search(name, ids, rows, search, truth, store, instances)
                 names += files
                 answers = found if name == "database" else answers
-        unknown = search_unknown(search, photographs, instances)
+        learned = bool(described.learned_on or inputs.encoded.learned_on)
+        unknown = search_unknown(search, photographs, instances, distractors, learned=learned)
         write_answers(store.path(ANSWERS), answers, unknown, learn_sureness(search, answers, photographs, instances))
         for line in doubts(benchmark, unknown):
             log.warning(line)

@@ -1,7 +1,8 @@
 """Answers of a benchmark: what its database shows, what unknown objects score in it, and the table that is written."""
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from pipeline.contracts.rankings import ANSWERS_SCHEMA
 from pipeline.search.answers import Answer, UnknownObjects, answers_of, needed
 from pipeline.search.certainty import Certainty
-from pipeline.search.plain_search import PatchSearch, Search
+from pipeline.search.plain_search import PatchSearch, Rows, Search
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.tables import write_table
@@ -25,17 +26,33 @@ def known_instances(images: Path) -> dict[str, str]:
     return {row.image_id: row.instance for row in rows if row.role == "database" and row.instance is not None}
 
 
-def search_unknown(search: Search, images: Path, instances: Mapping[str, str]) -> UnknownObjects:
-    """Search the database for the held-out photographs that show none of its instances.
+def search_unknown(search: Search, images: Path, instances: Mapping[str, str], distractors: int = 0, *, learned: bool = False) -> UnknownObjects:
+    """Search the database for photographs that show none of its instances: those of the held-out set that nothing learned from, or
+    distractors, or all held-out photographs.
 
-    Nothing is known where there are none, as with codes and patches, or where results are looked at again.
+    Nothing is known where there are none, or where results are looked at again.
+
+    Args:
+        distractors: that there are; at most QUESTIONS of them ask, spread evenly.
+        learned: whether the method learned from the held-out photographs.
     """
     if _looks_again(search):
         return UnknownObjects.of([], search.parameters.accept_unknown)
     shown = {row.image_id: row.instance for row in read_catalogue(images / places.CATALOGUE)}
     known = set(instances.values())
-    answers = _answers_to(search, "held_out-", lambda image_id: image_id not in instances and shown.get(image_id) not in known, instances)
-    return UnknownObjects.of(answers, search.parameters.accept_unknown)
+
+    def strange(image_id: str) -> bool:
+        return image_id not in instances and shown.get(image_id) not in known
+
+    places_of_distractors = itertools.count()
+    answers = _answers_to(search, search.read(search.own, "kept_back-"), strange, instances)
+    if not answers and distractors:
+        step = -(-distractors // QUESTIONS)
+        answers = _answers_to(search, search.read(search.distractors, "distractors-"), lambda _: next(places_of_distractors) % step == 0, instances)
+    if answers:
+        return UnknownObjects.of(answers, search.parameters.accept_unknown)
+    answers = _answers_to(search, search.read(search.own, "held_out-"), strange, instances)
+    return UnknownObjects.of(answers, search.parameters.accept_unknown, learned=learned and bool(answers))
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ def search_known(search: Search, instances: Mapping[str, str]) -> Certainty | No
     siblings = Counter(instances.values())
     asking = sorted(image_id for image_id, instance in instances.items() if siblings[instance] > 1)
     spread = set(asking[:: max(1, -(-len(asking) // QUESTIONS))])
-    return Certainty.learn(_answers_to(search, "database-", spread.__contains__, instances), instances)
+    return Certainty.learn(_answers_to(search, search.read(search.own, "database-"), spread.__contains__, instances), instances)
 
 
 def _looks_again(search: Search) -> bool:
@@ -93,15 +110,15 @@ def _looks_again(search: Search) -> bool:
     return chosen is not None and chosen.looks
 
 
-def _answers_to(search: Search, prefix: str, asks: Callable[[str], bool], instances: Mapping[str, str]) -> list[Answer]:
-    """Let images of the benchmark's own descriptors ask its database.
+def _answers_to(search: Search, asking: Iterator[tuple[list[str], Rows]], asks: Callable[[str], bool], instances: Mapping[str, str]) -> list[Answer]:
+    """Let images ask the database.
 
     Args:
-        prefix: of the shards that hold their rows.
+        asking: blocks of (image ids, rows).
         asks: whether an image, by its id, is one of them.
     """
     answers: list[Answer] = []
-    for ids, rows in search.read(search.own, prefix):
+    for ids, rows in asking:
         kept = [place for place, image_id in enumerate(ids) if asks(image_id)]
         for first in range(0, len(kept), search.queries_at_once):
             some = kept[first : first + search.queries_at_once]
@@ -134,12 +151,17 @@ def doubts(benchmark: str, unknown: UnknownObjects) -> list[str]:
     """What a reader of the answers has to know of them, in lines."""
     if not unknown.enough:
         return [
-            f"{benchmark}: {len(unknown.scores)} held-out photographs of unknown objects cannot tell whether an object is known; "
+            f"{benchmark}: {len(unknown.scores)} photographs of unknown objects cannot tell whether an object is known; "
             f"search.accept_unknown {unknown.share:g} needs {needed(unknown.share)}."
+        ]
+    if unknown.learned:
+        return [
+            f"{benchmark}: the held-out photographs that tell what is unknown are those that were learned from, which can accept more unknown "
+            f"objects than search.accept_unknown {unknown.share:g}; set benchmarks.{benchmark}.kept_back, 0.2 say, or name distractors."
         ]
     if unknown.too_many_accepted:
         return [
-            f"{benchmark}: {unknown.accepted:.3f} of {len(unknown.checked)} held-out photographs that check it are taken for known, "
+            f"{benchmark}: {unknown.accepted:.3f} of {len(unknown.checked)} photographs of unknown objects that check it are taken for known, "
             f"search.accept_unknown is {unknown.share:g}."
         ]
     return []

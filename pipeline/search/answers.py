@@ -50,18 +50,20 @@ class UnknownObjects:
         scores: of those that calibrate, ascending.
         checked: of others, which check it; none where all are needed to calibrate.
         share: of unknown photographs that may be taken for known.
+        learned: whether the method learned from them; then other unknown photographs score higher.
     """
 
     scores: npt.NDArray[np.float64]
     checked: npt.NDArray[np.float64]
     share: float
+    learned: bool = False
 
     @classmethod
-    def of(cls, answers: Sequence[Answer], share: float) -> "UnknownObjects":
+    def of(cls, answers: Sequence[Answer], share: float, *, learned: bool = False) -> "UnknownObjects":
         """Every other answer, by the query's id, calibrates, and the rest checks; all calibrate where half of them are too few."""
         ordered = np.array([answer.score for answer in sorted(answers, key=lambda answer: answer.query_id)], np.float64)
         halves = len(ordered) >= 2 * needed(share)
-        return cls(np.sort(ordered[::2] if halves else ordered), ordered[1::2] if halves else ordered[:0], share)
+        return cls(np.sort(ordered[::2] if halves else ordered), ordered[1::2] if halves else ordered[:0], share, learned)
 
     @property
     def enough(self) -> bool:

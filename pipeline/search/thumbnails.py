@@ -1,6 +1,8 @@
 """Small pictures of a collection's images: made once, read by id."""
 
+import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +11,9 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.contracts.store import Store, digest_of, machine
 from pipeline.imaging.images import open_image, upright
+from pipeline.stage.fingerprint import code_fingerprint
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import open_table, open_writer, table_facts
 
@@ -29,21 +33,20 @@ def thumbnail(image: Image.Image, side: int) -> bytes:
 
 
 def write_thumbnails(path: Path, images: Path, wanted: set[str], side: int) -> None:
-    """Write those of the wanted images of data/images/DATASET.
+    """Write those of the wanted images of data/images/DATASET; the store has those of earlier runs.
 
     Args:
         side: pixels of the longer side.
     """
+    store, way = Store.open(), digest_of(side, QUALITY, code_fingerprint("imaging", "search"), machine()).hex()
     with open_writer(path, PICTURES, SCHEMA, raw_columns=["jpeg"], side=side) as writer:
-        group: dict[str, list[object]] = {"image_id": [], "jpeg": []}
-        for image_id, data in _stored(images, wanted):
-            group["image_id"].append(image_id)
-            group["jpeg"].append(thumbnail(upright(open_image(data)), side))
-            if len(group["jpeg"]) == GROUP:
-                writer.write(group)
-                group = {"image_id": [], "jpeg": []}
-        if group["jpeg"]:
-            writer.write(group)
+        waiting = _stored(images, wanted)
+        while some := list(itertools.islice(waiting, GROUP)):
+            keys = [digest_of(way, hashlib.sha256(data).hexdigest()) for _, data in some]
+            found = store.read(PICTURES, keys)
+            made = {key: thumbnail(upright(open_image(data)), side) for key, (_, data) in zip(keys, some, strict=True) if key not in found}
+            store.write(PICTURES, made)
+            writer.write({"image_id": [image_id for image_id, _ in some], "jpeg": [(found | made)[key] for key in keys]})
 
 
 def _stored(images: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:

@@ -9,6 +9,7 @@ from pipeline.acquisition.params import dataset_from
 from pipeline.acquisition.sources import Dataset, Photograph, truth_from_instances
 from pipeline.stage.catalogue import CatalogueRow
 from pipeline.stage.errors import SourceError
+from tests.raw_folders import make_raw
 
 
 def place(root: Path, *names: str) -> None:
@@ -22,9 +23,7 @@ def folder(**section: object) -> Dataset:
 
 
 def imported(dataset: Dataset, raw: Path) -> list[Photograph]:
-    raw.mkdir(exist_ok=True)
-    dataset.make(raw)
-    return list(dataset.photographs(raw))
+    return list(dataset.photographs(make_raw(dataset, raw)))
 
 
 def test_folders_name_instances_and_roles(workplace: Path) -> None:
@@ -47,7 +46,7 @@ def test_the_import_depends_on_bytes_alone(workplace: Path) -> None:
     imported(folder(path="in"), workplace / "one")
     os.utime(workplace / "in/x/a.jpg", (1, 1))
     imported(folder(path=str(workplace / "in")), workplace / "two")
-    for name in ("images.tar", "catalogue.csv"):
+    for name in ("part-00000.tar", "part-00000.csv"):
         assert (workplace / "one" / name).read_bytes() == (workplace / "two" / name).read_bytes()
 
 

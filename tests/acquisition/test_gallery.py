@@ -13,17 +13,15 @@ from pipeline.acquisition.gallery_rooms import HEIGHT, WIDTH, Dice, photograph
 from pipeline.acquisition.params import dataset_from
 from pipeline.stage.fingerprint import file_sha256
 from tests.conftest import PROJECT
+from tests.raw_folders import make_raw
 
-DIGEST = "62d77f126123f24c1ed3fc271cd1462ceb0672f8e5f65a53200cf7424e40c318"
+DIGEST = "c037e6b193b07b4bbd9a09dcf44ec8fbcd7dd1dbfd0ec63093f78530604121d9"
 """Of the photographs that `make` makes; it changes with the pictures, with Pillow's JPEG encoder, and with nothing else."""
 
 
 def make(folder: Path, **section: object) -> Path:
-    folder.mkdir()
-    dataset_from({"source": "gallery", "instances": 3, "references": 2, "queries": 1, "held_out": 1, **section}, "datasets.g", "params.yaml").make(
-        folder
-    )
-    return folder / "images.tar"
+    parameters = {"source": "gallery", "instances": 3, "references": 2, "queries": 1, "held_out": 1, **section}
+    return make_raw(dataset_from(parameters, "datasets.g", "params.yaml"), folder) / "part-00000.tar"
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +31,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bytes_depend_on_the_seed(made: Path, tmp_path: Path) -> None:
-    assert file_sha256(make(tmp_path / "other", seed=1)) != file_sha256(made / "images.tar")
+    assert file_sha256(make(tmp_path / "other", seed=1)) != file_sha256(made / "part-00000.tar")
 
 
 def test_bytes_are_the_same_on_every_processor(made: Path, tmp_path: Path) -> None:
     """Here, and as on a processor that has none of the instructions that NumPy and the JPEG library would choose."""
-    assert file_sha256(made / "images.tar") == DIGEST
+    assert file_sha256(made / "part-00000.tar") == DIGEST
     code = "import sys; from pathlib import Path; from tests.acquisition.test_gallery import make; make(Path(sys.argv[1]))"
     features = "AVX512F AVX512CD AVX512_SKX AVX2 FMA3 AVX F16C POPCNT SSE42 SSE41 SSSE3 X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
     plain = {"NPY_DISABLE_CPU_FEATURES": features, "JSIMD_FORCENONE": "1", "OPENBLAS_CORETYPE": "Prescott"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "plain")], env=os.environ | plain, cwd=PROJECT, check=True)
-    assert file_sha256(tmp_path / "plain/images.tar") == DIGEST
+    assert file_sha256(tmp_path / "plain/part-00000.tar") == DIGEST
 
 
 def test_roles_and_counts(made: Path) -> None:

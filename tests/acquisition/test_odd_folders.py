@@ -11,6 +11,7 @@ from pipeline.acquisition.folder import Folder, FolderParameters
 from pipeline.acquisition.packing import read_records
 from pipeline.acquisition.sources import Photograph
 from pipeline.stage.errors import SourceError
+from tests.raw_folders import describe_raw, make_raw
 
 
 def place(root: Path, *names: str) -> None:
@@ -24,10 +25,7 @@ def folder(**section: object) -> Folder:
 
 
 def imported(dataset: Folder) -> list[Photograph]:
-    raw = Path("raw")
-    raw.mkdir()
-    dataset.make(raw)
-    return list(dataset.photographs(raw))
+    return list(dataset.photographs(make_raw(dataset, Path("raw"))))
 
 
 @pytest.fixture
@@ -129,13 +127,14 @@ def test_names_are_kept_as_they_are(root: Path) -> None:
 def test_a_member_without_a_row_and_a_row_without_a_member_are_errors(root: Path) -> None:
     dataset = folder()
     imported(dataset)
-    table = Path("raw/catalogue.csv")
+    table = Path("raw/part-00000.csv")
     whole = table.read_text(encoding="utf-8")
     for text, message in (
         ("\n".join(whole.splitlines()[:-1]) + "\n", "member 'a/2.jpg' is not in"),
-        (whole + "b,b,,database,\n", "1 images of catalogue.csv are missing"),
+        (whole + "b,b,,database,\n", "1 images of part-00000.csv are missing"),
     ):
         table.write_text(text.replace("b,b,,database,", "b,b.jpg,,database,"), encoding="utf-8")
+        describe_raw(table.parent, ["part-00000.tar", table.name])
         with pytest.raises(SourceError, match=message):
             list(dataset.photographs(Path("raw")))
 
@@ -163,7 +162,7 @@ def test_other_columns_are_kept_and_photographs_that_are_not_listed_are_counted(
     dataset = folder(catalogue="list.csv")
     assert [photo.facts for photo in imported(dataset)] == [{"Painter": "Klee", "year": "1921"}, {}]
     assert "left out, not in list.csv: 2 (b/3.jpg, b/4.jpg)" in dataset.summary()
-    assert read_records(Path("raw/catalogue.csv"))[0]["facts"] == '{"Painter": "Klee", "year": "1921"}'
+    assert read_records(Path("raw/part-00000.csv"))[0]["facts"] == '{"Painter": "Klee", "year": "1921"}'
 
 
 def test_a_missing_list_and_one_of_another_encoding_are_called_so(root: Path) -> None:

@@ -146,8 +146,8 @@ def test_identical_files_in_both_sets_are_found() -> None:
 def test_a_descriptor_that_is_not_finite_is_named(tmp_path: Path) -> None:
     from pipeline.aggregation.sink import DescriptorSink
 
-    vectors = torch.ones(2, 3)
-    vectors[1, 2] = float("inf")
-    with pytest.raises(SanityError, match="descriptor of b"), DescriptorSink(tmp_path, "database") as sink:
+    vectors = np.ones((2, 3), np.float32)
+    vectors[1, 2] = np.inf
+    with pytest.raises(SanityError, match="descriptor of b"), DescriptorSink(tmp_path / "database-00000.parquet") as sink:
         sink.add(["a", "b"], vectors)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from pipeline.aggregation import sink as sink_module
 from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.params import MacParameters, PatchesParameters, refuse_unreadable_features
@@ -116,30 +115,19 @@ def test_a_saved_describer_gives_the_same(tmp_path: Path) -> None:
 
 
 def test_shards_keep_every_patch(tmp_path: Path) -> None:
-    own = describer(whitening="none")
-    with DescriptorSink(tmp_path, "database") as sink:
+    own, path = describer(whitening="none"), tmp_path / "database-00000.parquet"
+    with DescriptorSink(path) as sink:
         for seed in range(200):
             images = batch(seed, 2)
-            sink.add([f"{seed}a", f"{seed}b"], own.describe(images)[:, :14])
+            sink.add([f"{seed}a", f"{seed}b"], own.describe(images)[:, :14].numpy())
     assert (sink.images, sink.dimensions, sink.varies) == (400, 6, True)
     for block in (1, 30, 4096):
-        read = list(read_descriptors(tmp_path / sink.names[0], block))
+        read = list(read_descriptors(path, block))
         assert [image for ids, _ in read for image in ids] == [f"{seed}{letter}" for seed in range(200) for letter in "ab"]
         vectors = np.concatenate([rows for _, rows in read])
         np.testing.assert_array_equal(vectors[4:6], own.describe(batch(2, 2)).numpy())
-    table = read_table(tmp_path / sink.names[0], KIND).slice(0, 28).to_pydict()
+    table = read_table(path, KIND).slice(0, 28).to_pydict()
     assert table["image_id"] == ["0a"] * 14 + ["0b"] * 14
-
-
-def test_one_file_holds_all_patches_where_files_are_not_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink_module, "ROWS_PER_FILE", 50)
-    monkeypatch.setattr(sink_module, "ROWS_PER_GROUP", 20)
-    for split, files in ((True, 3), (False, 1)):
-        with DescriptorSink(tmp_path, f"split-{split}", split=split) as sink:
-            for seed in range(6):
-                sink.add([f"{seed}a", f"{seed}b"], torch.rand(2, 14, 3))
-        assert len(sink.names) == files
-        assert sum(len(ids) for name in sink.names for ids, _ in read_descriptors(tmp_path / name)) == 12
 
 
 def test_features_of_another_form_are_refused() -> None:

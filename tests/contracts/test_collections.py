@@ -20,6 +20,7 @@ FACTS = CollectionFacts(
         database=1,
         queries=0,
         held_out=0,
+        kept_back=0,
         patches=PatchCounts(database=None, queries=None),
         zero_descriptors=0,
         dimensions=2,

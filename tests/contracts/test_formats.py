@@ -1,5 +1,6 @@
 """Parquet formats: what is written is read back, bytes are deterministic, foreign and damaged files are named."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,10 @@ def test_image_shards(tmp_path: Path) -> None:
             writer.write(image_columns([image]))
     assert list(read_images(tmp_path / "i.parquet")) == images
     assert list(read_images(tmp_path / "i.parquet", {"b"})) == images[1:]
-    assert read_sizes(tmp_path / "i.parquet") == [("a", 4, 3, None), ("b", 5, 6, Part((1.0, 2.0, 3.0, 4.0), centred=True))]
+    assert read_sizes(tmp_path / "i.parquet") == [
+        ("a", 4, 3, None, hashlib.sha256(b"one").digest()),
+        ("b", 5, 6, Part((1.0, 2.0, 3.0, 4.0), centred=True), hashlib.sha256(b"two").digest()),
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -99,7 +99,7 @@ def test_killed_in_the_middle_of_extract_it_goes_on_where_it_stopped(museum: Pro
     shutil.rmtree(project.folder / ".dvc/cache")
     process = project.start("repro", "--single-item", "--force", "extract@gallery")
     scratch = project.folder / ".scratch/extract-gallery"
-    while not list(scratch.glob("*/part-00000.parquet")) and process.poll() is None:
+    while not list(scratch.glob("*/part-00000-000.parquet")) and process.poll() is None:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -8,14 +8,15 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.contracts.cells import Part
+from pipeline.contracts.executing import Place, untold
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import read_features
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
-from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction.inference import FeatureExtractor
+from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import LARGEST_BATCH, PlannedBatch, plan_batches, plan_shards
-from pipeline.extraction.shards import shard_name, write_shards
+from pipeline.extraction.shards import ExtractTask, ShardWriter, extract_tasks
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import load_network
 from pipeline.stage.manifest import Manifest, describe_parts
@@ -138,32 +139,30 @@ def test_lower_precision_comes_close(precision: str) -> None:
     assert np.abs(full - low).max() < 0.05 * full.max()
 
 
-def written(plan: list[list[PlannedBatch]], count: int, store: ScratchStore) -> list[bytes]:
-    write_shards(plan, [extractor() for _ in range(count)], store, threads=2)
-    return [store.path(shard_name(index)).read_bytes() for index in range(len(plan))]
+def written(tasks: list[ExtractTask], folder: Path, **parameters: object) -> dict[str, bytes]:
+    """The files that a worker writes, by name."""
+    writer = ShardWriter(extractor(**parameters), Place(folder, "cpu", 2, untold), NOTHING, {})
+    return {name: (folder / name).read_bytes() for task in tasks for name in writer.write(task).files}
 
 
-def test_any_number_of_workers_writes_the_same_bytes_and_finished_shards_stay(workplace: Path) -> None:
-    store_images(workplace / "x", [(64, 48), (48, 64), (64, 64)] * 8)
-    plan = plan_shards(plan_batches(workplace / "x", wanted(24)), area, 20000)
-    assert len(plan) >= 3
-    one = written(plan, 1, ScratchStore("extract-one", "f"))
-    assert written(plan, 3, ScratchStore("extract-three", "f")) == one
-    store = ScratchStore("extract-broken", "f")
-    store.path(shard_name(1)).write_bytes(b"finished before")
-    resumed = written(plan, 1, store)
-    assert resumed[1] == b"finished before"
-    assert [resumed[0], *resumed[2:]] == [one[0], *one[2:]]
-
-
-def test_shards_hold_every_image_once(workplace: Path) -> None:
-    store_images(workplace / "x", [(64, 48), (48, 64)] * 5)
-    plan = plan_shards(plan_batches(workplace / "x", wanted(10)), area, 20000)
-    store = ScratchStore("extract-x", "f")
-    written(plan, 1, store)
-    batches = [batch for index in range(len(plan)) for batch in read_features(store.path(shard_name(index)))]
-    assert sorted(image for batch in batches for image in batch.image_ids) == sorted(wanted(10))
+def test_each_bucket_has_shards_of_its_own_whoever_writes_them(tmp_path: Path) -> None:
+    store_images(tmp_path / "x", [(64, 48), (48, 64), (64, 64)] * 8)
+    tasks = extract_tasks(plan_batches(tmp_path / "x", wanted(24)))
+    assert [(task.name, task.images) for task in tasks] == [("part-00000", 8), ("part-00001", 8), ("part-00002", 8)]
+    together = written(tasks, tmp_path / "one")
+    assert list(together) == ["part-00000-000.parquet", "part-00001-000.parquet", "part-00002-000.parquet"]
+    assert written(tasks[::-1], tmp_path / "two") == together
+    batches = [batch for name in together for batch in read_features(tmp_path / "one" / name)]
+    assert sorted(image for batch in batches for image in batch.image_ids) == sorted(wanted(24))
     assert all(batch.maps[0].dtype == np.dtype("<f2") for batch in batches)
+
+
+def test_a_changed_image_changes_the_shards_of_its_bucket_alone(tmp_path: Path) -> None:
+    sizes = [(64, 48), (48, 64), (64, 64)] * 8
+    store_images(tmp_path / "x", sizes)
+    store_images(tmp_path / "y", [*sizes[:9], (56, 40), *sizes[10:]])
+    before, after = (written(extract_tasks(plan_batches(tmp_path / name, wanted(24))), tmp_path / f"maps-{name}") for name in "xy")
+    assert [name for name in before if before[name] != after[name]] == ["part-00001-000.parquet"]
 
 
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:

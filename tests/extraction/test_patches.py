@@ -9,15 +9,16 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
+from pipeline.contracts.executing import Place, untold
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import read_features
 from pipeline.contracts.patches import PatchForm
-from pipeline.contracts.scratch import ScratchStore
 from pipeline.extraction import patches as patches_module
 from pipeline.extraction.inference import FeatureExtractor
+from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch
-from pipeline.extraction.planning import PlannedBatch, plan_batches, plan_shards
-from pipeline.extraction.shards import shard_name, write_shards
+from pipeline.extraction.planning import PlannedBatch, plan_batches
+from pipeline.extraction.shards import ShardWriter, extract_tasks
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.weights import read_weights
 from pipeline.patches.geometry import multi_resolution_patches
@@ -140,10 +141,10 @@ def test_shards_hold_patches_and_say_so(workplace: Path) -> None:
     own = extractor(patch_levels=2, storage="float16")
     batches = plan_batches(workplace / "x", wanted(6))
     assert own.values(batches[0]) == len(batches[0].image_ids) * 512 * 5 * 4
-    plan = plan_shards(batches, own.values, 10**9)
-    store = ScratchStore("extract-x", "f")
-    write_shards(plan, [own], store, 1)
-    stored = list(read_features(store.path(shard_name(0))))
+    (task,) = extract_tasks(batches)
+    done = ShardWriter(own, Place(workplace, "cpu", 1, untold), NOTHING, {}).write(task)
+    assert (done.files, done.images, done.fresh) == (["part-00000-000.parquet"], 6, 6)
+    stored = list(read_features(workplace / done.files[0]))
     assert sorted(image for batch in stored for image in batch.image_ids) == [f"i{index}" for index in range(6)]
     for batch in stored:
         assert batch.patches == PatchForm(2, 2, (512,))

@@ -111,7 +111,15 @@ def provenance() -> Provenance:
         "extract": {},
         "images": {"images": 4, "unreadable": 0, "source": "folder", "resize": {}},
     }
-    described = {"database": 4, "queries": 3, "held_out": 0, "patches": {"database": None, "queries": None}, "zero_descriptors": 0, "dimensions": 2}
+    described = {
+        "database": 4,
+        "queries": 3,
+        "held_out": 0,
+        "kept_back": 0,
+        "patches": {"database": None, "queries": None},
+        "zero_descriptors": 0,
+        "dimensions": 2,
+    }
     described |= {"method": "<mac>", "parameters": {}, "learned_on": None, "network_trained_on": [], "duplicates": 0, "features": features}
     described |= {"held_out_set": {"dataset": "other", "role": "held_out", "images": 5}}
     search = SearchParameters.model_validate(

@@ -72,13 +72,15 @@ def test_too_few_photographs_of_unknown_objects_say_so() -> None:
     few = UnknownObjects.of([answer(f"{place:04}", place / 18) for place in range(18)], 0.05)
     assert (few.threshold, few.accepted, len(few.scores)) == (None, None, 18)
     assert doubts("mine", few) == [
-        "mine: 18 held-out photographs of unknown objects cannot tell whether an object is known; search.accept_unknown 0.05 needs 19."
+        "mine: 18 photographs of unknown objects cannot tell whether an object is known; search.accept_unknown 0.05 needs 19."
     ]
     enough = UnknownObjects.of([answer(f"{place:04}", place / 19) for place in range(19)], 0.05)
     assert enough.threshold == pytest.approx(18 / 19)
     assert doubts("mine", enough) == []
     wrong = UnknownObjects(np.linspace(0, 1, 100), np.full(100, 2.0), 0.05)
-    assert doubts("mine", wrong) == ["mine: 1.000 of 100 held-out photographs that check it are taken for known, search.accept_unknown is 0.05."]
+    assert doubts("mine", wrong) == [
+        "mine: 1.000 of 100 photographs of unknown objects that check it are taken for known, search.accept_unknown is 0.05."
+    ]
 
 
 def outcomes(count: int, seed: int) -> list[Answer]:

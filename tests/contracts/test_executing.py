@@ -1,0 +1,114 @@
+"""Executors: each task once, a receipt for each, finished ones left as they are, and the same files from every executor."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.contracts import executing
+from pipeline.contracts.executing import Done, Place, Receipt, Worker, fresh_images, run_tasks
+from pipeline.contracts.progress import Progress
+from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.settings import settings
+from pipeline.stage.errors import ImageError, ParameterError
+
+
+@dataclass(frozen=True)
+class Square:
+    """A task."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"part-{self.number:05d}"
+
+    @property
+    def images(self) -> int:
+        return self.number
+
+
+@dataclass(frozen=True)
+class Squaring:
+    """Work: the square of each number; a line in `log` for every beginning. Some numbers are refused, one kills who takes it."""
+
+    log: Path
+    refused: int = -1
+    deadly: int = -1
+    pause: float = 0.0
+    on_gpu: bool = False
+
+    def open(self, place: Place) -> Worker:
+        def write(task: Square) -> Done:
+            with self.log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{task.number} {os.getpid()}\n")
+            if task.number == self.refused:
+                raise ImageError(f"image {task.number} is broken; take it away")
+            if task.number == self.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(self.pause)
+            (place.folder / f"{task.name}.txt").write_text(str(task.number**2))
+            place.advance(task.images, 0)
+            return Done([f"{task.name}.txt"], task.images, task.images, {"square": task.number**2})
+
+        return write
+
+
+TASKS = [Square(number) for number in range(6)]
+
+
+def run(work: Squaring, store: ScratchStore) -> tuple[list[Receipt], Progress]:
+    with Progress("square", sum(task.images for task in TASKS), "images") as progress:
+        return run_tasks(work, TASKS, store, progress), progress
+
+
+def files(store: ScratchStore) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(store.folder.glob("*.txt"))}
+
+
+def begun(work: Squaring) -> list[int]:
+    return sorted(int(line.split()[0]) for line in work.log.read_text().splitlines())
+
+
+def use(monkeypatch: pytest.MonkeyPatch, **chosen: str) -> None:
+    for name, value in chosen.items():
+        monkeypatch.setenv(f"RETRIEVAL_{name.upper()}", value)
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("executor", ["inline", "devices"])
+def test_every_task_is_done_once_and_has_its_receipt(workplace: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+    use(monkeypatch, executor=executor)
+    work, store = Squaring(workplace / "log"), ScratchStore("square-x", "f")
+    receipts, progress = run(work, store)
+    assert [(receipt.task, receipt.files, receipt.facts["square"]) for receipt in receipts] == [
+        (task.name, [f"{task.name}.txt"], task.number**2) for task in TASKS
+    ]
+    assert (fresh_images(receipts), progress.done, progress.skipped) == (15, 15, 0)
+    assert begun(work) == list(range(6))
+    again, progress = run(work, store)
+    assert [receipt.facts for receipt in again] == [receipt.facts for receipt in receipts]
+    assert (fresh_images(again), progress.done, progress.skipped) == (0, 15, 15)
+    assert begun(work) == list(range(6)), "finished tasks are left as they are"
+
+
+def test_what_a_worker_refuses_stops_the_stage_and_the_rest_stays(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, executor="inline")
+    store = ScratchStore("square-x", "f")
+    with pytest.raises(ImageError, match="image 3 is broken"):
+        run(Squaring(workplace / "log", refused=3), store)
+    assert list(files(store)) == ["part-00000.txt", "part-00001.txt", "part-00002.txt"]
+    fixed = Squaring(workplace / "log2")
+    run(fixed, store)
+    assert begun(fixed) == [3, 4, 5]
+
+
+def test_an_executor_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRIEVAL_EXECUTOR", "cloud")
+    settings.cache_clear()
+    with pytest.raises(ParameterError, match=r"RETRIEVAL_EXECUTOR.*'inline', 'devices' or 'ray'"):
+        settings()
+    assert set(executing.EXECUTORS) == {"inline", "devices", "ray"}
