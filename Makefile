@@ -49,4 +49,4 @@ extra: setup
 	$(UV) pip install --quiet --python $(BIN)/python "$(PACKAGE)"
 
 lock:
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock

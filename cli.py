@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.acquisition.source_scan import Scanned
@@ -105,10 +105,8 @@ def remove(
 def _tell(scanned: "list[Scanned]", *, all_of_them: bool = False) -> None:
     """A line for each folder that differs from its last import, or for all."""
     for each in scanned:
-        if each.error:
-            typer.echo(f"error: {each.dataset}: {each.error}", err=True)
-        elif each.difference or all_of_them:
-            typer.echo(f"{each.dataset}: {each.files} photographs; {each.difference or 'as they were imported'}")
+        if each.error or each.difference or all_of_them:
+            typer.echo(each.line, err=bool(each.error))
 
 
 @app.command()
@@ -127,14 +125,11 @@ def ask(
     url: Annotated[bool, typer.Option("--url", help="allow addresses as photographs")] = False,
 ) -> None:
     """Ask which photographs of a collection show what a photograph shows. Nothing in data/ changes by it."""
-    forms = [name for name, chosen in (("json", json), ("csv", csv), ("show", show)) if chosen]
-    if len(forms) > 1:
-        raise ParameterError(f"--{forms[0]} and --{forms[1]}: choose one")
     from pipeline.asking.command import ask as answer
 
+    forms = [name for name, chosen in (("json", json), ("csv", csv), ("show", show)) if chosen]
     files = [file for file in (html, png) if file]
-    unreadable = answer(photographs, collection, box=box, top=top, form=forms[0] if forms else "table", files=files, addresses=url)
-    if unreadable:
+    if answer(photographs, collection, box=box, top=top, forms=forms, files=files, addresses=url):
         raise typer.Exit(1)
 
 
@@ -201,16 +196,9 @@ def table(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for another run on this checkout, or refuse")] = True,
 ) -> None:
     """Run the grids of a published table or figure, and write its page of published and measured numbers."""
-    from tasks.published_tables import find_table, write_page
+    from flows.launching import run_table
 
-    root = Path.cwd()
-    wanted = find_table(root, name)
-    files = wanted.files(small)
-    from flows.launching import run_sweep
-
-    for file in files:
-        run_sweep(str(file), keep_going=keep_going, wait=wait)
-    typer.echo(str(write_page(root, wanted, small).relative_to(root)))
+    typer.echo(str(run_table(Path.cwd(), name, small=small, keep_going=keep_going, wait=wait)))
 
 
 @app.command()
@@ -260,10 +248,9 @@ def validate(dataset: Annotated[str, typer.Argument(help="a name under `datasets
     found = validate_dataset(dataset)
     for line in (*found.summary, *found.problems):
         typer.echo(line)
+    typer.echo(f"{dataset}: {len(found.problems)} problems." if found.problems else f"{dataset}: nothing is wrong.")
     if found.problems:
-        typer.echo(f"{dataset}: {len(found.problems)} problems.")
         raise typer.Exit(1)
-    typer.echo(f"{dataset}: nothing is wrong.")
 
 
 @app.command()
@@ -273,18 +260,10 @@ def duplicates(
     scenes: Annotated[bool, typer.Option("--scenes/--copies", help="look for the same scene as well, or for copies alone")] = True,
 ) -> None:
     """List photographs of a data set that are the same: exact copies, near copies (resized, compressed again, cropped slightly), same scenes."""
-    from pipeline.duplicates.page import render
-    from pipeline.duplicates.pairs import find_pairs
-    from pipeline.stage.tables import replacing
+    from pipeline.duplicates.listing import list_duplicates
 
-    pairs = find_pairs(dataset, scenes=scenes)
-    for pair in pairs:
-        typer.echo(f"{pair.kind}\t{pair.first}\t{pair.second}\t{pair.strength:.3f}")
-    kinds = [pair.kind for pair in pairs]
-    typer.echo(f"{dataset}: " + (", ".join(f"{kinds.count(kind)} of kind {kind}" for kind in dict.fromkeys(kinds)) or "no two are the same"))
-    if html:
-        with replacing(html) as partial:
-            partial.write_text(render(dataset, pairs), encoding="utf-8")
+    for line in list_duplicates(dataset, html, scenes=scenes):
+        typer.echo(line)
 
 
 @app.command()
@@ -298,28 +277,20 @@ def networks() -> None:
 @app.command()
 def store(clean: Annotated[bool, typer.Option("--clean", help="remove everything; what is needed again is computed again")] = False) -> None:
     """Show what the store of computed values holds, and how often it saved work."""
-    from pipeline.contracts.disk import human_bytes
     from pipeline.contracts.store import Store
 
     own = Store.open()
-    if clean:
-        typer.echo(f"{own.file}: {human_bytes(own.clean())} removed")
-        return
-    facts = own.facts()
-    for each in facts:
-        typer.echo(f"{each.kind}: {each.entries} entries, {human_bytes(each.bytes)}; found {each.hits} times, missing {each.misses} times")
-    typer.echo(f"{own.file}: {human_bytes(sum(each.bytes for each in facts))} of at most {human_bytes(own.limit)}")
+    for line in own.clean_up() if clean else own.summary():
+        typer.echo(line)
 
 
 @app.command()
 def settings() -> None:
     """Show the settings of this place: RETRIEVAL_* variables and .env."""
-    from pipeline.contracts.settings import settings as current
-    from tasks.settings import flow_settings
+    from tasks.settings import setting_lines
 
-    for values in (current(), flow_settings()):
-        for name, field in type(values).model_fields.items():
-            typer.echo(f"RETRIEVAL_{name.upper()}={getattr(values, name)}    # {field.description}")
+    for line in setting_lines():
+        typer.echo(line)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.acquisition.packing import KIND as RAW
 from pipeline.acquisition.params import dataset_from
 from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.contracts.settings import settings
@@ -32,7 +33,7 @@ def photographs(count: int, side: int) -> Iterator[tuple[str, Image.Image]]:
 def _museum() -> Iterator[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         museum = dataset_from({"source": "gallery", "instances": 16, "references": 2, "queries": 1, "held_out": 1}, "bench", "bench")
-        museum.make(Path(folder))
+        Manifest(RAW, describe_parts(Path(folder), museum.make(Path(folder)))).save(Path(folder))
         for photo in museum.photographs(Path(folder)):
             yield photo.data
 

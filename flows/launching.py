@@ -86,6 +86,21 @@ def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:
     _show(lambda: sweep(file=file, keep_going=keep_going, wait=wait, return_state=True))
 
 
+def run_table(root: Path, name: str, *, small: bool, keep_going: bool, wait: bool) -> Path:
+    """Run the grids of a published table; returns the place of its page.
+
+    Raises:
+        ParameterError: there is no such table.
+        RunFailedError: a cell failed.
+    """
+    from tasks.published_tables import find_table, write_page
+
+    wanted = find_table(root, name)
+    for file in wanted.files(small):
+        run_sweep(str(file), keep_going=keep_going, wait=wait)
+    return write_page(root, wanted, small).relative_to(root)
+
+
 def run_setup() -> None:
     """Run the flow setup on the configured server.
 

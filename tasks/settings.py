@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.contracts.settings import settings
 from pipeline.stage.errors import ParameterError
 
 
@@ -44,3 +45,13 @@ def flow_settings() -> FlowSettings:
         first = error.errors()[0]
         name = "RETRIEVAL_" + str(first["loc"][0]).upper()
         raise ParameterError(f"{name}: {first['msg']}, got {first['input']!r}") from None
+
+
+def setting_lines() -> list[str]:
+    """Every setting of this place, with its meaning, as `.env` would have it."""
+    own = (settings(), flow_settings())
+    return [
+        f"RETRIEVAL_{name.upper()}={getattr(values, name)}    # {field.description}"
+        for values in own
+        for name, field in type(values).model_fields.items()
+    ]

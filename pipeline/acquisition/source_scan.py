@@ -56,6 +56,13 @@ class Scanned:
             return f"{self.added} photographs, not imported yet"
         return told or ("" if self.same else "other roles, instances or boxes")
 
+    @property
+    def line(self) -> str:
+        """For people."""
+        if self.error:
+            return f"error: {self.dataset}: {self.error}"
+        return f"{self.dataset}: {self.files} photographs; {self.difference or 'as they were imported'}"
+
 
 def scan_sources(names: Iterable[str] = ()) -> list[Scanned]:
     """Look at the named data sets, or at all, and write their records; those of other sources than folders are only named.

@@ -4,7 +4,6 @@ import argparse
 import logging
 
 from pipeline.aggregation.distractor_pass import DescribingDistractors
-from pipeline.aggregation.params import load_method
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.descriptors import DISTRACTORS as KIND
 from pipeline.contracts.descriptors import DistractorFacts
@@ -34,7 +33,6 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
     sets = load_benchmark(benchmark, "distractors", "allow_self_learning")
-    load_method()
     choice = load_section(NetworkChoice, "network")
     parameters = load_section(ExtractParameters, "extract")
     images, models = places.images(sets.distractors), places.models(benchmark)

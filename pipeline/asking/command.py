@@ -30,7 +30,7 @@ def ask(
     *,
     box: Sequence[float] | None = None,
     top: int = 10,
-    form: str = "table",
+    forms: Sequence[str] = (),
     files: Sequence[Path] = (),
     addresses: bool = False,
 ) -> int:
@@ -39,12 +39,15 @@ def ask(
     Args:
         names: files, folders, `-` for standard input, addresses.
         collection: a name under data/collection, or a folder; the only one where none is named.
-        form: one of FORMATS, on standard output.
+        forms: at most one of FORMATS, on standard output; a table where none is named.
         files: .html and .png files to write as well.
 
     Raises:
         PipelineError: no such collection, or what is asked for is impossible.
     """
+    if len(forms) > 1:
+        raise ParameterError(f"--{forms[0]} and --{forms[1]}: choose one")
+    form = forms[0] if forms else "table"
     if top < 1:
         raise ParameterError(f"--top: {top} results; ask for 1 at least")
     photographs = named_photographs(names, addresses=addresses)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.contracts.held_out import LearnedOn
 from pipeline.stage.manifest import Facts, load_manifest
-from pipeline.stage.tables import TableWriter, fixed_rows, open_writer, read_fixed_rows
+from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_writer, read_fixed_rows
 
 KIND = "codes"
 Codes = npt.NDArray[np.uint8]
@@ -41,6 +41,6 @@ def read_codes(path: Path, block: int = 65536) -> Iterator[tuple[list[str], Code
 
 
 def read_code_folder(folder: Path, prefix: str, block: int = 65536) -> Iterator[tuple[list[str], Codes]]:
-    """Stream the shards of a code folder whose names start with `prefix`: database-, queries- or distractors-."""
-    for path in load_manifest(folder, KIND).paths(folder, prefix):
-        yield from read_codes(path, block)
+    """Stream the shards of a code folder, about `block` rows at a time, whose names start with `prefix`: database-, queries- or distractors-."""
+    paths = load_manifest(folder, KIND).paths(folder, prefix)
+    return gathered((own for path in paths for own in read_codes(path, block)), block)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.contracts.feature_shards import FeatureFacts
 from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn
 from pipeline.stage.manifest import Facts, load_manifest
-from pipeline.stage.tables import TableWriter, fixed_rows, open_table, open_writer, read_fixed_rows, table_facts
+from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_table, open_writer, read_fixed_rows, table_facts
 
 KIND, DISTRACTORS = "descriptors", "distractors"
 """What folders hold; the shards of both are descriptors."""
@@ -78,7 +78,7 @@ def descriptor_writer(path: Path, dimensions: int, patches: int | None = None, *
         patches: rows per image, where there is one per patch.
     """
     schema = pa.schema([("image_id", pa.string()), ("vector", pa.binary(4 * dimensions))])
-    return open_writer(path, KIND, schema, dimensions=dimensions, dtype="float32", patches=patches, **facts)
+    return open_writer(path, KIND, schema, raw_columns=["vector"], dimensions=dimensions, dtype="float32", patches=patches, **facts)
 
 
 def descriptor_columns(image_ids: list[str], vectors: Floats) -> dict[str, Any]:
@@ -100,7 +100,13 @@ def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str],
 
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
-    """Stream the shards of a descriptor folder whose names start with `prefix`: database-, queries-, held_out-, kept_back- or
-    distractors-."""
-    for path in load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix):
-        yield from read_descriptors(path, block)
+    """Stream the shards of a descriptor folder, about `block` rows at a time, whose names start with `prefix`: database-, queries-, held_out-,
+    kept_back- or distractors-."""
+    paths = load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix)
+    images = max(1, block // _rows_per_image(paths[0])) if paths else 1
+    return gathered((own for path in paths for own in read_descriptors(path, block)), images)
+
+
+def _rows_per_image(path: Path) -> int:
+    """Patches of an image; 1 where it has one descriptor."""
+    return int(table_facts(open_table(path, KIND))["patches"] or 1)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.disk import human_bytes
 from pipeline.contracts.settings import settings
 from pipeline.stage.fingerprint import fingerprint
 
@@ -105,11 +106,18 @@ class Store:
             self._in_transaction(look)
         return found
 
-    def clean(self) -> int:
-        """Remove everything; returns the bytes that the file had."""
+    def summary(self) -> list[str]:
+        """What is in it, in lines for people."""
+        facts = self.facts()
+        told = (f"{each.entries} entries, {human_bytes(each.bytes)}; found {each.hits} times, missing {each.misses} times" for each in facts)
+        whole = f"{self.file}: {human_bytes(sum(each.bytes for each in facts))} of at most {human_bytes(self.limit)}"
+        return [*(f"{each.kind}: {line}" for each, line in zip(facts, told, strict=True)), whole]
+
+    def clean_up(self) -> list[str]:
+        """Remove everything; says so in a line."""
         size = sum(path.stat().st_size for path in self._files())
         self._remove()
-        return size
+        return [f"{self.file}: {human_bytes(size)} removed"]
 
     def _files(self) -> list[Path]:
         return [path for path in (self.file, *(self.file.with_name(self.file.name + ending) for ending in ("-wal", "-shm"))) if path.exists()]

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 RULES = ("trapezoid", "plain")
+LARGE = 4096
+"""Images of a tie from which on its sum is taken in closed form instead of term by term."""
 
 
 def average_precision(
@@ -76,17 +78,45 @@ def tied_average_precision(groups: TieGroups, n_positive: int, rule: str = "trap
         raise ValueError("a query without positives has no average precision")
     if rule not in RULES:
         raise ValueError(f"rule {rule!r} is unknown; there are: {', '.join(RULES)}")
-    total = 0.0
-    for before, size, found, positives in zip(groups.before, groups.size, groups.found, groups.positives, strict=True):
-        place = np.arange(size, dtype=np.float64)
-        rank = before + place
-        earlier = found + place * ((positives - 1) / max(size - 1, 1))
-        precision = (earlier + 1) / (rank + 1)
-        if rule == "trapezoid":
-            left = np.divide(earlier, rank, out=np.ones_like(rank), where=rank > 0)
-            precision = (left + precision) / 2
-        total += float(precision.sum()) * positives / size
-    return total / n_positive
+    tied = groups.size > 1
+    right, left = _alone(groups.before[~tied], groups.found[~tied])
+    total = (left + right) / 2 if rule == "trapezoid" else right
+    for before, size, found, positives in zip(*(values[tied] for values in vars(groups).values()), strict=True):
+        terms = _large_tie if size > LARGE else _tie
+        right, left = terms(int(before), int(size), int(found), (positives - 1) / max(size - 1, 1))
+        total += ((left + right) / 2 if rule == "trapezoid" else right) * positives / size
+    return float(total / n_positive)
+
+
+def _alone(before: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Sums over positives that tie with nothing of the precision with each, and of that in front of it."""
+    left = np.divide(found, before, out=np.ones(len(before)), where=before > 0)
+    return float(((found + 1) / (before + 1)).sum()), float(left.sum())
+
+
+def _tie(before: int, size: int, found: int, share: float) -> tuple[float, float]:
+    """Sums over a tie's positions of the precision with the position itself, and of that in front of it.
+
+    Args:
+        share: expected positives per position before a positive of the tie.
+    """
+    place = np.arange(size, dtype=np.float64)
+    rank, earlier = before + place, found + place * share
+    left = np.divide(earlier, rank, out=np.ones_like(rank), where=rank > 0)
+    return float(((earlier + 1) / (rank + 1)).sum()), float(left.sum())
+
+
+def _large_tie(before: int, size: int, found: int, share: float) -> tuple[float, float]:
+    """The same by harmonic numbers: (f + i·s) / (b + i) is s + (f − s·b) / (b + i)."""
+    from scipy.special import digamma
+
+    def reciprocals(first: int) -> float:
+        """Of `size` numbers from `first` on, their sum."""
+        return float(digamma(first + size) - digamma(first))
+
+    right = size * share + (found + 1 - share * (before + 1)) * reciprocals(before + 1)
+    left = size * share + (found - share * before) * reciprocals(before) if before else 1 + (size - 1) * share
+    return right, left
 
 
 def expected_positives(groups: TieGroups, k: int) -> float:

@@ -20,9 +20,10 @@ from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
 
 Pixels = npt.NDArray[np.uint8]
-BATCH_SIZES = {"cpu": 1, "cuda": 32}
+BATCH_SIZES = {"cpu": 1, "cuda": 4}
 """Images that are fed together. A smaller batch is filled up, so that no image's maps depend on its neighbours: a processor rounds
-differently in batches of other sizes."""
+differently in batches of other sizes. Photographs of many sizes leave large batches nearly empty: on an H100, 64 photographs of their own
+sizes went through VGG16 four times as fast in batches of 4 as in batches of 32."""
 
 
 @dataclass

@@ -14,6 +14,9 @@ from pipeline.networks.preprocessing import Preprocessing
 from pipeline.networks.tracing import PathTracer
 from pipeline.stage.errors import ModelError
 
+OVERSHOOT = 0.5
+"""Of the range of preprocessed values, that resized ones may exceed it by."""
+
 
 class Network:
     """Feature maps of a convolutional network.
@@ -75,8 +78,9 @@ class Network:
             (B, K, H', W').
 
         Raises:
-            ModelError: unknown layer, or images smaller than the network needs.
+            ModelError: unknown layer, images smaller than the network needs, or values that `preprocess` does not give.
         """
+        self._refuse_other_values(batch)
         try:
             maps: list[torch.Tensor] = self._module(tuple(layers or self.layers))(batch)
             if self._pooled:
@@ -88,6 +92,17 @@ class Network:
                 ) from None
             raise
         return concatenate(maps)
+
+    def _refuse_other_values(self, batch: torch.Tensor) -> None:
+        """Refuse pixels that were not preprocessed. Filters that resize preprocessed images overshoot a little, and pass."""
+        low, high = self.preprocess.range
+        slack = OVERSHOOT * (high - low)
+        least, most = (float(value) for value in batch.detach().aminmax()) if batch.numel() else (low, high)
+        if batch.dtype != torch.float32 or least < low - slack or most > high + slack:
+            raise ModelError(
+                f"{str(batch.dtype).removeprefix('torch.')} input with values from {least:g} to {most:g}: the network takes float32 from {low:.4g} "
+                f"to {high:.4g}; give it `network.preprocess(pixels)`"
+            )
 
     def _node(self, layer: str) -> fx.Node:
         """The last operation of a layer, a container or an operation by its name in the module."""

@@ -16,6 +16,12 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest value that it gives."""
+        channels = list(zip(self.mean, self.std, strict=True))
+        return min(-mean / std for mean, std in channels), max((255 * self.scale - mean) / std for mean, std in channels)
+
     def __call__(self, pixels: npt.NDArray[Any] | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:
         """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32, stored channels last."""
         batch = torch.as_tensor(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)

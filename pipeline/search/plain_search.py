@@ -17,6 +17,7 @@ from pipeline.contracts.patches import patch_count
 from pipeline.contracts.results import Counts, Results
 from pipeline.search.code_scan import count_labelled_codes, nearest_codes
 from pipeline.search.distances import scoring
+from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
 from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
 from pipeline.search.vector_scan import count_labelled, top_results
@@ -81,8 +82,8 @@ class DescriptorSearch(Search):
 
     def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
         own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
-        top = top_results(own, lambda: self.blocks(name), k or self.parameters.top_k, score)
-        return top, count_labelled(own, lambda: self.blocks(name), labelled, score)
+        k = k or self.parameters.top_k
+        return search_and_count(own, lambda: self.blocks(name), labelled, k, score, lambda: self.read(self.own, "database-"))
 
 
 class PatchSearch(DescriptorSearch):

@@ -1,5 +1,6 @@
 """Exact search in blocks by any score: the first k results, and exact counts for labelled images; nothing of the database's length is kept."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,13 @@ Blocks = Callable[[], Iterator[tuple[list[str], npt.NDArray[np.float32]]]]
 """Starts a fresh pass over the database: (image ids, vectors (n, D)) block by block, in the same blocks each time."""
 Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Queries (Q, …) and a block's vectors (n, …) on one device to scores (Q, n), higher is better."""
+
+
+def as_tensor(rows: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Rows that are only read, without copying them where they are on the processor."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that nobody may write into them
+        return torch.from_numpy(rows).to(device)
 
 
 def dot(queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -30,7 +38,7 @@ def top_results(queries: torch.Tensor, blocks: Blocks, k: int, score: Score = do
     places = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     offset = 0
     for ids, vectors in blocks():
-        block = score(queries, torch.from_numpy(vectors.copy()).to(queries.device))
+        block = score(queries, as_tensor(vectors, queries.device))
         found, at = block.sort(dim=1, descending=True, stable=True)
         scores, places = merge_results(scores, places, found[:, :k], at[:, :k] + offset, k)
         offset += len(ids)
@@ -56,7 +64,7 @@ def vectors_of(blocks: Blocks, image_ids: Sequence[Sequence[str]], like: torch.T
         wanted = [(query, place, column) for column, image_id in enumerate(ids) if image_id in places for query, place in places[image_id]]
         if wanted:
             queries, slots, columns = (torch.tensor(values, device=like.device) for values in zip(*wanted, strict=True))
-            found[queries, slots] = torch.from_numpy(vectors.copy()).to(like)[columns]
+            found[queries, slots] = as_tensor(vectors, like.device).to(like)[columns]
     return found
 
 
@@ -110,7 +118,7 @@ def _labelled_scores(
     for ids, vectors in blocks():
         found = [(query, column) for column, image_id in enumerate(ids) if image_id in wanted for query in wanted[image_id]]
         if found:
-            block = score(queries, torch.from_numpy(vectors.copy()).to(queries.device))
+            block = score(queries, as_tensor(vectors, queries.device))
             rows, columns = (torch.tensor(values, device=queries.device) for values in zip(*found, strict=True))
             scores.append(block[rows, columns].cpu().numpy())
             pairs += [(query, ids[column]) for query, column in found]
@@ -123,7 +131,7 @@ def _count(queries: torch.Tensor, blocks: Blocks, table: torch.Tensor, score: Sc
     below = torch.zeros(len(queries), buckets, dtype=torch.int64, device=queries.device)
     up_to = torch.zeros_like(below)
     for _, vectors in blocks():
-        block = score(queries, torch.from_numpy(vectors.copy()).to(queries.device)).contiguous()
+        block = score(queries, as_tensor(vectors, queries.device)).contiguous()
         ones = torch.ones_like(block, dtype=torch.int64)
         below.scatter_add_(1, torch.searchsorted(table, block), ones)
         up_to.scatter_add_(1, torch.searchsorted(table, block, right=True), ones)

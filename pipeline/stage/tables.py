@@ -128,6 +128,20 @@ def read_fixed_rows(path: Path, kind: str, name: str, dtype: np.dtype[Any], bloc
         yield batch.column("image_id").to_pylist(), flat.reshape(len(column), values)
 
 
+def gathered(blocks: Iterable[tuple[list[str], npt.NDArray[Any]]], rows: int) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
+    """Blocks of (image ids, values) put together, so that each but the last has at least `rows` rows."""
+    ids: list[str] = []
+    parts: list[npt.NDArray[Any]] = []
+    for own, values in blocks:
+        ids += own
+        parts.append(values)
+        if len(ids) >= rows:
+            yield ids, np.concatenate(parts) if len(parts) > 1 else parts[0]
+            ids, parts = [], []
+    if ids:
+        yield ids, np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
 def read_ids(path: Path, kind: str) -> list[str]:
     """The image ids of a table, without its other columns."""
     ids: list[str] = open_table(path, kind).read(columns=["image_id"]).column(0).to_pylist()

@@ -1,61 +1,16 @@
 """Executors: each task once, a receipt for each, finished ones left as they are, and the same files from every executor."""
 
-import os
-import signal
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipeline.contracts import executing
-from pipeline.contracts.executing import Done, Place, Receipt, Worker, fresh_images, run_tasks
+from pipeline.contracts.executing import Receipt, fresh_images, run_tasks
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.stage.errors import ImageError, ParameterError
-
-
-@dataclass(frozen=True)
-class Square:
-    """A task."""
-
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"part-{self.number:05d}"
-
-    @property
-    def images(self) -> int:
-        return self.number
-
-
-@dataclass(frozen=True)
-class Squaring:
-    """Work: the square of each number; a line in `log` for every beginning. Some numbers are refused, one kills who takes it."""
-
-    log: Path
-    refused: int = -1
-    deadly: int = -1
-    pause: float = 0.0
-    on_gpu: bool = False
-
-    def open(self, place: Place) -> Worker:
-        def write(task: Square) -> Done:
-            with self.log.open("a", encoding="utf-8") as stream:
-                stream.write(f"{task.number} {os.getpid()}\n")
-            if task.number == self.refused:
-                raise ImageError(f"image {task.number} is broken; take it away")
-            if task.number == self.deadly:
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(self.pause)
-            (place.folder / f"{task.name}.txt").write_text(str(task.number**2))
-            place.advance(task.images, 0)
-            return Done([f"{task.name}.txt"], task.images, task.images, {"square": task.number**2})
-
-        return write
-
+from tests.contracts.squaring import Square, Squaring
 
 TASKS = [Square(number) for number in range(6)]
 

@@ -36,7 +36,7 @@ def test_what_was_written_is_found_by_kind_and_key(tmp_path: Path) -> None:
     maps, models = store.facts()
     assert (maps.kind, maps.entries, maps.hits, maps.misses) == ("maps", 2, 3, 2)
     assert (models.kind, models.entries, models.hits, models.misses) == ("models", 1, 1, 0)
-    assert store.clean() > 0
+    assert store.clean_up()[0].endswith(" removed")
     assert (store.facts(), store.read("maps", [key(1)])) == ([], {})
 
 

@@ -19,6 +19,7 @@ from tests.params_file import set_at
 SMALL: dict[str, Any] = {
     "datasets.gallery": {"source": "gallery", "instances": 5, "references": 2, "queries": 1, "held_out": 2},
     "resize.pixels": 256,
+    "benchmarks.gallery.kept_back": 0.0,
     "extract.shard_mib": 1,
     "aggregate.rmac.regional_dimensions": 16,
     "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},

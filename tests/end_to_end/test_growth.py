@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.contracts.descriptors import KIND as DESCRIPTORS
+from pipeline.contracts.descriptors import DescriptorFacts
 from pipeline.search.collection import Collection
 from pipeline.stage.fingerprint import file_sha256
+from pipeline.stage.manifest import load_manifest
 from pipeline.stage.run_record import record_path
 from tests.end_to_end.project import Project
 from tests.end_to_end.test_collection import run
@@ -36,7 +39,7 @@ def grown(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.copytree(museum.folder / ".store", project.folder / ".store")
     project.change("datasets.mine", {"source": "folder", "path": str(photographs)})
     project.change("datasets.others", {"source": "folder", "path": str(others)})
-    sets = {"dataset": "mine", "held_out": "gallery", "distractors": "others", "kept_back": 0.0, "allow_self_learning": False}
+    sets = {"dataset": "mine", "held_out": "gallery", "distractors": "others", "kept_back": 0.25, "allow_self_learning": False}
     project.change("benchmarks.mine", sets)
     project.change("benchmarks.again", sets)
     return project
@@ -60,7 +63,11 @@ def test_benchmarks_with_the_same_sets_learn_and_describe_once(grown: Project) -
         "others: 5 photographs; 5 photographs, not imported yet",
     ]
     output = grown.dvc("repro", "collection@mine", "aggregate_distractors@again")
-    assert output.count("Learned before of the same images.") == 2, "the museum's own benchmark has learned it"
+    assert output.count("Learned before of the same images.") == 1
+    facts = DescriptorFacts.of(load_manifest(grown.folder / "data/descriptors/mine", DESCRIPTORS))
+    assert (facts.held_out, facts.kept_back) == (48, 16), "eight of 32 pictures are kept back"
+    assert facts.learned_on is not None
+    assert facts.learned_on.images == 48
     counts = sorted(produced(grown, f"distractors/{name}") for name in ("mine", "again"))
     assert counts == [0, 5]
     assert produced(grown, "features/mine") == 12

@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from pipeline.evaluation.average_precision import average_precision, chance_level, tie_groups, tied_average_precision
+import pipeline.evaluation.average_precision as average_precision_module
+from pipeline.evaluation.average_precision import RULES, TieGroups, average_precision, chance_level, tie_groups, tied_average_precision
 
 
 def plain_trapezoid(ranking: list[int], positives: set[int], junk: set[int]) -> float:
@@ -77,3 +78,14 @@ def test_chance_level_is_what_random_orders_score() -> None:
         generator.shuffle(items)
         scores.append(average_precision(items, {0, 1, 2}))
     assert chance_level(40, 3, "trapezoid") == pytest.approx(np.mean(scores), abs=0.01)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("before", "found", "positives"), [(0, 0, 1), (0, 0, 700), (1, 1, 3), (123456, 17, 1), (10**7, 5, 2000)])
+def test_the_closed_form_of_a_large_tie_is_the_sum_of_its_terms(
+    monkeypatch: pytest.MonkeyPatch, before: int, found: int, positives: int, rule: str
+) -> None:
+    group = TieGroups(*(np.array([value], np.int64) for value in (before, 50000, found, positives)))
+    closed = tied_average_precision(group, 4000, rule)
+    monkeypatch.setattr(average_precision_module, "LARGE", 10**9)
+    assert closed == pytest.approx(tied_average_precision(group, 4000, rule), rel=1e-9)

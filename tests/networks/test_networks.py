@@ -40,10 +40,11 @@ def test_feature_maps_are_those_of_the_plain_network(name: str) -> None:
     plain = ARCHITECTURES[name].build()
     plain.load_state_dict(weights)
     plain.eval()
-    images = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    network = load_network(name, weights)
+    images = network.preprocess(np.random.default_rng(1).integers(0, 256, (2, 96, 128, 3), np.uint8))
     with torch.inference_mode():
         expected = plain(images)
-        actual = load_network(name, weights).feature_maps(images)
+        actual = network.feature_maps(images)
     torch.testing.assert_close(actual, expected, atol=2e-4 * float(expected.abs().max()), rtol=1e-3)
 
 
@@ -151,6 +152,20 @@ def test_unknown_layers_and_architectures_name_the_known() -> None:
         load_network("alexnet", random_weights("alexnet"), ["pool9"])
     with pytest.raises(ModelError, match="architecture 'lenet' is unknown; there are: alexnet"):
         load_network("lenet", {})
+
+
+@pytest.mark.parametrize("name", ["alexnet", "efficientnet_lite0"])
+def test_input_that_was_not_preprocessed_is_refused(name: str) -> None:
+    network = load_network(name, random_weights(name))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+    network.feature_maps(network.preprocess(pixels))
+    plain = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    with pytest.raises(ModelError, match=r"float32 input with values from 0 to 255: the network takes float32 from -\d.* `network.preprocess"):
+        network.feature_maps(plain.float())
+    with pytest.raises(ModelError, match="uint8 input"):
+        network.feature_maps(plain)
+    with pytest.raises(ModelError, match="float64 input"):
+        network.feature_maps(network.preprocess(pixels).double())
 
 
 def test_too_small_images_are_named() -> None:
