@@ -1,16 +1,18 @@
 """The folder that answers questions: data/collection/BENCHMARK/VERSION, complete in itself, and the pointer to the version in use.
 
 A version's name is the fingerprint of its bytes. It appears whole, then the pointer turns to it, then older versions go: who asks meanwhile
-gets the old one or the new one, and a writer that dies leaves the old one.
+gets the old one or the new one, and a writer that dies leaves the old one. A version that somebody holds stays until it is let go, and goes when
+the next one is written.
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +91,7 @@ def new_version(collection: Path) -> Iterator[Path]:
 
 
 def publish(staging: Path, collection: Path, facts: CollectionFacts) -> Version:
-    """Make what was written the version in use, and remove all others."""
+    """Make what was written the version in use, and remove all others that nobody holds."""
     names = sorted(path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file())
     manifest = Manifest(KIND, describe_parts(staging, names), facts.model_dump(mode="json"))
     manifest.save(staging)
@@ -99,8 +101,33 @@ def publish(staging: Path, collection: Path, facts: CollectionFacts) -> Version:
     write_json(collection / POINTER, {"version": version.name})
     for other in collection.iterdir():
         if other.is_dir() and other.name not in (version.name, staging.name):
-            shutil.rmtree(other, ignore_errors=True)
+            _remove_unless_held(other)
     return Version(version, facts)
+
+
+def hold_version(folder: Path) -> BinaryIO:
+    """Keep a version's folder while the file that is returned is open.
+
+    Raises:
+        ShardError: the folder is gone, or goes just now.
+    """
+    try:
+        stream = (folder / MANIFEST).open("rb")
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ShardError(f"{folder}: this version of the collection is being replaced ({error.strerror}); open the collection again") from None
+    return stream
+
+
+def _remove_unless_held(folder: Path) -> None:
+    try:
+        with (folder / MANIFEST).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        return  # somebody answers from it
 
 
 def current_version(collection: Path) -> Version:
@@ -109,21 +136,28 @@ def current_version(collection: Path) -> Version:
     Raises:
         ShardError: there is none, or it is damaged or of another version of the project.
     """
+    return _version(collection, _pointed_at(collection))
+
+
+def _pointed_at(collection: Path) -> str:
+    """The name of the version in use."""
     if not (collection / POINTER).exists():
         raise ShardError(f"{collection}: no collection; make it with `retrieval repro collection@{collection.name}`")
-    folder = collection / str(read_json(collection / POINTER).get("version"))
-    return Version(folder, CollectionFacts.of(load_manifest(folder, KIND)))
+    return str(read_json(collection / POINTER).get("version"))
+
+
+def _version(collection: Path, name: str) -> Version:
+    return Version(collection / name, CollectionFacts.of(load_manifest(collection / name, KIND)))
 
 
 def open_version(collection: Path, opened: Callable[[Version], Opened]) -> Opened:
-    """What a function opens of the version in use; once more where that is replaced meanwhile."""
-    version: Version | None = None
+    """What a function opens of the version in use; once more whenever that is replaced meanwhile."""
     while True:
-        before, version = version, current_version(collection)
+        name = _pointed_at(collection)
         try:
-            return opened(version)
+            return opened(_version(collection, name))
         except (PipelineError, OSError):
-            if before == version or current_version(collection) == version:
+            if _pointed_at(collection) == name:
                 raise
 
 

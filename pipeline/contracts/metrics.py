@@ -51,10 +51,10 @@ class AnswerScores(BaseModel):
         correct: share of right answers among the queries that show a known instance.
         threshold: score above which an object counts as known; None from too few held-out photographs.
         accepted: share of these queries above it.
-        unknown_learned_on: held-out photographs of unknown objects that calibrate it.
+        unknown_learned_on: photographs of unknown objects that calibrate it.
         unknown_needed: without so many of them nothing is said.
         correct_of_accepted: share of right answers among the accepted; None where none is.
-        unknown_accepted: share of other held-out photographs above the threshold.
+        unknown_accepted: share of these photographs above the threshold that the half without them gives.
         certainty_learned_on: questions that `sure` was learned from; None where it was not.
         calibration_error: expected calibration error of `sure`: the mean distance between it and the share of right answers, in ten bins.
     """

@@ -141,7 +141,7 @@ def write_answers(path: Path, answers: list[Answer], unknown: UnknownObjects, su
         for answer in answers
     ]
     columns = {name: [row[name] for row in rows] for name in ANSWERS_SCHEMA.names}
-    facts: dict[str, Any] = {"threshold": threshold, "accepted": unknown.accepted, "unknown": len(unknown.scores), "checked": len(unknown.checked)}
+    facts: dict[str, Any] = {"threshold": threshold, "accepted": unknown.accepted, "unknown": len(unknown.scores)}
     facts |= {"needed": needed(unknown.share), "certainty": sureness.certainty.facts if sureness.certainty else None}
     facts |= {"share": unknown.share, "unknown_scores": unknown.scores.tolist()}
     write_table(path, "answers", ANSWERS_SCHEMA, columns, **facts)
@@ -161,7 +161,8 @@ def doubts(benchmark: str, unknown: UnknownObjects) -> list[str]:
         ]
     if unknown.too_many_accepted:
         return [
-            f"{benchmark}: {unknown.accepted:.3f} of {len(unknown.checked)} photographs of unknown objects that check it are taken for known, "
+            f"{benchmark}: {unknown.accepted:.3f} of {len(unknown.scores)} photographs of unknown objects are taken for known by the threshold "
+            "of the others, "
             f"search.accept_unknown is {unknown.share:g}."
         ]
     return []

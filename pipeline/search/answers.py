@@ -47,23 +47,25 @@ class UnknownObjects:
     """The best scores of photographs that show nothing of the database, against which answers are judged.
 
     Attributes:
-        scores: of those that calibrate, ascending.
-        checked: of others, which check it; none where all are needed to calibrate.
+        scores: ascending.
         share: of unknown photographs that may be taken for known.
+        accepted: the share of these photographs that exceed the threshold of the half that they are not in; None where half of them are too few.
         learned: whether the method learned from them; then other unknown photographs score higher.
     """
 
     scores: npt.NDArray[np.float64]
-    checked: npt.NDArray[np.float64]
     share: float
+    accepted: float | None = None
     learned: bool = False
 
     @classmethod
     def of(cls, answers: Sequence[Answer], share: float, *, learned: bool = False) -> "UnknownObjects":
-        """Every other answer, by the query's id, calibrates, and the rest checks; all calibrate where half of them are too few."""
+        """Of the answers to such photographs; every other one, by the query's id, is in the same half."""
         ordered = np.array([answer.score for answer in sorted(answers, key=lambda answer: answer.query_id)], np.float64)
-        halves = len(ordered) >= 2 * needed(share)
-        return cls(np.sort(ordered[::2] if halves else ordered), ordered[1::2] if halves else ordered[:0], share, learned)
+        halves = [cls(np.sort(ordered[first::2]), share).threshold for first in (1, 0)]
+        exceeding = [ordered[first::2] > threshold for first, threshold in enumerate(halves) if threshold is not None]
+        accepted = float(np.concatenate(exceeding).mean()) if len(exceeding) == 2 else None
+        return cls(np.sort(ordered), share, accepted, learned)
 
     @property
     def enough(self) -> bool:
@@ -77,16 +79,10 @@ class UnknownObjects:
         return float(self.scores[math.ceil((count + 1) * (1 - self.share)) - 1]) if self.enough else None
 
     @property
-    def accepted(self) -> float | None:
-        """Share of the checked ones that exceed the threshold; None without any."""
-        threshold = self.threshold
-        return None if threshold is None or not len(self.checked) else float((self.checked > threshold).mean())
-
-    @property
     def too_many_accepted(self) -> bool:
-        """Whether more of the checked ones exceed the threshold than chance explains: two standard deviations above `share`."""
-        accepted = self.accepted
-        return accepted is not None and accepted > self.share + 2 * math.sqrt(self.share * (1 - self.share) / len(self.checked))
+        """Whether more photographs exceed the threshold than chance explains: two standard deviations above `share`."""
+        deviation = math.sqrt(self.share * (1 - self.share) / max(len(self.scores), 1))
+        return self.accepted is not None and self.accepted > self.share + 2 * deviation
 
     def p_value(self, score: float) -> float | None:
         """Share of unknown photographs that score as high, the asking one counted in (the conformal p-value of `the object is unknown`);

@@ -7,6 +7,7 @@ reply = Collection.open("data/collection/gallery").ask("photo.jpg")
 
 import itertools
 import json
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -29,6 +30,7 @@ from pipeline.contracts.collections import (
     THUMBNAILS,
     CollectionFacts,
     Version,
+    hold_version,
     is_version,
     open_version,
 )
@@ -67,6 +69,7 @@ class Collection:
     """
 
     def __init__(self, version: Version, device: torch.device) -> None:
+        weakref.finalize(self, hold_version(version.folder).close)  # nobody removes it before
         verify_all(version.folder)
         self.version, self.facts, self.device = version, version.facts, device
         self.parameters = SearchParameters.model_validate(self.facts.search)
@@ -75,7 +78,7 @@ class Collection:
         self._database = Database(version.folder, self.facts.index, self._images.column("image_id"), self.parameters, device)
         self._describer = PhotographDescriber(version.folder, self.facts, device)
         learned = json.loads((version.folder / CALIBRATION).read_text(encoding="utf-8"))
-        self._unknown = UnknownObjects(np.array(learned["unknown"], np.float64), np.empty(0), learned["share"])
+        self._unknown = UnknownObjects(np.array(learned["unknown"], np.float64), learned["share"])
         self._certainty = Certainty(**learned["certainty"]) if learned["certainty"] else None
         self._numbers = itertools.count()
 

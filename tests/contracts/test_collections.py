@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.collections import POINTER, CollectionFacts, IndexFacts, Version, current_version, new_version, open_version, publish
+from pipeline.contracts.collections import (
+    POINTER,
+    CollectionFacts,
+    IndexFacts,
+    Version,
+    current_version,
+    hold_version,
+    new_version,
+    open_version,
+    publish,
+)
 from pipeline.contracts.descriptors import DescriptorFacts, PatchCounts
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.feature_shards import FeatureFacts
@@ -96,3 +106,14 @@ def test_what_cannot_be_opened_is_tried_once(tmp_path: Path) -> None:
         open_version(tmp_path, text_of)
     with pytest.raises(ShardError, match="no collection; make it with"):
         current_version(tmp_path / "none")
+
+
+def test_a_version_that_is_held_stays_until_it_is_let_go(tmp_path: Path) -> None:
+    old = written(tmp_path, "one")
+    with hold_version(old.folder):
+        written(tmp_path, "two")
+        assert text_of(old) == "one"
+    new = written(tmp_path, "three")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([POINTER, new.folder.name])
+    with pytest.raises(ShardError, match="is being replaced"):
+        hold_version(old.folder)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from pipeline.contracts.collections import CALIBRATION, current_version, new_version, publish
 from pipeline.search.collection import Collection
 from pipeline.stage.errors import ImageError, ShardError
 from pipeline.stage.fingerprint import file_sha256
@@ -183,3 +184,48 @@ def test_exports_that_need_a_package_say_so_or_write_all_rows(museum: Project, t
         table = datasets.load_from_disk(str(tmp_path / form)).data.table
     assert table.num_rows == 10
     assert len(table.column("vector")[0]) == 16
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from pipeline.search.collection import Collection
+folder, photo, stop = map(Path, sys.argv[1:])
+while not stop.exists():
+    collection = Collection.open(folder, "cpu")
+    reply = collection.ask(photo, top=1)
+    print(collection.facts.benchmark, collection._unknown.share, reply.results[0].image_id, flush=True)
+"""
+
+
+def test_asked_while_it_is_replaced_it_is_the_old_or_the_new_one(museum: Project, tmp_path: Path) -> None:
+    """Versions differ in their facts and in their calibration; a process opens and asks while they follow each other."""
+    made = current_version(museum.folder / "data/collection/gallery")
+    places, photo, stop = tmp_path / "changing", tmp_path / "photo.jpg", tmp_path / "stop"
+    photo.write_bytes(next(query_photographs(museum)).data)
+
+    def replace(name: str, share: float) -> None:
+        with new_version(places) as staging:
+            shutil.copytree(made.folder, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+            learned = json.loads((staging / CALIBRATION).read_text(encoding="utf-8"))
+            (staging / CALIBRATION).write_text(json.dumps(learned | {"share": share}), encoding="utf-8")
+            publish(staging, places, made.facts.model_copy(update={"benchmark": name}))
+
+    versions = [(f"version{turn}", turn / 100) for turn in range(1, 42)]
+    replace(*versions[0])
+    command = [sys.executable, "-c", ASKING, str(places), str(photo), str(stop)]
+    process = subprocess.Popen(
+        command, env=museum.environment | {"PYTHONPATH": str(PROJECT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    told = [process.stdout.readline()]
+    for version in versions[1:]:
+        replace(*version)
+    stop.touch()
+    rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    told += rest.splitlines()
+    answers = {tuple(line.split()) for line in told}
+    assert {(name, float(share)) for name, share, _ in answers} <= set(versions)
+    assert len({image_id for *_, image_id in answers}) == 1
+    assert len(told) > 3

@@ -50,18 +50,19 @@ def test_threshold_holds_for_unknown_objects_that_were_not_learned_on(count: int
     above = []
     for seed in range(300):
         scores = np.random.default_rng(seed).normal(size=count + 1)
-        unknown = UnknownObjects.of([answer(f"{place:04}", score) for place, score in enumerate(scores[:-1].repeat(2))], share)
-        assert len(unknown.scores) == len(unknown.checked) == count
+        unknown = UnknownObjects.of([answer(f"{place:04}", score) for place, score in enumerate(scores[:-1])], share)
+        assert len(unknown.scores) == count
         assert unknown.threshold is not None
         above.append(scores[-1] > unknown.threshold)
     assert np.mean(above) <= share + 3 * np.sqrt(share * (1 - share) / 300)
 
 
 def test_the_p_value_is_the_share_of_unknown_scores_that_are_as_high() -> None:
-    unknown = UnknownObjects(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.15, 0.5]), 0.5)
+    unknown = UnknownObjects(np.array([0.1, 0.2, 0.3, 0.4]), 0.5)
     assert [unknown.p_value(score) for score in (0.05, 0.25, 0.4, 0.5)] == pytest.approx([1.0, 0.6, 0.4, 0.2])
     assert unknown.threshold == pytest.approx(0.3)
-    assert unknown.accepted == pytest.approx(0.5)
+    halves = UnknownObjects.of([answer(str(place), score) for place, score in enumerate([0.1, 0.9, 0.2, 0.8, 0.3, 0.7])], 0.5)
+    assert halves.accepted == pytest.approx(0.5), "the threshold of the first half, .2, lets all of the second pass, and that of the second none"
     nothing = UnknownObjects.of([], 0.05)
     assert (nothing.threshold, nothing.accepted, nothing.p_value(0.5)) == (None, None, None)
 
@@ -77,9 +78,9 @@ def test_too_few_photographs_of_unknown_objects_say_so() -> None:
     enough = UnknownObjects.of([answer(f"{place:04}", place / 19) for place in range(19)], 0.05)
     assert enough.threshold == pytest.approx(18 / 19)
     assert doubts("mine", enough) == []
-    wrong = UnknownObjects(np.linspace(0, 1, 100), np.full(100, 2.0), 0.05)
+    wrong = UnknownObjects(np.linspace(0, 1, 100), 0.05, accepted=1.0)
     assert doubts("mine", wrong) == [
-        "mine: 1.000 of 100 photographs of unknown objects that check it are taken for known, search.accept_unknown is 0.05."
+        "mine: 1.000 of 100 photographs of unknown objects are taken for known by the threshold of the others, search.accept_unknown is 0.05."
     ]
 
 
@@ -178,8 +179,7 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     assert instances == {f"database{place}": f"piece{place // 2}" for place in range(6)}
     unknown = search_unknown(search, tmp_path, instances)
     best = (unit(6, 2)[3:] @ unit(6, 1).T).max(axis=1)
-    np.testing.assert_allclose(unknown.scores, np.sort(best[::2]), atol=1e-5)
-    np.testing.assert_allclose(unknown.checked, best[1::2], atol=1e-5)
+    np.testing.assert_allclose(unknown.scores, np.sort(best), atol=1e-5)
     path = tmp_path / "answers.parquet"
     answers = [answer("q1", 2.0, "piece0"), answer("q2", -2.0, "piece1"), answer("q3", 3.0, "piece1")]
     write_answers(path, answers, unknown, Sureness(None, {}))
@@ -191,7 +191,7 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     assert found.correct == pytest.approx(2 / 4)
     assert found.accepted == pytest.approx(2 / 4)
     assert found.correct_of_accepted == 1
-    assert found.unknown_learned_on == 2
+    assert found.unknown_learned_on == 3
     assert (found.unknown_needed, found.calibration_error, bins) == (1, None, [])
     assert score_answers(path, {}) == (None, [])
 
@@ -200,3 +200,26 @@ def test_queries_without_another_photograph_of_their_instance_are_left_out() -> 
     rows = [row("a1", "database", "a"), row("a2", "database", "a"), row("b1", "database", "b"), row("q", "query", "b"), row("r", "query", "c")]
     truth = GroundTruth("instances", ("a1", "b1", "q", "r"), ())
     assert shown_by_queries(rows, truth) == {"a1": "a", "q": "b"}
+
+
+def test_what_nothing_learned_from_calibrates_first_then_distractors_then_what_was_learned_from(tmp_path: Path) -> None:
+    rows = [row(f"database{place}", "database", "piece") for place in range(6)]
+    write_catalogue(tmp_path / "catalogue.parquet", rows)
+    own = folder_of(tmp_path / "own", {"database": unit(6, 1), "held_out": unit(30, 2), "kept_back": unit(25, 3)})
+    less = folder_of(tmp_path / "less", {"database": unit(6, 1), "held_out": unit(30, 2)})
+    mixed_in = folder_of(tmp_path / "mixed", {"distractors": unit(40, 4)})
+    instances = known_instances(tmp_path)
+
+    def best(count: int, seed: int) -> np.ndarray:
+        return np.sort((unit(count, seed) @ unit(6, 1).T).max(axis=1))
+
+    for folder, distractors, expected, learned in (
+        (own, 40, best(25, 3), False),
+        (less, 40, best(40, 4), False),
+        (less, 0, best(30, 2), True),
+    ):
+        search = DescriptorSearch(folder, mixed_in, 6, SearchParameters(top_k=6), torch.device("cpu"))
+        unknown = search_unknown(search, tmp_path, instances, distractors, learned=True)
+        np.testing.assert_allclose(unknown.scores, expected, atol=1e-5)
+        assert unknown.learned == learned
+        assert any("set benchmarks.mine.kept_back" in line for line in doubts("mine", unknown)) == learned
