@@ -14,7 +14,7 @@ from pipeline.hashing.params import load_hash
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ParameterError
-from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.fingerprint import code_fingerprint, fingerprint
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.parameters import PARAMS_FILE
 from pipeline.stage.run_record import Produced
@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> Produced:
     manifests = load_manifest(own, descriptors.KIND), load_manifest(mixed_in, descriptors.DISTRACTORS)
     described, distractors = DescriptorFacts.of(manifests[0]), DistractorFacts.of(manifests[1])
     settings: dict[str, Any] = parameters.model_dump() if parameters else {}
-    store = ScratchStore(f"hash-{benchmark}", fingerprint(method, settings, *(manifest.fingerprint for manifest in manifests)))
+    code = code_fingerprint("stage", "contracts", "projections", "hashing")
+    store = ScratchStore(f"hash-{benchmark}", fingerprint(method, settings, code, *(manifest.fingerprint for manifest in manifests)))
     names: list[str] = []
     learned_on: LearnedOn | None = None
     count = described.database + described.queries + described.kept_back + distractors.distractors if parameters else 0

@@ -1,6 +1,7 @@
 """Learning a hash function on held-out descriptors and encoding all others, shard by shard."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from pipeline.contracts.codes import code_columns, code_writer
 from pipeline.contracts.descriptors import DescriptorFacts, read_descriptors, read_folder
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.disk import human_bytes, require_free_space
+from pipeline.contracts.executing import Done, Place, Worker, run_tasks
 from pipeline.contracts.held_out import LearnedOn
 from pipeline.contracts.models import TENSORS
 from pipeline.contracts.progress import Progress
@@ -17,7 +19,7 @@ from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.hashing.hasher import Hasher
 from pipeline.hashing.params import HashParameters
-from pipeline.hashing.registry import new_hasher
+from pipeline.hashing.registry import load_hasher, new_hasher
 from pipeline.stage.errors import ModelError, SanityError
 from pipeline.stage.manifest import CARD, Manifest
 
@@ -50,14 +52,44 @@ def encode_descriptors(
     with hold(choose_device()) as device, torch.inference_mode():
         hasher = _learned(method, parameters, folders[0][0], described, device)
         hasher.save(store.folder, method=method, learned_on=learned_on.model_dump())
-        shards = [path for folder, manifest in folders for prefix in ENCODED for path in manifest.paths(folder, prefix)]
         needed = count * hasher.bits // 8
         log.info("Encoding %d descriptors on %s: %s of codes.", count, device, human_bytes(needed))
         require_free_space(settings().scratch, needed, "Encoding")
-        with Progress("hash", count, "codes") as progress:
-            for shard in shards:
-                _encode_shard(shard, store.path(shard.name), hasher, device, progress)
-    return [CARD, TENSORS, *(shard.name for shard in shards)]
+    tasks = [EncodeTask(path) for folder, manifest in folders for prefix in ENCODED for path in manifest.paths(folder, prefix)]
+    with Progress("hash", count, "codes") as progress:
+        receipts = run_tasks(Encoding(), tasks, store, progress)
+    return [CARD, TENSORS, *(file for receipt in receipts for file in receipt.files)]
+
+
+@dataclass(frozen=True)
+class EncodeTask:
+    """One descriptor shard."""
+
+    shard: Path
+    images: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.shard.stem
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Work: codes of descriptor shards by the hash function that lies in the place's folder."""
+
+    on_gpu: bool = True
+
+    def open(self, place: Place) -> Worker:
+        device = torch.device(place.device)
+        hasher = load_hasher(place.folder, device)
+
+        def encode(task: EncodeTask) -> Done:
+            with torch.inference_mode():
+                codes = _encode_shard(task.shard, place.folder / task.shard.name, hasher, device)
+            place.advance(codes, 0)
+            return Done([task.shard.name], codes, codes, {})
+
+        return encode
 
 
 def _learned(method: str, parameters: HashParameters, folder: Path, described: DescriptorFacts, device: torch.device) -> Hasher:
@@ -83,7 +115,8 @@ def _drawn(folder: Path, total: int, dimensions: int, parameters: HashParameters
     return torch.from_numpy(vectors)
 
 
-def _encode_shard(source: Path, target: Path, hasher: Hasher, device: torch.device, progress: Progress) -> None:
+def _encode_shard(source: Path, target: Path, hasher: Hasher, device: torch.device) -> int:
+    """Returns how many codes the shard has."""
     with code_writer(target, hasher.bits) as writer:
         for image_ids, vectors in read_descriptors(source):
             finite = np.isfinite(vectors).all(axis=1)
@@ -92,4 +125,4 @@ def _encode_shard(source: Path, target: Path, hasher: Hasher, device: torch.devi
                 raise SanityError(f"{source}: the descriptor of {broken} is not finite; remove the folder and run `dvc repro`")
             codes = hasher.encode(torch.from_numpy(vectors.copy()).to(device))
             writer.write(code_columns(image_ids, codes.cpu().numpy()))
-            progress.advance(len(image_ids))
+        return writer.rows

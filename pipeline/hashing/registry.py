@@ -1,5 +1,10 @@
 """The hash function of each method that `hash.method` of params.yaml names; only the one in use is imported."""
 
+from pathlib import Path
+
+import torch
+
+from pipeline.contracts.models import load_model
 from pipeline.hashing.hasher import Hasher
 from pipeline.hashing.params import HASHERS, HashParameters
 from pipeline.stage.errors import ModelError
@@ -22,3 +27,13 @@ def hasher_class(method: str) -> type[Hasher]:
     if method not in CLASSES:
         raise ModelError(f"hash.method: {method!r} has no hash function; there are: {', '.join(CLASSES)}")
     return CLASSES[method]
+
+
+def load_hasher(folder: Path, device: torch.device) -> Hasher:
+    """The hash function that a folder holds.
+
+    Raises:
+        ModelError, ShardError: there is none, or it is damaged.
+    """
+    tensors, card = load_model(folder)
+    return hasher_class(card["method"]).from_state({name: value.to(device) for name, value in tensors.items()}, card)

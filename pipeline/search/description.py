@@ -13,11 +13,10 @@ from pipeline.acquisition.sources import Photograph
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.contracts.collections import HASHER, MODEL, NETWORK, CollectionFacts
 from pipeline.contracts.image_shards import StoredImage
-from pipeline.contracts.models import load_model
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch
-from pipeline.hashing.registry import hasher_class
+from pipeline.hashing.registry import load_hasher
 from pipeline.imaging.images import decode
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare
@@ -68,8 +67,7 @@ class PhotographDescriber:
 
     @cached_property
     def _hasher(self) -> Any:
-        tensors, card = load_model(self.folder / HASHER)
-        return hasher_class(card["method"]).from_state({name: value.to(self.device) for name, value in tensors.items()}, card)
+        return load_hasher(self.folder / HASHER, self.device)
 
     def prepared(self, name: str, data: bytes, box: Box | None = None) -> StoredImage:
         """A photograph as the stage resize would store a query.

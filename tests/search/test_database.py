@@ -77,6 +77,12 @@ def test_every_row_compared_gives_the_results_of_the_stage(tmp_path: Path, monke
     torch.testing.assert_close(own.read(found.image_ids, torch.zeros(1, 32))[0, 0], torch.from_numpy(rows[own.place(found.image_ids[0][0])]))
 
 
+def test_more_equal_rows_than_are_named_stand_in_the_order_of_the_database(tmp_path: Path) -> None:
+    rows = np.repeat(clustered(1, 2), 400, axis=0)
+    found = database(tmp_path / "own", rows).top(rows[:1], 20)
+    assert found.image_ids == [[f"image{place}" for place in range(20)]]
+
+
 @pytest.mark.parametrize(("kind", "changes"), [("hnsw", {}), ("scalar", {}), ("ivf_pq", {"ivf_pq": {"lists": 20, "probes": 10, "code_bytes": 16}})])
 def test_indexes_find_most_of_the_exact_results_with_their_exact_scores(tmp_path: Path, kind: Kind, changes: dict[str, Any]) -> None:
     rows, queries = clustered(3, 3000), clustered(4, 30)
