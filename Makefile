@@ -34,6 +34,8 @@ bench: setup
 	$(BIN)/python -m bench.clusters
 	$(BIN)/python -m bench.instance_search
 	$(BIN)/python -m bench.asking
+	$(BIN)/python -m bench.throughput
+	$(BIN)/python -m bench.million
 
 setup: .venv/.installed
 

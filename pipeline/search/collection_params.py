@@ -26,7 +26,7 @@ class IvfPqParameters(Section):
     """Inverted lists of product-quantised vectors, both learned on held-out descriptors (Jégou et al., 2011)."""
 
     lists: int | None = Field(None, ge=1, description="null: 4√N of N images, as far as there are 39 held-out descriptors for each")
-    probes: int = Field(16, ge=1, description="lists that are looked at")
+    probes: int = Field(128, ge=1, description="lists that are looked at")
     code_bytes: int = Field(64, ge=1, le=512, description="of a vector; a divisor of its dimensions, or the next smaller one is taken")
 
 
