@@ -1,6 +1,7 @@
 """A million photographs on this machine: small ones made by a program, as distractors of the embedded museum, through every stage.
 
-    python -m bench.million [FOLDER [IMAGES…]]
+    python -m bench.million                                   2,000 and 10,000 of them
+    python -m bench.million FOLDER 10000 100000 1000000       all of them: hours
 
 Each size takes the same museum with its own queries, and as many distractors as it says: raw buckets, resized images, descriptors in one pass
 without maps on disk, codes, exact search and evaluation. FOLDER keeps what is finished: a run that was stopped goes on. The store is off, so that
@@ -136,7 +137,7 @@ def measured(folder: Path, images: int) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    sizes = [int(size) for size in sys.argv[2:]] or [10_000, 100_000, 1_000_000]
+    sizes = [int(size) for size in sys.argv[2:]] or [2_000, 10_000]
     with tempfile.TemporaryDirectory(prefix="million-") as place:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(place)
         found = [measured(folder / str(size), size) for size in sizes]
