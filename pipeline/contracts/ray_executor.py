@@ -9,7 +9,6 @@ that was begun MOST_TRIES times without an end is named when all others are done
 import json
 import logging
 import os
-import pickle
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -35,24 +34,22 @@ class BucketActor:
     """Does tasks where Ray puts it.
 
     Args:
-        work: pickled.
         root: the folder that paths of the project start from.
         folder: of the scratch store.
     """
 
-    def __init__(self, work: bytes, root: str, folder: str, *, on_gpu: bool) -> None:
+    def __init__(self, work: Work, root: str, folder: str, *, on_gpu: bool) -> None:
         os.chdir(root)
-        own: Work = pickle.loads(work)  # noqa: S301 -- what the driver of this very run sent
-        if own.on_gpu:
+        if work.on_gpu:
             from pipeline.contracts.device import prepare_processor
 
             prepare_processor()
         self._folder = Path(folder)
-        self._work, self._place = own, Place(self._folder, "cuda:0" if on_gpu else "cpu", settings().threads, untold)
+        self._work, self._place = work, Place(self._folder, "cuda:0" if on_gpu else "cpu", settings().threads, untold)
         self._worker: Any = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"outcome": [json.dumps(self._outcome(pickle.loads(task))) for task in batch["task"]]}  # noqa: S301 -- as above
+        return {"outcome": [json.dumps(self._outcome(task)) for task in batch["task"]]}
 
     def _outcome(self, task: Task) -> dict[str, Any]:
         """The receipt, or the error, by their names."""
@@ -139,14 +136,14 @@ def _outcomes(ray: Any, work: Work, tasks: Sequence[Task], folder: Path, actors:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    items = ray.data.from_items([{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=min(len(tasks), MOST_BLOCKS))
+    items = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=min(len(tasks), MOST_BLOCKS))
     done = items.map_batches(
         BucketActor,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
         num_cpus=1 if on_gpu else settings().threads,
         num_gpus=1 if on_gpu else 0,
-        fn_constructor_args=(pickle.dumps(work), str(Path.cwd()), str(folder.resolve())),
+        fn_constructor_args=(work, str(Path.cwd()), str(folder.resolve())),
         fn_constructor_kwargs={"on_gpu": on_gpu},
     )
     yield from (json.loads(row["outcome"]) for row in done.iter_rows())
