@@ -52,7 +52,7 @@ class PackedDataset(Dataset):
         return packed_parts(raw)
 
     def part(self, raw: Path, index: int) -> Iterator[Photograph]:
-        return packed_part(raw / ARCHIVE.format(index), raw / TABLE.format(index))
+        return packed_part(raw, index)
 
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         return packed_photographs(raw)
@@ -108,16 +108,16 @@ def packed_parts(raw: Path) -> int:
 def packed_photographs(raw: Path) -> Iterator[Photograph]:
     """Stream the photographs of all buckets of a raw folder."""
     for index in range(packed_parts(raw)):
-        yield from packed_part(raw / ARCHIVE.format(index), raw / TABLE.format(index))
+        yield from packed_part(raw, index)
 
 
-def packed_part(archive: Path, table: Path) -> Iterator[Photograph]:
-    """Stream what `pack` and `write_records` wrote.
+def packed_part(raw: Path, index: int) -> Iterator[Photograph]:
+    """Stream the photographs of one bucket of a raw folder.
 
     Raises:
         SourceError: the archive is damaged, or archive and table do not name the same files.
     """
-    raw = archive.parent
+    archive, table = raw / ARCHIVE.format(index), raw / TABLE.format(index)
     records: dict[str, list[Record]] = {}
     for record in read_records(table):
         records.setdefault(record["path"], []).append(record)

@@ -22,7 +22,6 @@ from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.contracts.settings import settings
 from pipeline.contracts.turns import processor_turn
-from pipeline.stage.errors import ParameterError
 from pipeline.stage.tables import write_json
 
 
@@ -109,13 +108,13 @@ def run_tasks(work: Work, tasks: Sequence[Task], store: ScratchStore, progress: 
     """Do every task that has no receipt; returns the receipts of all, in the order of the tasks.
 
     Raises:
-        ParameterError: RETRIEVAL_EXECUTOR names an executor that cannot be used.
+        ParameterError: the executor that RETRIEVAL_EXECUTOR names cannot be used here.
     """
     receipts = {task.name: receipt for task in tasks if (receipt := earlier_receipt(store.folder, task.name))}
     for receipt in receipts.values():
         progress.advance(receipt.images, skipped=True)
     todo = [task for task in tasks if task.name not in receipts]
-    for receipt in _executor()(work, todo, store.folder, progress) if todo else ():
+    for receipt in EXECUTORS[settings().executor](work, todo, store.folder, progress) if todo else ():
         receipts[receipt.task] = receipt
     return [receipts[task.name] for task in tasks]
 
@@ -149,13 +148,6 @@ Executor = Callable[[Work, Sequence[Task], Path, Progress], Iterator[Receipt]]
 """Does tasks; yields their receipts in any order."""
 
 
-def _executor() -> Executor:
-    name = settings().executor
-    if name in EXECUTORS:
-        return EXECUTORS[name]
-    raise ParameterError(f"RETRIEVAL_EXECUTOR={name}: there are: {', '.join(EXECUTORS)}")
-
-
 def _inline(work: Work, tasks: Sequence[Task], folder: Path, progress: Progress) -> Iterator[Receipt]:
     return _on_threads(work, tasks, folder, progress, most=1)
 
@@ -168,7 +160,7 @@ def _on_threads(work: Work, tasks: Sequence[Task], folder: Path, progress: Progr
         todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for task in tasks:
             todo.put(task)
-        workers = [work.open(Place(folder, device, threads, _told(progress))) for device in devices]
+        workers = [work.open(Place(folder, device, threads, told(progress))) for device in devices]
         if len(workers) == 1:
             yield from _taken(workers[0], todo, folder)
             return
@@ -186,7 +178,9 @@ def _taken(worker: Worker, todo: "queue.SimpleQueue[Task]", folder: Path) -> Ite
         yield finish(worker, task, folder)
 
 
-def _told(progress: Progress) -> Callable[[int, int], None]:
+def told(progress: Progress) -> Callable[[int, int], None]:
+    """For a `Place` whose images count in a progress."""
+
     def advance(computed: int, known: int) -> None:
         if known:
             progress.advance(known, skipped=True)

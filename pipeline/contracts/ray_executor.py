@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.executing import Place, Receipt, Task, Work, finish, held_devices, untold
+from pipeline.contracts.executing import Place, Receipt, Task, Work, finish, held_devices, told, untold
 from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import settings
+from pipeline.contracts.settings import cores, settings
 from pipeline.stage import errors
 from pipeline.stage.errors import ParameterError, PipelineError, SanityError
 
@@ -114,16 +114,10 @@ def _connect(ray: Any) -> None:
         if own.ray_address:
             ray.init(address=own.ray_address, **common)
         else:
-            processors = max(1, own.ray_actors or _cores() // own.threads) * own.threads + 1
+            processors = max(1, own.ray_actors or cores() // own.threads) * own.threads + 1
             ray.init(num_cpus=processors, include_dashboard=False, object_store_memory=OBJECT_STORE, **common)
     except ConnectionError as error:
         raise ParameterError(f"RETRIEVAL_RAY_ADDRESS={own.ray_address}: no cluster answers there ({str(error).splitlines()[0]})") from None
-
-
-def _cores() -> int:
-    from pipeline.contracts.settings import cores
-
-    return cores()
 
 
 def _actors(resources: dict[str, float], tasks: int, *, on_gpu: bool) -> int:
@@ -150,7 +144,7 @@ def _outcomes(ray: Any, work: Work, tasks: Sequence[Task], folder: Path, actors:
 
 
 def _receipts(ray: Any, outcomes: Iterator[dict[str, Any]], progress: Progress) -> Iterator[Receipt]:
-    deadly: list[str] = []
+    deadly, advance = list[str](), told(progress)
     try:
         for outcome in outcomes:
             if "deadly" in outcome:
@@ -159,8 +153,7 @@ def _receipts(ray: Any, outcomes: Iterator[dict[str, Any]], progress: Progress) 
             if "error" in outcome:
                 raise _named(outcome["error"], outcome["message"])
             receipt = Receipt(**outcome["receipt"])
-            progress.advance(receipt.images - receipt.fresh, skipped=True)
-            progress.advance(receipt.fresh)
+            advance(receipt.fresh, receipt.images - receipt.fresh)
             yield receipt
     except ray.exceptions.RayError as error:
         raise SanityError(f"the Ray cluster failed: {str(error).splitlines()[0]}; run again, finished buckets stay") from None

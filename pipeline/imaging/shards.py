@@ -8,7 +8,7 @@ from functools import partial
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.executing import Done, Place, Receipt, Worker, earlier_receipt, finish
+from pipeline.contracts.executing import Done, Place, Receipt, Worker, earlier_receipt, finish, told
 from pipeline.contracts.image_shards import image_columns, image_writer
 from pipeline.contracts.progress import Progress
 from pipeline.contracts.scratch import ScratchStore
@@ -87,13 +87,8 @@ def write_one_after_the_other(
 ) -> list[Receipt]:
     """Write shard after shard of photographs that only come in their order; those of an earlier run are left as they are."""
     receipts: list[Receipt] = []
-
-    def advance(computed: int, known: int) -> None:
-        progress.advance(known, skipped=True)
-        progress.advance(computed)
-
     with processor_turn():
-        writer = ShardWriter(parameters, Place(store.folder, "cpu", settings().threads, advance))
+        writer = ShardWriter(parameters, Place(store.folder, "cpu", settings().threads, told(progress)))
         for index in itertools.count():
             shard = list(itertools.islice(photographs, IMAGES_PER_SHARD))
             if not shard:
