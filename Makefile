@@ -44,7 +44,7 @@ setup: .venv/.installed
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q cli.py flows tasks pipeline
+	$(BIN)/python -m compileall -q cli flows tasks pipeline
 	touch $@
 
 extra: setup

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from pipeline.acquisition.packing import KIND, Packed, PackedDataset
 from pipeline.acquisition.sources import DatasetParameters
@@ -24,6 +23,7 @@ from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 from pipeline.stage.manifest import Manifest, describe_parts
 from pipeline.stage.run_record import record_path
 from pipeline.stage.tables import read_json
+from tests.params_file import written
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, COARSE = 64, 6
@@ -85,21 +85,10 @@ def picture(number: int) -> bytes:
     return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
-def set_at(content: dict[str, object], path: str, value: object) -> None:
-    section: dict[str, object] = content
-    *parents, last = path.split(".")
-    for key in parents:
-        section = section[key]  # type: ignore[assignment]
-    section[last] = value
-
-
 def prepare(folder: Path, images: int) -> None:
     """params.yaml and the raw buckets of the distractors."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for path, value in CHANGES.items():
-        set_at(content, path, value)
-    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    written(folder, CHANGES)
     raw = folder / "data/raw/many"
     if not (raw / "manifest.json").exists():
         raw.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+import yaml
 from pydantic import Field, create_model, model_validator
 
 from pipeline.acquisition.registry import DATASETS
@@ -10,6 +11,7 @@ from pipeline.acquisition.sources import DatasetParameters
 from pipeline.aggregation.params import METHODS, MethodParameters, refuse_unreadable_features
 from pipeline.contracts.benchmarks import BenchmarkParameters
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.storage import Storage
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.feasibility import (
     channels_of,
@@ -52,12 +54,12 @@ class MethodsSection(Section):
         return getattr(self, self.name)
 
 
-def methods(title: str, kinds: dict[str, Any]) -> Any:
-    """The model of a section with a `method` and a section for each method."""
+def methods(title: str, kinds: dict[str, Any], **more: Any) -> Any:
+    """The model of a section with a `method`, a section for each method, and some fields more."""
     fields: dict[str, Any] = {name: (kind | None, None) for name, kind in kinds.items()}
     choice = Field(description="in use; the sections of the others count for nothing")
     fields["method"] = (Literal[tuple(kinds)], choice)
-    return create_model(title, __base__=MethodsSection, **fields)
+    return create_model(title, __base__=MethodsSection, **fields, **more)
 
 
 def _how_many(section: Any) -> str:
@@ -75,7 +77,8 @@ else:
     AnyDataset = one_of({name: kind.Parameters for name, kind in DATASETS.items()}, named_by("source"))
     AnyStep = one_of(STEPS, named_by("step"))
     AnyNetwork = one_of({"one": NetworkSource, "several": ConcatenatedSource}, _how_many)
-    AggregateSection = methods("AggregateSection", METHODS)
+    storage = Field("float32", description="of the descriptors' values; the largest rounding stands in the report")
+    AggregateSection = methods("AggregateSection", METHODS, storage=(Storage, storage))
     HashSection = methods("HashSection", HASH_METHODS)
 
 
@@ -111,6 +114,7 @@ def load_parameters(file: Path | None = None) -> Parameters:
     content = read_section("", file)
     refuse_names(content, origin)
     whole = validate(Parameters, content, "", origin)
+    _refuse_left_out(whole, content, origin)
     _check_names(whole, origin)
     _check_steps(whole, origin)
     _check_forms(whole, origin)
@@ -132,6 +136,19 @@ def check_parameters(file: Path | None = None) -> None:
     refuse_small_sets(whole.benchmarks, whole.datasets, method.name, method.parameters, hashing, origin)
     if hashing:
         refuse_bits(whole.hash.name, hashing, described_dimensions(method.parameters, channels), origin)
+
+
+def _refuse_left_out(whole: Parameters, content: dict[str, Any], origin: str) -> None:
+    """Values that dvc.yaml follows one by one stand in the file, as DVC knows no defaults."""
+    followed: list[tuple[str, Section, Any]] = [(f"benchmarks.{name}", own, content["benchmarks"][name]) for name, own in whole.benchmarks.items()]
+    followed += [("search", whole.search, content["search"]), ("search.rerank", whole.search.rerank, content["search"].get("rerank", {}))]
+    for path, section, given in [*followed, ("aggregate", whole.aggregate, content["aggregate"])]:
+        names = {"aggregate": ["storage"], "search.rerank": ["method"]}.get(path, type(section).model_fields)
+        for name in names:
+            if name not in given:
+                default = section.model_dump(mode="json", include={name})
+                line = yaml.safe_dump(default, default_flow_style=True, width=1000).strip()[1:-1]
+                raise ParameterError(f"{origin}: {path}.{name}: DVC follows this value by its name, so it has to stand in the file; add `{line}`")
 
 
 def _check_names(whole: Parameters, origin: str) -> None:

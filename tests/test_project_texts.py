@@ -47,12 +47,16 @@ def test_links_of_a_page_lead_to_files(page: str) -> None:
 
 
 def test_commands_and_settings_that_pages_name_are_there() -> None:
+    from typer.core import TyperGroup
+    from typer.main import get_command
+
     from cli import app
     from pipeline.contracts.settings import Settings
     from tasks.settings import FlowSettings
 
     text = "\n".join(path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert set(re.findall(r"(?:    |`)retrieval ([a-z]+)", text)) <= commands
+    commands = get_command(app)
+    assert isinstance(commands, TyperGroup)
+    assert set(re.findall(r"(?:    |`)retrieval ([a-z]+)", text)) <= set(commands.commands)
     known = {f"RETRIEVAL_{name.upper()}" for kind in (Settings, FlowSettings) for name in kind.model_fields}
     assert set(re.findall(r"RETRIEVAL_[A-Z_]+[A-Z]", text)) == known

@@ -86,6 +86,7 @@ REACH: dict[str, set[str]] = {
     "network": AFTER_NETWORK,
     "extract": AFTER_EXTRACT,
     "aggregate.method": AFTER_LEARN,
+    "aggregate.storage": AFTER_LEARN - {"learn@gallery"},
     "aggregate.rmac": AFTER_LEARN,
     "aggregate": set(),
     "hash.method": AFTER_HASH,

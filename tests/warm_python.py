@@ -64,6 +64,14 @@ def for_dvc() -> str:
     return str(WarmPython("dvc.cli", "dvc.commands.repro", "dvc.repo", "dvc.repo.reproduce").program)
 
 
+@functools.cache
+def for_flows() -> str:
+    """The program that the command `retrieval` runs by, where it starts flows."""
+    return str(
+        WarmPython("prefect.main", "prefect.flow_engine", "prefect.task_engine", "prefect.events.clients", "prefect.artifacts", "typer").program
+    )
+
+
 def serve(address: str, libraries: list[str]) -> list[str]:
     """Fork for every request; returns, in the process that is to become the program, the module's name and its arguments."""
     for library in libraries:
@@ -118,7 +126,9 @@ def become(folder: str, environment: dict[str, str], files: list[int]) -> None:
     for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)
-    sys.path[0] = folder
+    sys.path[:1] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    if "prefect.context" in sys.modules:  # it has read the settings of another environment
+        sys.modules["prefect.context"].refresh_global_settings_context()
 
 
 if __name__ == "__main__":

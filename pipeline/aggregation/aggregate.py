@@ -13,7 +13,7 @@ import torch
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.describing import SETS, DescribeTask, Describing
 from pipeline.aggregation.leaks import leaking_photographs, refuse_duplicates
-from pipeline.aggregation.params import load_method, refuse_unreadable_features
+from pipeline.aggregation.params import load_method, load_storage, refuse_unreadable_features
 from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
 from pipeline.contracts.descriptors import KIND, WHOLE_HELD_OUT, DescriptorFacts, PatchCounts
 from pipeline.contracts.executing import Receipt, fresh_images, run_tasks
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> Produced:
     parser.add_argument("benchmark", help="a name under `benchmarks` of params.yaml")
     benchmark = parser.parse_args(arguments).benchmark
     sets = load_benchmark(benchmark, "dataset", "held_out", "kept_back", "allow_self_learning")
-    method, parameters = load_method()
+    (method, parameters), storage = load_method(), load_storage()
     features = FeatureFacts.of(load_manifest(places.features(sets.dataset), FEATURES))
     refuse_unreadable_features(method, parameters, features.extract.patch_levels)
     rows = read_catalogue(places.images(sets.dataset) / places.CATALOGUE)
@@ -60,10 +60,10 @@ def main(arguments: list[str]) -> Produced:
         refuse_duplicates(benchmark, sets, pairs)
     fingerprints = [load_manifest(folder, kind).fingerprint for folder, kind in _inputs(benchmark, sets)]
     code = code_fingerprint("stage", "contracts", "extraction", "projections", "maps", "aggregation")
-    store = ScratchStore(f"aggregate-{benchmark}", fingerprint(*fingerprints, sets.kept_back, code))
+    store = ScratchStore(f"aggregate-{benchmark}", fingerprint(*fingerprints, sets.kept_back, storage, code))
     tasks = _tasks(benchmark, sets, rows, held_out, kept_back)
     with Progress("aggregate", sum(task.images for task in tasks), "images") as progress:
-        receipts = run_tasks(Describing(benchmark, features.network, features.extract), tasks, store, progress)
+        receipts = run_tasks(Describing(benchmark, features.network, features.extract, storage), tasks, store, progress)
     _warn_of_dead_channels(sets.dataset, receipts)
     levels = features.extract.patch_levels
     counts = {name: _sum(receipts, "images", name) for name in SETS}
@@ -78,6 +78,8 @@ def main(arguments: list[str]) -> Produced:
         network_trained_on=card["network_trained_on"],
         held_out_set=HeldOutSet(dataset=sets.held_out, role=role, images=len(held_out), duplicates=len(pairs)),
         duplicates=len(pairs) if learned_on else 0,
+        storage=storage,
+        rounding=max(own["rounding"] for receipt in receipts for own in receipt.facts["sets"].values()),
         features=features,
     )
     output = places.descriptors(benchmark)

@@ -16,6 +16,7 @@ from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import WHOLE_HELD_OUT
 from pipeline.contracts.executing import Done, Place, Worker
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.storage import Storage
 from pipeline.extraction.known_values import KnownValues, keys_of
 from pipeline.extraction.planning import shard_batches
 from pipeline.maps.pictures import PictureReader
@@ -66,25 +67,28 @@ class Describing:
 
     Attributes:
         choice, parameters: the maps were extracted with.
+        storage: of the descriptors.
     """
 
     benchmark: str
     choice: NetworkChoice
     parameters: ExtractParameters
+    storage: Storage
     on_gpu: bool = True
 
     def open(self, place: Place) -> Worker:
         device = torch.device(place.device)
         describer, _ = load_describer(places.models(self.benchmark), device)
         known = known_descriptors(self.benchmark, self.choice, self.parameters, None)
-        return BucketDescriber(describer, self.parameters.patch_levels, known, place, device).describe
+        return BucketDescriber(describer, self, known, place, device).describe
 
 
 class BucketDescriber:
     """Writes the descriptors of buckets into a place's folder."""
 
-    def __init__(self, describer: Describer, patch_levels: int, known: KnownValues, place: Place, device: torch.device) -> None:
+    def __init__(self, describer: Describer, work: Describing, known: KnownValues, place: Place, device: torch.device) -> None:
         self._describer, self._known, self._place, self._device = describer, known, place, device
+        self._storage, patch_levels = work.storage, work.parameters.patch_levels
         self._patches = {name: describer.patches("database" if name == "database" else "queries", patch_levels) for name in SETS}
 
     def describe(self, task: DescribeTask) -> Done:
@@ -107,7 +111,7 @@ class BucketDescriber:
         with ExitStack() as stack:
             sinks: dict[str, DescriptorSink] = {}
             for name, rows in self._rows(task, keys, vectors):
-                sinks[name] = stack.enter_context(DescriptorSink(self._place.folder / task.file(name)))
+                sinks[name] = stack.enter_context(DescriptorSink(self._place.folder / task.file(name), self._storage))
                 sinks[name].add(list(rows), np.stack(list(rows.values())))
         facts = {"sets": {name: sink.facts for name, sink in sinks.items()}, "known": len(keys) - len(missing), "alive": alive.tolist()}
         return Done([task.file(name) for name in sinks], len(keys), len(missing), facts)

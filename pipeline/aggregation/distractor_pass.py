@@ -10,6 +10,7 @@ from pipeline.aggregation.params import refuse_unreadable_features
 from pipeline.contracts.disk import human_bytes, require_free_space
 from pipeline.contracts.executing import Done, Place, Worker
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.storage import STORED, Storage
 from pipeline.extraction.known_values import KnownValues, Values, completed
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import PlannedBatch
@@ -28,12 +29,14 @@ class DescribingDistractors:
     The maps pass through the stored type, so that the descriptors are those that feature shards would give.
 
     Attributes:
+        storage: of the descriptors.
         images: of all tasks, for the disk space that is needed.
     """
 
     benchmark: str
     choice: NetworkChoice
     parameters: ExtractParameters
+    storage: Storage
     images: int
     on_gpu: bool = True
 
@@ -50,11 +53,13 @@ class DescribingDistractors:
         refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels)
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         patches = describer.patches("distractors", self.parameters.patch_levels)
-        needed = self.images * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * 4
+        needed = (
+            self.images * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * STORED[self.storage].itemsize
+        )
         require_free_space(place.folder, needed, f"Describing the distractors of {self.benchmark}")
         log.info("Describing %d distractors on %s: %s of descriptors.", self.images, device, human_bytes(needed))
         known = known_descriptors(self.benchmark, self.choice, self.parameters, patches)
-        return DistractorDescriber(FeatureExtractor(network, self.parameters, device), describer, known, place, self.images).describe
+        return DistractorDescriber(FeatureExtractor(network, self.parameters, device), describer, self, known, place).describe
 
 
 class DistractorDescriber:
@@ -62,13 +67,12 @@ class DistractorDescriber:
 
     Args:
         extractor, describer: a `FeatureExtractor` and a `Describer`.
-        images: of all buckets.
     """
 
-    def __init__(self, extractor: Any, describer: Any, known: KnownValues, place: Place, images: int) -> None:
+    def __init__(self, extractor: Any, describer: Any, work: DescribingDistractors, known: KnownValues, place: Place) -> None:
         self._extractor, self._describer, self._known, self._place = extractor, describer, known, place
-        self._worth_estimating = images >= WORTH_ESTIMATING
-        self._images = images
+        self._storage, self._images = work.storage, work.images
+        self._worth_estimating = work.images >= WORTH_ESTIMATING
 
     def describe(self, task: ExtractTask) -> Done:
         """Write distractors-00000.parquet."""
@@ -80,12 +84,12 @@ class DistractorDescriber:
             log.info("This will take about %.1f hours, less what is known.", each * self._images / 3600)
         name = f"distractors-{task.name.removeprefix('part-')}.parquet"
         computed = 0
-        with DescriptorSink(self._place.folder / name) as sink:
+        with DescriptorSink(self._place.folder / name, self._storage) as sink:
             for batch, (vectors,), fresh in completed(task.batches, self._known, self._place.threads, self._described):
                 sink.add(list(batch.image_ids), vectors)
                 computed += fresh
                 self._place.advance(fresh, len(batch.image_ids) - fresh)
-        return Done([name], task.images, computed, {})
+        return Done([name], task.images, computed, {"rounding": sink.rounding})
 
     def _seconds_per_pixel(self, batches: Sequence[PlannedBatch]) -> float:
         """Of the last of some batches; the first warms up."""

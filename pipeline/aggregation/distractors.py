@@ -4,6 +4,7 @@ import argparse
 import logging
 
 from pipeline.aggregation.distractor_pass import DescribingDistractors
+from pipeline.aggregation.params import load_storage
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.descriptors import DISTRACTORS as KIND
 from pipeline.contracts.descriptors import DistractorFacts
@@ -37,7 +38,8 @@ def main(arguments: list[str]) -> Produced:
     parameters = load_section(ExtractParameters, "extract")
     images, models = places.images(sets.distractors), places.models(benchmark)
     inputs = ((images, IMAGES), (models, MODEL), (places.network(choice.name), "network"))
-    digest = fingerprint(choice.model_dump(), parameters.model_dump(), *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
+    storage = load_storage()
+    digest = fingerprint(choice.model_dump(), parameters.model_dump(), storage, *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
     code = code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction", "projections", "maps", "aggregation")
     store = ScratchStore(f"distractors-{benchmark}", fingerprint(digest, code))
     chosen = select(read_catalogue(images / places.CATALOGUE), "distractor")
@@ -49,10 +51,12 @@ def main(arguments: list[str]) -> Produced:
     wanted = {row.image_id: row.role for row in chosen}
     tasks = extract_tasks(plan_batches(images, wanted))
     with Progress("distractors", sum(task.images for task in tasks), "images") as progress:
-        receipts = run_tasks(DescribingDistractors(benchmark, choice, parameters, len(wanted)), tasks, store, progress)
+        receipts = run_tasks(DescribingDistractors(benchmark, choice, parameters, storage, len(wanted)), tasks, store, progress)
     files = [file for receipt in receipts for file in receipt.files]
     output = places.distractors(benchmark)
-    store.publish(output, files, KIND, DistractorFacts(distractors=len(wanted), dataset=sets.distractors, role=role))
+    rounding = max((receipt.facts["rounding"] for receipt in receipts), default=0.0)
+    facts = DistractorFacts(distractors=len(wanted), dataset=sets.distractors, role=role, storage=storage, rounding=rounding)
+    store.publish(output, files, KIND, facts)
     log.info("%s: %d distractors of %s.", output, len(wanted), sets.distractors)
     return Produced((output,), fresh_images(receipts), "images")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.contracts.storage import STORED, Storage
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import PARAMS_FILE, Section, load_section, read_section
 
@@ -295,6 +296,18 @@ def refuse_unreadable_features(method: str, parameters: MethodParameters, patch_
             f"{PARAMS_FILE}: extract.patch_levels: aggregate.patches.levels is {parameters.levels}; "
             f"set it to {parameters.levels} at least, not {patch_levels}"
         )
+
+
+def load_storage(file: Path | None = None) -> Storage:
+    """Of the descriptors; float32 where the section says nothing.
+
+    Raises:
+        ParameterError: an unknown one.
+    """
+    storage: Storage = (read_section("aggregate", file) or {}).get("storage", "float32")
+    if storage not in STORED:
+        raise ParameterError(f"{file or PARAMS_FILE}: aggregate.storage: {storage!r} is unknown; allowed: {', '.join(STORED)}")
+    return storage
 
 
 def load_method(file: Path | None = None) -> tuple[str, MethodParameters]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
+from pipeline.contracts.storage import Storage, rounded
 from pipeline.stage.errors import SanityError
 from pipeline.stage.fingerprint import fingerprint
 
@@ -24,10 +25,12 @@ class DescriptorSink:
         zeros: those among them whose descriptors are all zero: images without any activation.
         dimensions: of a descriptor.
         varies: whether two of them differ.
+        rounding: largest distance of a stored vector from the one that was added.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, storage: Storage = "float32") -> None:
+        self.path, self.storage = path, storage
+        self.rounding = 0.0
         self.images = self.zeros = self.dimensions = 0
         self.varies = False
         self._first: Floats | None = None
@@ -70,7 +73,8 @@ class DescriptorSink:
     def facts(self) -> dict[str, Any]:
         """What a stage sums up over its shards; `first` is equal for equal first descriptors."""
         first = "" if self._first is None else fingerprint(self._first.tobytes().hex())
-        return {"images": self.images, "zeros": self.zeros, "dimensions": self.dimensions, "varies": self.varies, "first": first}
+        counts = {"images": self.images, "zeros": self.zeros, "dimensions": self.dimensions}
+        return counts | {"varies": self.varies, "first": first, "rounding": self.rounding}
 
     def _flush(self) -> None:
         if not self._ids:
@@ -78,6 +82,8 @@ class DescriptorSink:
         vectors = np.concatenate(self._vectors).astype(np.float32, copy=False)
         if self._writer is None:
             patches = vectors.shape[1] if vectors.ndim == 3 else None
-            self._writer = self._open.enter_context(descriptor_writer(self.path, vectors.shape[-1], patches))
-        self._writer.write(descriptor_columns(self._ids, vectors))
+            self._writer = self._open.enter_context(descriptor_writer(self.path, vectors.shape[-1], patches, self.storage))
+        if self.storage != "float32":
+            self.rounding = max(self.rounding, float(np.linalg.norm(vectors - rounded(vectors, self.storage), axis=-1).max()))
+        self._writer.write(descriptor_columns(self._ids, vectors, self.storage))
         self._ids, self._vectors = [], []

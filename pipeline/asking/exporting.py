@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.contracts.collections import CATALOGUE, INDEX, ROWS, Version, map_rows, open_version
+from pipeline.contracts.collections import CATALOGUE, INDEX, LISTS, ROWS, Version, map_rows, open_version
 from pipeline.search.candidate_index import save_index
 from pipeline.search.indexes import build_index
 from pipeline.stage.checksums import verify
@@ -76,8 +76,9 @@ def _clip(version: Version, target: Path) -> str:
 def _faiss(version: Version, target: Path) -> str:
     rows, source = _rows(version), version.folder / INDEX
     if source.exists():
-        verify(source)
-        shutil.copyfile(source, target / INDEX)
+        for own in filter(Path.exists, (source, source.with_name(LISTS))):
+            verify(own)
+            shutil.copyfile(own, target / own.name)
     elif rows.ndim == 2:
         save_index(build_index(rows), target / INDEX)
     else:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.aggregation.params import load_method
+from pipeline.aggregation.params import load_method, load_storage
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.collections import CollectionFacts
 from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
@@ -26,6 +26,7 @@ def differing(facts: CollectionFacts) -> list[str]:
         "network": (made_with.network, load_section(NetworkChoice, "network")),
         "extract": (made_with.extract, load_section(ExtractParameters, "extract")),
         "aggregate.method": (facts.described.method, method),
+        "aggregate.storage": (facts.described.storage, load_storage()),
         f"aggregate.{method}": (facts.described.parameters, parameters.model_dump(mode="json")),
         "search": (search, load_section(SearchParameters, "search").in_use()),
     }

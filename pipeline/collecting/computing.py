@@ -8,14 +8,18 @@ import numpy.typing as npt
 
 from pipeline.collecting.loss import measure_loss
 from pipeline.contracts.collections import CATALOGUE, CollectionFacts, IndexFacts, map_rows
+from pipeline.contracts.descriptors import images_of_shards
 from pipeline.contracts.device import choose_device, hold
+from pipeline.contracts.scratch import ScratchStore
 from pipeline.reranking.params import AugmentationParameters
 from pipeline.search.augmented_rows import augmented_rows, in_blocks
-from pipeline.search.candidate_index import build_candidate_index, drawn, save_index
+from pipeline.search.candidate_index import build_candidate_index, drawn, learned_lists, save_index
 from pipeline.search.collection_params import CollectionParameters
 from pipeline.search.database import Database
+from pipeline.search.inverted_lists import write_inverted
 from pipeline.search.params import SearchParameters
 from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.fingerprint import code_fingerprint, file_sha256, fingerprint
 from pipeline.stage.tables import open_table
 
 Blocks = Iterator[tuple[list[str], npt.NDArray[Any]]]
@@ -34,8 +38,14 @@ def write_index(path: Path, index: IndexFacts, parameters: CollectionParameters,
         descriptors: data/descriptors/BENCHMARK, whose held-out descriptors are learned on.
         candidates: see `drawn`.
     """
+    own, held_out = map_rows(rows), drawn(descriptors, candidates)
     with hold(choose_device()):
-        save_index(build_candidate_index(index.kind, parameters, map_rows(rows), drawn(descriptors, candidates)), path)
+        if index.kind != "ivf_pq":
+            save_index(build_candidate_index(index.kind, parameters, own, held_out), path)
+            return
+        empty = learned_lists(parameters, own.shape, held_out)
+    store = ScratchStore(f"collection-{descriptors.name}", fingerprint(file_sha256(rows), parameters.model_dump(), code_fingerprint("search")))
+    write_inverted(path, empty, rows, images_of_shards(descriptors, "database-"), store)
 
 
 def measured(folder: Path, facts: CollectionFacts, search: SearchParameters, queries: Blocks, truth: GroundTruth) -> dict[str, float]:

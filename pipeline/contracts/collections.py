@@ -26,7 +26,9 @@ from pipeline.stage.tables import read_json, write_json
 
 KIND = "collection"
 POINTER = "current.json"
-ROWS, SHORTLIST_ROWS, INDEX = "rows.npy", "shortlist_rows.npy", "index.faiss"
+ROWS, SHORTLIST_ROWS = "rows.npy", "shortlist_rows.npy"
+INDEX, LISTS = "index.faiss", "index.lists"
+"""The second holds the inverted lists of an index that is too large to be put together in memory."""
 CATALOGUE, THUMBNAILS, CALIBRATION = "catalogue.parquet", "thumbnails.parquet", "calibration.json"
 NETWORK, MODEL, HASHER, IMAGES, FEATURES = "network", "model", "hasher", "images", "features"
 """Folders of a version: copies of what the stages made."""

@@ -1,4 +1,4 @@
-"""Descriptor shards: one float32 vector per image, or one per patch of an image, streamed block by block."""
+"""Descriptor shards: one vector per image, or one per patch of an image, streamed block by block; float32, or rounded to half of the bytes."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.feature_shards import FeatureFacts
 from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn
+from pipeline.contracts.storage import STORED, Storage, decoded, encoded
 from pipeline.stage.manifest import Facts, load_manifest
 from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_table, open_writer, read_fixed_rows, table_facts
 
@@ -42,6 +43,8 @@ class DescriptorFacts(Facts):
         zero_descriptors: database images without any activation.
         dimensions: of a descriptor.
         duplicates: images of the benchmark in the held-out set, where the method learned from it.
+        storage: of the vectors' values.
+        rounding: largest distance of a stored vector from the computed one, which two products differ by at most.
     """
 
     database: int
@@ -57,46 +60,51 @@ class DescriptorFacts(Facts):
     network_trained_on: list[TrainedOn]
     held_out_set: HeldOutSet
     duplicates: int
+    storage: Storage
+    rounding: float
     features: FeatureFacts
 
 
 class DistractorFacts(Facts):
-    """Of data/distractors/BENCHMARK: how many there are, and which images of which data set."""
+    """Of data/distractors/BENCHMARK: how many there are, and which images of which data set; `storage` and `rounding` as of descriptors."""
 
     distractors: int
     dataset: str
     role: str
+    storage: Storage
+    rounding: float
 
 
 Floats = npt.NDArray[np.float32]
 
 
-def descriptor_writer(path: Path, dimensions: int, patches: int | None = None, **facts: Any) -> AbstractContextManager[TableWriter]:
+def descriptor_writer(
+    path: Path, dimensions: int, patches: int | None = None, storage: Storage = "float32", **facts: Any
+) -> AbstractContextManager[TableWriter]:
     """A writer of one shard of vectors with `dimensions` values; give it `descriptor_columns`.
 
     Args:
         patches: rows per image, where there is one per patch.
     """
-    schema = pa.schema([("image_id", pa.string()), ("vector", pa.binary(4 * dimensions))])
-    return open_writer(path, KIND, schema, raw_columns=["vector"], dimensions=dimensions, dtype="float32", patches=patches, **facts)
+    schema = pa.schema([("image_id", pa.string()), ("vector", pa.binary(STORED[storage].itemsize * dimensions))])
+    return open_writer(path, KIND, schema, raw_columns=["vector"], dimensions=dimensions, dtype=storage, patches=patches, **facts)
 
 
-def descriptor_columns(image_ids: list[str], vectors: Floats) -> dict[str, Any]:
-    """Vectors (N, D) as columns of one row group, or those of patches (N, P, D), image by image."""
-    own = vectors.astype("<f4", copy=False)
+def descriptor_columns(image_ids: list[str], vectors: Floats, storage: Storage = "float32") -> dict[str, Any]:
+    """Vectors (N, D) as columns of one row group, or those of patches (N, P, D), image by image; `storage` is the writer's."""
+    own = encoded(vectors, storage)
     if own.ndim == 3:
         image_ids, own = [image_id for image_id in image_ids for _ in range(own.shape[1])], own.reshape(-1, own.shape[2])
     return {"image_id": image_ids, "vector": fixed_rows(own)}
 
 
 def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
-    """Stream (image ids, vectors (n, D)) of a shard, at most about `block` rows at a time; of patches, vectors (n, P, D)."""
-    patches = table_facts(open_table(path, KIND))["patches"]
-    if patches is None:
-        yield from read_fixed_rows(path, KIND, "vector", np.dtype("<f4"), block)
-        return
-    for ids, vectors in read_fixed_rows(path, KIND, "vector", np.dtype("<f4"), max(1, block // patches) * patches):
-        yield ids[::patches], vectors.reshape(-1, patches, vectors.shape[1])
+    """Stream (image ids, vectors (n, D) float32) of a shard, at most about `block` rows at a time; of patches, vectors (n, P, D)."""
+    facts = table_facts(open_table(path, KIND))
+    patches, storage = facts["patches"], facts["dtype"]
+    for ids, values in read_fixed_rows(path, KIND, "vector", STORED[storage], max(1, block // (patches or 1)) * (patches or 1)):
+        vectors = decoded(values, storage)
+        yield (ids, vectors) if patches is None else (ids[::patches], vectors.reshape(-1, patches, vectors.shape[1]))
 
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
@@ -105,6 +113,12 @@ def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[
     paths = load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix)
     images = max(1, block // _rows_per_image(paths[0])) if paths else 1
     return gathered((own for path in paths for own in read_descriptors(path, block)), images)
+
+
+def images_of_shards(folder: Path, prefix: str) -> list[int]:
+    """How many images each shard of a descriptor folder has, in their order."""
+    paths = load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix)
+    return [open_table(path, KIND).metadata.num_rows // _rows_per_image(path) for path in paths]
 
 
 def _rows_per_image(path: Path) -> int:

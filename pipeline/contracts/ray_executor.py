@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -105,19 +105,38 @@ def _imported() -> Any:
 
 
 def _connect(ray: Any) -> None:
-    """Start a local cluster, or join the one at the address. A local one has one processor more than its actors take, so that nothing waits."""
+    """Start a local cluster, or join the one at the address. A local one has one processor more than its actors take, so that nothing waits.
+
+    Workers of a local cluster inherit the environment of its start; others are sent what they need, for which Ray starts them anew.
+    """
     own = settings()
-    passed_on = {name: value for name, value in os.environ.items() if name.startswith("RETRIEVAL_")}
-    variables = passed_on | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path[1:]]), "OMP_NUM_THREADS": str(own.threads)}
-    common = {"runtime_env": {"env_vars": variables}, "logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if own.ray_address:
-            ray.init(address=own.ray_address, **common)
-        else:
-            processors = max(1, own.ray_actors or cores() // own.threads) * own.threads + 1
+    needed = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path[1:]]), "OMP_NUM_THREADS": str(own.threads)}
+    common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if not own.ray_address:
+        processors = max(1, own.ray_actors or cores() // own.threads) * own.threads + 1
+        with _environment(needed):
             ray.init(num_cpus=processors, include_dashboard=False, object_store_memory=OBJECT_STORE, **common)
+        return
+    passed_on = {name: value for name, value in os.environ.items() if name.startswith("RETRIEVAL_")}
+    try:
+        ray.init(address=own.ray_address, runtime_env={"env_vars": passed_on | needed}, **common)
     except ConnectionError as error:
         raise ParameterError(f"RETRIEVAL_RAY_ADDRESS={own.ray_address}: no cluster answers there ({str(error).splitlines()[0]})") from None
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _actors(resources: dict[str, float], tasks: int, *, on_gpu: bool) -> int:

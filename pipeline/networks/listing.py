@@ -38,7 +38,7 @@ def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
     listed = {}
     for name in names or ARCHITECTURES:
         architecture = ARCHITECTURES[name]
-        network = _without_weights(name, ())
+        network = network_without_weights(name, ())
         listed[name] = {
             "layer": architecture.default,
             "stride": network.stride,
@@ -46,7 +46,7 @@ def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
             "channels": network.channels,
             "weights": "package" if architecture.package else "torchvision",
             "layers": list(network.layer_names),
-            "layer_channels": list(_without_weights(name, network.layer_names).parts),
+            "layer_channels": list(network_without_weights(name, network.layer_names).parts),
         }
     return listed
 
@@ -61,7 +61,7 @@ def layer_channels(architecture: str, layer: str | None) -> int:
     described = _listed()[architecture]
     if layer is None or layer in described["layers"]:
         return int(described["layer_channels"][described["layers"].index(layer or described["layer"])])
-    return _without_weights(architecture, (layer,)).channels
+    return network_without_weights(architecture, (layer,)).channels
 
 
 @cache
@@ -70,15 +70,15 @@ def _listed() -> dict[str, dict[str, Any]]:
     return listed
 
 
-def _without_weights(architecture: str, layers: Sequence[str]) -> "Network":
-    """A network whose weights are all zero."""
+def network_without_weights(architecture: str, layers: Sequence[str], *, pooled: bool = False) -> "Network":
+    """A network whose weights are all zero; of the architecture's default layer where none are named."""
     import torch
 
     from pipeline.networks.registry import ARCHITECTURES, load_network
 
     with torch.device("meta"):
         shapes = ARCHITECTURES[architecture].build().state_dict()
-    return load_network(architecture, {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}, layers)
+    return load_network(architecture, {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}, layers, pooled=pooled)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Indexes that find candidates without comparing every row: built of rows block by block, learned on held-out rows alone, saved and mapped."""
 
+import contextlib
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.contracts.collections import LISTS
 from pipeline.contracts.descriptors import WHOLE, WHOLE_HELD_OUT, read_folder
 from pipeline.search.collection_params import CollectionParameters, IndexKind
 from pipeline.stage.checksums import verify
@@ -41,6 +45,11 @@ def build_candidate_index(kind: IndexKind, parameters: CollectionParameters, row
 def _blocks(rows: Rows) -> Iterator[Rows]:
     for first in range(0, len(rows), BLOCK):
         yield np.ascontiguousarray(rows[first : first + BLOCK])
+
+
+def learned_lists(parameters: CollectionParameters, shape: tuple[int, ...], held_out: npt.NDArray[np.float32]) -> Any:
+    """An empty index of inverted lists for rows of a shape; see `build_candidate_index`."""
+    return _inverted(parameters, shape, held_out)
 
 
 def _coded(parameters: CollectionParameters, rows: Rows) -> Any:
@@ -130,7 +139,7 @@ def save_index(index: Any, path: Path) -> None:
 
 
 def load_index(path: Path, *, codes: bool) -> Any:
-    """Read what `save_index` wrote; what can be mapped is mapped.
+    """Read what `save_index` wrote; what can be mapped is mapped, LISTS next to it as well.
 
     Raises:
         ShardError: missing, or not the bytes that were written.
@@ -140,6 +149,25 @@ def load_index(path: Path, *, codes: bool) -> Any:
     verify(path)
     library: Any = faiss
     try:
-        return library.read_index_binary(str(path)) if codes else library.read_index(str(path), library.IO_FLAG_MMAP_IFC)
+        if codes:
+            return library.read_index_binary(str(path))
+        if path.with_name(LISTS).exists():
+            with library_is_quiet():  # it tells where it looks
+                return library.read_index(str(path), library.IO_FLAG_ONDISK_SAME_DIR)
+        return library.read_index(str(path), library.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise ShardError(f"{path}: not a readable index ({str(error).splitlines()[-1]}); make the collection again") from None
+
+
+@contextlib.contextmanager
+def library_is_quiet() -> Iterator[None]:
+    """Send what a library writes to standard output, which belongs to answers, nowhere."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

@@ -13,6 +13,7 @@ from pipeline.acquisition.sources import Photograph
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.contracts.collections import HASHER, MODEL, NETWORK, CollectionFacts
 from pipeline.contracts.image_shards import StoredImage
+from pipeline.contracts.storage import rounded
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch
@@ -92,8 +93,13 @@ class PhotographDescriber:
         describer, pixels = self._describer, np.stack([decode(stored.bytes)])
         with torch.inference_mode():
             maps = fresh_maps(LoadedBatch(plan, pixels), self._extractor, describer.parameters.needs_pictures)
-            vectors = describer.describe_each(maps)
+            vectors = self._as_stored(describer.describe_each(maps))
             kept = describer.patches("queries", maps.patches.levels if maps.patches else 0)
             if self.facts.hashed:
                 return Question(stored, maps, self._hasher.encode(vectors).cpu().numpy())
         return Question(stored, maps, (vectors if kept is None else vectors[:, :kept]).cpu().numpy().astype(np.float32, copy=False))
+
+    def _as_stored(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Rounded as those that they are compared with."""
+        storage = self.facts.described.storage
+        return vectors if storage == "float32" else torch.from_numpy(rounded(vectors.cpu().numpy(), storage)).to(vectors.device)

@@ -40,6 +40,8 @@ FACTS = CollectionFacts(
         network_trained_on=[],
         held_out_set=HeldOutSet(dataset="h", role="held_out", images=0),
         duplicates=0,
+        storage="float32",
+        rounding=0.0,
         features=FeatureFacts(
             network=NetworkChoice(name="n"), extract=ExtractParameters(), images=ImageFacts(images=1, unreadable=0, source="folder", resize={})
         ),

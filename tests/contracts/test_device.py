@@ -43,7 +43,8 @@ def test_a_second_stage_waits_for_the_device_and_gets_it_when_the_first_is_kille
     assert second.returncode == 0
 
 
-def test_a_process_that_has_its_turn_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_has_its_turn_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the stages of other tests have turns of their own
     monkeypatch.setenv("RETRIEVAL_WORKERS", str(cores()))
     with hold(torch.device("cpu")) as one, hold(torch.device("cpu")) as other:
         assert one == other

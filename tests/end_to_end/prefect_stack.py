@@ -72,7 +72,12 @@ class PrefectStack:
     def retrieval(self, *arguments: str) -> str:
         """Run the `retrieval` command to a good end."""
         done = subprocess.run(
-            [sys.executable, "-m", "cli", *arguments], cwd=self.checkout, env=self.environment, capture_output=True, text=True, check=False
+            [warm_python.for_flows(), "-m", "cli", *arguments],
+            cwd=self.checkout,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -120,11 +125,8 @@ class PrefectStack:
         return {artifact["key"]: artifact for artifact in found}
 
     def stop(self) -> None:
+        """End both at once; nothing of their home is needed any more."""
         for process in (self.worker, self.server):
             if process is not None and process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                try:
-                    process.wait(15)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

@@ -40,10 +40,10 @@ class Project:
     def __init__(self, folder: Path, *, flows: bool = False, origin: "Project | None" = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        files = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", *(("cli.py", "prefect.yaml", "prefect.toml") if flows else ()))
+        files = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", *(("prefect.yaml", "prefect.toml") if flows else ()))
         for name in files:
             shutil.copy(PROJECT / name, folder / name)
-        for name in ("pipeline", *(("flows", "tasks") if flows else ())):
+        for name in ("pipeline", *(("cli", "flows", "tasks") if flows else ())):
             shutil.copytree(PROJECT / name, folder / name)  # with its compiled files, which are as good in the copy
         self._add_reports()
         (folder / ".dvc").mkdir()

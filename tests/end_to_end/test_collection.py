@@ -17,6 +17,7 @@ from pipeline.contracts.collections import CALIBRATION, current_version, new_ver
 from pipeline.search.collection import Collection
 from pipeline.stage.errors import ImageError, ShardError
 from pipeline.stage.fingerprint import file_sha256
+from tests import warm_python
 from tests.conftest import PROJECT
 from tests.end_to_end.asking import answers_as_the_stages_do, query_photographs, stored_queries
 from tests.end_to_end.project import Project
@@ -33,7 +34,7 @@ def collection(museum: Project) -> Collection:
 
 def run(project: Project, *arguments: str, standard_input: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     environment = project.environment | {"PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-m", "cli", *arguments]
+    command = [warm_python.for_stages(), "-m", "cli", *arguments]
     return subprocess.run(command, cwd=project.folder, env=environment, input=standard_input, capture_output=True, check=False)
 
 

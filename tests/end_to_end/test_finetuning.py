@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.contracts.descriptors import DescriptorFacts
+from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_json, read_table
 from pipeline.stage.text_tables import read_rows
+from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import Project
 
 pytestmark = pytest.mark.slow
@@ -29,6 +32,7 @@ def searched(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
         "activation_study": {"gallery": {"dataset": "gallery"}},
         "network.name": "described",
         "aggregate.method": "region_descriptor",
+        "aggregate.storage": "float16",
         "benchmarks.gallery.allow_self_learning": True,
         "search.augmentation.instances": "mean",
     }.items():
@@ -48,6 +52,13 @@ def test_the_benchmark_is_answered_by_the_trained_network(searched: Project) -> 
     assert all(row["unknown_p"] is not None and row["known"] is not None for row in rows)
     assert all(row["sure"] is None for row in rows), "the rows of the database are means of instances, none of which can ask without itself"
     assert answers["correct"] == metrics["database"]["precision_at_1"]
+
+
+def test_a_photograph_that_asks_is_answered_as_the_stages_do(searched: Project) -> None:
+    """Of rounded descriptors; images whose rows are means of instances have equal scores."""
+    answers_as_the_stages_do(searched)
+    facts = DescriptorFacts.of(load_manifest(searched.folder / "data/descriptors/gallery", "descriptors"))
+    assert (facts.storage, 0 < facts.rounding < 2**-11) == ("float16", True)
 
 
 def test_the_report_shows_training_activations_and_what_was_trained_on(searched: Project) -> None:

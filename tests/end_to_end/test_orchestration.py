@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,8 +43,9 @@ TRAINING = (
 class Site:
     """A small project with a Git remote and a DVC remote next to it, on a server and a worker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, museum: Project) -> None:
         self.project = Project(folder / "checkout", flows=True)
+        shutil.copytree(museum.folder / ".store", folder / "checkout/.store")  # every stage runs, and finds what it would compute
         self.folder, self.remote, self.store = self.project.folder, folder / "remote.git", folder / "store"
         subprocess.run(["git", "init", "-q", "-b", "main", "--bare", str(self.remote)], check=True)
         for key, value in (("user.name", "Test"), ("user.email", "test@example.org")):
@@ -65,8 +67,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    found = Site(tmp_path_factory.mktemp("site"))
+def site(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    found = Site(tmp_path_factory.mktemp("site"), museum)
     try:
         found.stack.start_server()
         found.stack.retrieval("setup")
@@ -219,7 +221,6 @@ def test_results_that_fell_are_kept_back_until_accepted(site: Site, first_night:
 
 
 def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:
-    before = site.project.params
     site.project.change("aggregate.rmac.levels", 2)
     command = [sys.executable, "-m", "cli", "repro"]
     runs = [
@@ -240,8 +241,6 @@ def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site
     errors = {run.communicate()[1].splitlines()[-1]: run.returncode for run in runs}
     assert sorted(errors.values()) == [0, 1]
     assert [error for error, status in errors.items() if status and "works on this checkout; wait for its end" in error]
-    site.project.write_params(before)
-    site.project.repro()
 
 
 def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Site, first_night: str) -> None:
@@ -259,7 +258,6 @@ def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Si
     assert not (site.folder / "data/raw/mine").exists()
     assert "Task run 'evaluate@gallery' - Finished in state Completed" in done.stdout + done.stderr
     site.project.write_params(before)
-    site.project.repro()
 
 
 def test_comparison_shows_what_a_switch_changed_and_dvc_agrees(site: Site, first_night: str, tmp_path: Path) -> None:
@@ -303,7 +301,6 @@ def test_overrides_become_an_experiment(site: Site, first_night: str) -> None:
     assert "search.top_k: input should be a valid integer" in done.stderr.splitlines()[-1]
     assert site.project.params["search"]["top_k"] == 80
     (site.folder / "params.yaml").write_bytes(before)
-    site.project.repro()
 
 
 def test_a_killed_sweep_goes_on_with_the_cells_that_are_missing(site: Site, first_night: str) -> None:

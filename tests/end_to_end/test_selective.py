@@ -133,7 +133,10 @@ def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Pr
     described = load_manifest(encoded.folder / "data/descriptors/gallery", "descriptors").facts
     described |= {"dimensions": 12, "held_out": 20, "database": 2, "queries": 0}
     described["held_out_set"] = {"dataset": "x", "role": "held_out", "images": 20, "duplicates": 0}
-    of_kind: dict[str, dict[str, Any]] = {"descriptors": described, "distractors": {"distractors": 0, "dataset": "z", "role": "distractor"}}
+    of_kind: dict[str, dict[str, Any]] = {
+        "descriptors": described,
+        "distractors": {"distractors": 0, "dataset": "z", "role": "distractor", "storage": "float32", "rounding": 0.0},
+    }
     rows = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
     broken = rows[:2].copy()
     broken[1, 3] = np.inf

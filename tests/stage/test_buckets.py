@@ -1,7 +1,7 @@
 """Buckets: as many as images need, cut anew only when their number doubles, and each name in the same one whoever else is there."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stage.buckets import IMAGES, IMAGES_OF_MANY, MANY, bucket_count, bucket_of, in_buckets
@@ -26,6 +26,7 @@ def test_the_number_of_buckets_is_a_power_of_two(images: int, buckets: int) -> N
     assert bucket_count(images) == buckets
 
 
+@settings(deadline=None, database=None, derandomize=True)
 @given(st.sets(st.text(max_size=8), max_size=300), st.text(max_size=8))
 def test_an_added_name_changes_one_bucket(names: set[str], added: str) -> None:
     before, after = in_buckets(names), in_buckets(names | {added})

@@ -1,8 +1,10 @@
 """params.yaml: what is refused, and that the message says where and what is allowed."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.contracts.settings import settings
 from pipeline.imaging.params import ResizeParameters
@@ -97,3 +99,31 @@ def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.
 def test_names_that_dvc_does_not_see_cannot_be_parameters() -> None:
     with pytest.raises(TypeError, match=r"Codebook\.size: DVC's run cache does not see"):
         type("Codebook", (Section,), {"__annotations__": {"size": int}, "size": 8})
+
+
+def followed_values() -> list[str]:
+    """Values that dvc.yaml names one by one, and that could be left out of params.yaml if DVC knew their defaults."""
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    names = {name.replace("${key}", "gallery") for stage in stages.values() for name in stage.get("do", stage).get("params", [])}
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    singly = {"aggregate", "benchmarks", "hash", "network", "search"}
+    assert {name.partition(".")[0] for name in names if "." in name} - singly == {name for name in content if name.endswith("_study")} | {
+        "datasets",
+        "finetune",
+        "networks",
+    }, "whole sections by name"
+    return sorted(name for name in names if "$" not in name and "." in name and name.partition(".")[0] in singly)
+
+
+@pytest.mark.parametrize("path", followed_values())
+def test_values_that_dvc_follows_by_name_have_to_stand_in_the_file(path: str, tmp_path: Path) -> None:
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    *parents, last = path.split(".")
+    section = content
+    for key in parents:
+        section = section[key]
+    del section[last]
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ParameterError, match=rf"{re.escape(path)}: "):
+        check_parameters(file)

@@ -152,7 +152,7 @@ def test_the_base_of_all_grids_holds_every_default() -> None:
     models: dict[str, Any] = {"resize": ResizeParameters, "extract": ExtractParameters, "search": SearchParameters, "evaluate": EvaluateParameters}
     expected = {name: model().model_dump(mode="json") for name, model in models.items()}
     expected["network"] = NetworkChoice(name="x").model_dump(mode="json", exclude={"name"})
-    expected["aggregate"] = {name: kind().model_dump(mode="json") for name, kind in METHODS.items()}
+    expected["aggregate"] = {"storage": "float32"} | {name: kind().model_dump(mode="json") for name, kind in METHODS.items()}
     expected["hash"] = {"method": "none"} | {name: kind().model_dump(mode="json") for name, kind in HASH_METHODS.items()}
     assert sections == expected
 

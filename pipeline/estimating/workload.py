@@ -1,0 +1,150 @@
+"""What params.yaml asks of each photograph: pixels, arithmetic, values of maps, dimensions, bits, the kind of index."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.contracts.feature_parameters import ExtractParameters
+from pipeline.contracts.patches import patch_count
+from pipeline.feasibility import channels_of, described_dimensions
+from pipeline.imaging.params import ResizeParameters
+from pipeline.networks.params import ConcatenatedSource, NetworkSource
+from pipeline.stage.errors import ParameterError
+from pipeline.stage.parameters import PARAMS_FILE
+from pipeline.whole import Parameters
+
+RATIO = 3 / 4
+"""Of a photograph's shorter side to its longer one."""
+SIDE = 320
+"""Of the image that a network's arithmetic is counted on."""
+GRID = 2
+"""Cells per side that a patch is stored with."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Of one photograph.
+
+    Attributes:
+        megapixels: stored after resizing.
+        encoding: png or jpeg.
+        architectures: of the network, or of its members.
+        gigaflops: of the network, by architecture: 2 for a multiplication with an addition.
+        precision: of this arithmetic.
+        values: of the maps, or of the patches, that are stored.
+        value_bytes: of each.
+        method: of the descriptors.
+        rows, dimensions: of the descriptors of a photograph.
+        bits: of its code; 0 without codes.
+        index: of the collection.
+    """
+
+    megapixels: float
+    encoding: str
+    gigaflops: dict[str, float]
+    precision: str
+    values: float
+    value_bytes: int
+    method: str
+    rows: int
+    dimensions: int
+    bits: int
+    index: str
+
+    @property
+    def row_bytes(self) -> float:
+        """Of what is compared."""
+        return self.bits / 8 if self.bits else 4.0 * self.rows * self.dimensions
+
+
+def workload(whole: Parameters, images: int) -> Workload:
+    """Of a checked params.yaml, for so many images.
+
+    Raises:
+        ParameterError: the active network is made by a step of training, whose size is not known before.
+    """
+    members = _members(whole)
+    pixels = _stored_pixels(whole.resize)
+    extract, method = whole.extract, whole.aggregate
+    counted = [(member.architecture, *counted_network(member.architecture, layers, pooled=whole.network.pooled)) for member, layers in members]
+    channels = channels_of(whole.network, whole.networks, str(PARAMS_FILE)) or 0
+    stride = max(stride for _, stride, _ in counted)
+    if extract.patch_levels:
+        seen = _patch_pixels(extract, pixels)
+        values = float(patch_count(extract.patch_levels) * channels * len(extract.patch_sides) * GRID**2)
+    else:
+        seen = pixels * sum(scale**2 for scale in extract.scales)
+        values = seen / stride**2 * channels
+    gigaflops: dict[str, float] = {}
+    for architecture, _, each in counted:
+        gigaflops[architecture] = gigaflops.get(architecture, 0.0) + each * seen / 1e6
+    bits = 0 if whole.hash.name == "none" else int(whole.hash.parameters.bits)
+    rows = patch_count(method.parameters.levels) if method.name == "patches" else 1
+    dimensions = described_dimensions(method.parameters, channels) or getattr(method.parameters, "dimensions", None) or channels
+    return Workload(
+        megapixels=pixels / 1e6,
+        encoding=whole.resize.encoding,
+        gigaflops=gigaflops,
+        precision=extract.precision,
+        values=values,
+        value_bytes=2 if extract.storage == "float16" else 4,
+        method=method.name,
+        rows=rows,
+        dimensions=int(dimensions),
+        bits=bits,
+        index="flat" if rows > 1 else whole.collection.kind_for(images, codes=bool(bits)),
+    )
+
+
+def _patch_pixels(extract: ExtractParameters, pixels: float) -> float:
+    """That pass the network for the patches of a photograph: once for each level, or once for each patch."""
+    from pipeline.patches.geometry import level_scale, multi_resolution_patches
+
+    levels, squares = extract.patch_levels, sum(side**2 for side in extract.patch_sides)
+    match extract.patch_way:
+        case "crops":
+            return float(patch_count(levels) * squares)
+        case "response_maps":
+            width = (pixels / RATIO) ** 0.5
+            patches = multi_resolution_patches(width, RATIO * width, levels)
+            return squares * pixels * sum(level_scale(patches, level, 1) ** 2 for level in range(1, levels + 1))
+        case _:
+            raise ParameterError(f"extract.patch_way: {extract.patch_way!r} is unknown; there are: response_maps, crops")
+
+
+def _stored_pixels(resize: ResizeParameters) -> float:
+    """Of a photograph of the usual ratio that is larger."""
+    side = float(resize.pixels)
+    match resize.rule:
+        case "longest_side":
+            return side**2 * RATIO
+        case "shortest_side":
+            return side**2 / RATIO
+        case "area" | "square":
+            return side**2
+        case "none":
+            raise ParameterError("resize.rule: none stores photographs at their own size, which params.yaml does not say; name another rule")
+
+
+def _members(whole: Parameters) -> list[tuple[Any, tuple[str, ...]]]:
+    """(source, layers) of the active network."""
+    name = whole.network.name
+    source = whole.networks.get(name)
+    if isinstance(source, ConcatenatedSource):
+        return [(member, tuple(member.layers)) for member in source.members]
+    if isinstance(source, NetworkSource):
+        return [(source, tuple(whole.network.layers))]
+    raise ParameterError(f"network.name: {name} is made by a step of training; name the network that it starts from")
+
+
+def counted_network(architecture: str, layers: tuple[str, ...] = (), *, pooled: bool = False) -> tuple[int, float]:
+    """(stride, gigaflops for a megapixel) of a network up to its layers, the default one where none are named."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from pipeline.networks.listing import network_without_weights
+
+    network = network_without_weights(architecture, layers, pooled=pooled)
+    pixels = torch.full((1, 3, SIDE, SIDE), sum(network.preprocess.range) / 2)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.feature_maps(pixels)
+    return network.stride, counter.get_total_flops() / 1e9 / (SIDE**2 / 1e6)
