@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.collecting.loss import measure_loss
 from pipeline.contracts.collections import CATALOGUE, CollectionFacts, IndexFacts, map_rows
-from pipeline.contracts.descriptors import images_of_shards
+from pipeline.contracts.descriptors import images_of_shard, shards_of
 from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.scratch import ScratchStore
 from pipeline.reranking.params import AugmentationParameters
@@ -45,7 +45,7 @@ def write_index(path: Path, index: IndexFacts, parameters: CollectionParameters,
             return
         empty = learned_lists(parameters, own.shape, held_out)
     store = ScratchStore(f"collection-{descriptors.name}", fingerprint(file_sha256(rows), parameters.model_dump(), code_fingerprint("search")))
-    write_inverted(path, empty, rows, images_of_shards(descriptors, "database-"), store)
+    write_inverted(path, empty, rows, [images_of_shard(shard) for shard in shards_of(descriptors, "database-")], store)
 
 
 def measured(folder: Path, facts: CollectionFacts, search: SearchParameters, queries: Blocks, truth: GroundTruth) -> dict[str, float]:

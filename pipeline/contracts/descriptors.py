@@ -110,15 +110,19 @@ def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str],
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
     """Stream the shards of a descriptor folder, about `block` rows at a time, whose names start with `prefix`: database-, queries-, held_out-,
     kept_back- or distractors-."""
-    paths = load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix)
+    paths = shards_of(folder, prefix)
     images = max(1, block // _rows_per_image(paths[0])) if paths else 1
     return gathered((own for path in paths for own in read_descriptors(path, block)), images)
 
 
-def images_of_shards(folder: Path, prefix: str) -> list[int]:
-    """How many images each shard of a descriptor folder has, in their order."""
-    paths = load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix)
-    return [open_table(path, KIND).metadata.num_rows // _rows_per_image(path) for path in paths]
+def shards_of(folder: Path, prefix: str) -> list[Path]:
+    """The shards of a descriptor folder whose names start with `prefix`, in their order."""
+    return load_manifest(folder, DISTRACTORS if prefix.startswith(DISTRACTORS) else KIND).paths(folder, prefix)
+
+
+def images_of_shard(path: Path) -> int:
+    """How many images a shard has."""
+    return int(open_table(path, KIND).metadata.num_rows) // _rows_per_image(path)
 
 
 def _rows_per_image(path: Path) -> int:

@@ -12,16 +12,21 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contracts.codes import read_code_folder
-from pipeline.contracts.descriptors import WHOLE, WHOLE_HELD_OUT, read_folder
+from pipeline.contracts.descriptors import DISTRACTORS, WHOLE, WHOLE_HELD_OUT, read_folder, shards_of
+from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.patches import patch_count
 from pipeline.contracts.results import Counts, Results
 from pipeline.search.code_scan import count_labelled_codes, nearest_codes
 from pipeline.search.distances import scoring
+from pipeline.search.label_counts import compare_labelled
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
+from pipeline.search.partial_passes import parts_of, search_parts
 from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.fingerprint import fingerprint
+from pipeline.stage.manifest import load_manifest
 
 Rows = npt.NDArray[Any]
 QUERIES_AT_ONCE = 1024
@@ -81,9 +86,22 @@ class DescriptorSearch(Search):
         return read_folder(folder, prefix)
 
     def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
-        own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
-        k = k or self.parameters.top_k
+        own, distance = torch.from_numpy(queries).to(self.device), self.parameters.distance_of(patches=False)
+        k, score = k or self.parameters.top_k, scoring(distance)
+        parts = parts_of(self._shards(name))
+        if len(parts) > 1:
+            known = compare_labelled(own, lambda: self.read(self.own, "database-"), labelled, score)
+            manifests = load_manifest(self.own, DESCRIPTORS), load_manifest(self.distractors, DISTRACTORS)
+            found = search_parts(own, known, parts, fingerprint(*(manifest.fingerprint for manifest in manifests)), k, distance)
+            if found is not None:
+                return found
+            return top_results(own, lambda: self.blocks(name), k, score), count_labelled(own, lambda: self.blocks(name), labelled, score)
         return search_and_count(own, lambda: self.blocks(name), labelled, k, score, lambda: self.read(self.own, "database-"))
+
+    def _shards(self, name: str) -> list[Path]:
+        """Of a set of SETS, in the order of `blocks`."""
+        mixed_in = shards_of(self.distractors, "distractors-") if name == "with_distractors" else []
+        return [*shards_of(self.own, "database-"), *mixed_in]
 
 
 class PatchSearch(DescriptorSearch):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.search import one_pass
+from pipeline.search import label_counts
 from pipeline.search.distances import scoring
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.vector_scan import Score, count_labelled, dot, top_results
@@ -62,9 +62,9 @@ def test_labelled_images_may_be_looked_for_in_the_first_blocks_alone() -> None:
 
 def test_too_many_near_scores_and_a_labelled_image_off_its_margin_are_counted_in_passes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.ones((2000, 4), np.float32)
-    monkeypatch.setattr(one_pass, "MOST_NEAR", 100)
+    monkeypatch.setattr(label_counts, "MOST_NEAR", 100)
     assert_same(torch.ones(2, 4), rows, 128, [["i5"], ["i0", "i1999"]], 7)
-    monkeypatch.setattr(one_pass, "MARGIN", 0.0)
+    monkeypatch.setattr(label_counts, "MARGIN", 0.0)
     draw = np.random.default_rng(3)
     rows = draw.normal(size=(3000, 256)).astype(np.float32)
     assert_same(torch.from_numpy(rows[:8]), rows, 1000, [[f"i{place}" for place in range(query, 3000, 97)] for query in range(8)], 30)
