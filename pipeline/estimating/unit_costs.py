@@ -102,3 +102,26 @@ def unit_costs(file: Path = FILE) -> UnitCosts:
     except ValidationError as error:
         first = error.errors()[0]
         raise ParameterError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def cost_rows(costs: UnitCosts) -> list[tuple[str, str]]:
+    """(piece of work, what it costs) for docs/scale.md: time is that of one core."""
+    resize, extract, collection = costs.resize, costs.extract, costs.collection
+    stored = f"png {resize.png_bytes / 1e6:.2g} MB, jpeg {resize.jpeg_bytes / 1e6:.2g} MB"
+    rows = [
+        ("a photograph to be resized", _milliseconds(resize.image)),
+        ("a megapixel of it, read and resized", _milliseconds(resize.read_megapixel)),
+        ("a megapixel that is stored", f"png {_milliseconds(resize.png_megapixel)}, jpeg {_milliseconds(resize.jpeg_megapixel)}; {stored}"),
+        *((f"arithmetic of {name}", f"{rate:.3g} GFLOP/s") for name, rate in costs.gigaflops.items()),
+        ("an image around the arithmetic", _milliseconds(extract.image)),
+        ("a million values of maps, compressed and written", f"{_milliseconds(extract.million_values)}; {extract.compressed:.2f} of their bytes"),
+        *((f"a million values of maps to a descriptor by {name}", _milliseconds(each)) for name, each in costs.describe.items()),
+        ("a million products of the exact search", _milliseconds(costs.product)),
+        ("a thumbnail", f"{_milliseconds(collection.thumbnail)}; {collection.thumbnail_bytes / 1e3:.2g} kB"),
+        *((f"a row of 512 dimensions in a {name} index", _milliseconds(each)) for name, each in collection.row.items() if each),
+    ]
+    return rows
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms"

@@ -21,7 +21,7 @@ from pipeline.search.distances import scoring
 from pipeline.search.label_counts import compare_labelled
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
-from pipeline.search.partial_passes import parts_of, search_parts
+from pipeline.search.part_passes import parts_of, search_parts
 from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.estimating.report import estimate
 from pipeline.estimating.stages import Machine, stage_costs
-from pipeline.estimating.unit_costs import UnitCosts, unit_costs
+from pipeline.estimating.unit_costs import UnitCosts, cost_rows, unit_costs
 from pipeline.estimating.workload import Workload, counted_network, workload
 from pipeline.stage.errors import ParameterError
 from pipeline.whole import load_parameters
@@ -136,3 +136,11 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="resize: Field required"):
         unit_costs(file)
     assert unit_costs().gigaflops["other"] > 0
+
+
+def test_the_page_has_the_unit_costs_in_use() -> None:
+    page = (PROJECT / "docs/scale.md").read_text(encoding="utf-8")
+    costs = unit_costs()
+    assert costs.core in page
+    for work, cost in cost_rows(costs):
+        assert f"| {work} | {cost} |" in page

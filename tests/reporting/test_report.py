@@ -121,14 +121,14 @@ def provenance() -> Provenance:
         "dimensions": 2,
     }
     described |= {"method": "<mac>", "parameters": {}, "learned_on": None, "network_trained_on": [], "duplicates": 0, "features": features}
-    described |= {"held_out_set": {"dataset": "other", "role": "held_out", "images": 5}}
+    described |= {"held_out_set": {"dataset": "other", "role": "held_out", "images": 5}, "storage": "float16", "rounding": 1e-4}
     search = SearchParameters.model_validate(
         {"augmentation": {"neighbours": 3}, "rerank": {"method": "localization", "localization": {"shortlist": 9}}}
     )
     return Provenance.model_validate(
         {
             "descriptors": described,
-            "distractors": {"distractors": 0, "dataset": "none", "role": "distractor"},
+            "distractors": {"distractors": 0, "dataset": "none", "role": "distractor", "storage": "float16", "rounding": 0.0},
             "codes": {"method": "itq", "parameters": {}, "learned_on": None},
             "search": search.in_use(),
             "shortlist": 7,

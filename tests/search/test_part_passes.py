@@ -9,7 +9,7 @@ import torch
 from pipeline.contracts.descriptors import DISTRACTORS, KIND, descriptor_columns, descriptor_writer
 from pipeline.contracts.executing import Done, Place, Worker
 from pipeline.contracts.results import Counts, Results
-from pipeline.search import label_counts, partial_passes
+from pipeline.search import label_counts, part_passes
 from pipeline.search.distances import scoring
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
@@ -67,7 +67,7 @@ def test_parts_give_what_one_pass_gives(
     folders(workplace, own)
     expected = searched(workplace, own, distance)
     assert not (workplace / ".scratch").exists()
-    monkeypatch.setattr(partial_passes, "PART_IMAGES", images)
+    monkeypatch.setattr(part_passes, "PART_IMAGES", images)
     assert_same(searched(workplace, own, distance), expected)
     assert not list((workplace / ".scratch").glob("*"))
     queries = torch.from_numpy(own[3:300:80])
@@ -78,25 +78,25 @@ def test_parts_give_what_one_pass_gives(
 
 def test_parts_end_with_shards(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, mixed_in = folders(workplace, rows())
-    monkeypatch.setattr(partial_passes, "PART_IMAGES", 170)
+    monkeypatch.setattr(part_passes, "PART_IMAGES", 170)
     shards = [*sorted(own.glob("*.parquet")), *sorted(mixed_in.glob("*.parquet"))]
-    parts = partial_passes.parts_of(shards)
+    parts = part_passes.parts_of(shards)
     assert [(part.place, part.images, len(part.shards)) for part in parts] == [(0, 171, 3), (171, 260, 2), (431, 123, 2)]
     assert [shard for part in parts for shard in part.shards] == shards
-    assert partial_passes.parts_of([]) == []
+    assert part_passes.parts_of([]) == []
 
 
 def test_a_search_that_was_stopped_goes_on_with_the_parts_that_are_missing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = rows()
     folders(workplace, own)
     expected = searched(workplace, own)
-    monkeypatch.setattr(partial_passes, "PART_IMAGES", 100)
-    opened, begun = partial_passes.Passing.open, list[int]()
+    monkeypatch.setattr(part_passes, "PART_IMAGES", 100)
+    opened, begun = part_passes.Passing.open, list[int]()
 
-    def stopped(self: partial_passes.Passing, place: Place) -> Worker:
+    def stopped(self: part_passes.Passing, place: Place) -> Worker:
         worker = opened(self, place)
 
-        def make(task: partial_passes.PassTask) -> Done:
+        def make(task: part_passes.PassTask) -> Done:
             begun.append(task.place)
             if len(begun) == 3:
                 raise KeyboardInterrupt
@@ -104,7 +104,7 @@ def test_a_search_that_was_stopped_goes_on_with_the_parts_that_are_missing(workp
 
         return make
 
-    monkeypatch.setattr(partial_passes.Passing, "open", stopped)
+    monkeypatch.setattr(part_passes.Passing, "open", stopped)
     with pytest.raises(KeyboardInterrupt):
         searched(workplace, own)
     assert_same(searched(workplace, own), expected)
@@ -115,6 +115,6 @@ def test_too_many_near_scores_are_counted_in_passes_of_their_own(workplace: Path
     own = rows(1) + 1
     folders(workplace, own)
     expected = searched(workplace, own)
-    monkeypatch.setattr(partial_passes, "PART_IMAGES", 100)
+    monkeypatch.setattr(part_passes, "PART_IMAGES", 100)
     monkeypatch.setattr(label_counts, "MOST_NEAR", 100)
     assert_same(searched(workplace, own), expected)
