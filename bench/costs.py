@@ -33,11 +33,12 @@ from pipeline.aggregation.params import METHODS
 from pipeline.contracts.executing import Place, untold
 from pipeline.contracts.feature_parameters import ExtractParameters
 from pipeline.contracts.feature_shards import KIND as FEATURES
+from pipeline.contracts.feature_shards import feature_columns, feature_writer
 from pipeline.estimating.unit_costs import FILE, unit_costs
 from pipeline.estimating.workload import counted_network
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
-from pipeline.extraction.loading import LoadedBatch
+from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import PlannedBatch, plan_batches
 from pipeline.extraction.shards import ShardWriter, extract_tasks
 from pipeline.imaging.params import ResizeParameters
@@ -54,6 +55,8 @@ from tests.params_file import written
 READ, STORED = (0.5, 2.0, 8.0), (384, 1024)
 """Megapixels of photographs as they come, and pixels of the longer side that they are stored with."""
 MAP_SIDE, IMAGES = 320, 24
+QUICK = ("squeezenet1_1", "efficientnet_lite0", "alexnet")
+"""Networks whose arithmetic is short enough to tell what surrounds it."""
 ROWS, DIMENSIONS, LEARNED = 20_000, 512, 20_000
 SMALL = {
     "datasets.gallery": {"source": "gallery", "instances": 16, "references": 2, "queries": 1, "held_out": 2},
@@ -113,20 +116,36 @@ def network_costs(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     ids = store(folder / "images", IMAGES, MAP_SIDE)
     batches = plan_batches(folder / "images", dict.fromkeys(ids, "database"))
     pixels = sum(batch.width * batch.height * len(batch.image_ids) for batch in batches) / len(ids)
-    rates, more, compressed = {}, [], 1.0
+    rates, around, writing, compressed = {}, list[float](), list[float](), list[float]()
     for name in NETWORKS:
         extractor = FeatureExtractor(load_network(name, weights(name)), ExtractParameters(), torch.device("cpu"))
         _, gigaflops = counted_network(name)
-        alone = sum(_arithmetic(extractor, batch) * len(batch.image_ids) for batch in batches[:4]) / sum(len(b.image_ids) for b in batches[:4])
+        alone = sum(_arithmetic(extractor, batch) * len(batch.image_ids) for batch in batches) / len(ids)
         rates[name] = gigaflops * pixels / 1e6 / alone
-        start = time.process_time()
-        written = _extracted(extractor, folder, batches)
-        values = extractor.values_of(1, round(pixels))
-        more.append((max(0.0, (time.process_time() - start) / len(ids) - alone), values / 1e6))
-        compressed = written / len(ids) / values / 2
-    fitted, _ = nnls(np.array([[1.0, millions] for _, millions in more]), np.array([seconds for seconds, _ in more]))
+        if name not in QUICK:
+            continue
+        each = processor(lambda: _extracted(extractor, folder, batches)) / len(ids)  # noqa: B023
+        seconds, share, values = _writing(extractor, folder, batches)
+        around.append(max(0.0, each - alone - seconds * values / 1e6 / len(ids)))
+        writing.append(seconds)
+        compressed.append(share)
     rates["other"] = float(np.median(list(rates.values())))
-    return rates, {"image": float(fitted[0]), "million_values": float(fitted[1]), "compressed": compressed}
+    measured = {"image": around, "million_values": writing, "compressed": compressed}
+    return rates, {name: float(np.median(values)) for name, values in measured.items()}
+
+
+def _writing(extractor: FeatureExtractor, folder: Path, batches: list[PlannedBatch]) -> tuple[float, float, int]:
+    """(processor seconds for a million values, bytes over those of float16, values) of writing the maps of all batches."""
+    features = [extractor.features(batch) for batch in load_batches(batches, 1)]
+    values = sum(maps.size for batch in features for maps in batch.maps)
+    path = folder / "written.parquet"
+
+    def write() -> None:
+        with feature_writer(path, "float16", grid="") as writer:
+            for batch in features:
+                writer.write(feature_columns(batch, "float16"))
+
+    return processor(write) / values * 1e6, path.stat().st_size / values / 2, values
 
 
 def _arithmetic(extractor: FeatureExtractor, plan: PlannedBatch) -> float:
@@ -137,13 +156,12 @@ def _arithmetic(extractor: FeatureExtractor, plan: PlannedBatch) -> float:
         return processor(lambda: extractor.maps(batch))
 
 
-def _extracted(extractor: FeatureExtractor, folder: Path, batches: list[PlannedBatch]) -> int:
-    """Write feature shards; returns their bytes."""
+def _extracted(extractor: FeatureExtractor, folder: Path, batches: list[PlannedBatch]) -> None:
+    """From image shards to feature shards."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         writer = ShardWriter(extractor, Place(Path(place), "cpu", 1, untold), NOTHING, {})
         for task in extract_tasks(batches):
             writer.write(task)
-        return sum(path.stat().st_size for path in Path(place).iterdir())
 
 
 def describe_costs(folder: Path) -> dict[str, float]:

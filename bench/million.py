@@ -27,6 +27,8 @@ from tests.params_file import written
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, COARSE = 64, 6
+BATCH = 16
+"""Images of this size that a processor takes together: one at a time, calls cost more than arithmetic."""
 STAGES = (
     ("resize", "pipeline.imaging", "many", "images/many"),
     ("distractors", "pipeline.aggregation.distractors", "gallery", "distractors/gallery"),
@@ -99,7 +101,7 @@ def run(folder: Path, module: str, name: str, output: str) -> None:
     """A stage in a process of its own, unless its output is there."""
     if record_path(folder / "data" / output).exists():
         return
-    environment = os.environ | {"RETRIEVAL_STORE_GIB": "0", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"RETRIEVAL_STORE_GIB": "0", "RETRIEVAL_BATCH_SIZE": str(BATCH), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", module, name], cwd=folder, env=environment, check=True)
 
 
