@@ -64,8 +64,8 @@ def stage_costs(work: Workload, costs: UnitCosts, machine: Machine, images: int,
         megapixels: of a photograph as it comes.
         questions: queries of the exact search.
     """
-    index = costs.collection.row.get(work.index)
-    if index is None:
+    row = costs.collection.row.get(work.index)
+    if row is None:
         raise ParameterError(f"collection.index: {work.index} was not measured; there are: {', '.join(costs.collection.row)}")
     collection_bytes = costs.collection.thumbnail_bytes + work.row_bytes * (1 if work.index == "flat" else 1.25) + 2 * ROW_BYTES
     stages = [
@@ -78,7 +78,8 @@ def stage_costs(work: Workload, costs: UnitCosts, machine: Machine, images: int,
         stages.append(_on_cores("hash", arithmetic, machine, work.bits / 8 + ROW_BYTES))
     products = questions * work.rows * work.rows * (work.bits / 64 if work.bits else work.dimensions)
     stages.append(_on_cores("search", products * costs.product / 1e6, machine, 0.0))
-    stages.append(_on_cores("collection", costs.collection.thumbnail + index * work.rows * work.dimensions / 512, machine, collection_bytes))
+    indexed = row * work.rows * work.dimensions / 512 + 2e-9 * work.lists * work.dimensions / _rate(costs.gigaflops, OTHER)
+    stages.append(_on_cores("collection", costs.collection.thumbnail + indexed, machine, collection_bytes))
     return [_times(each, images) for each in stages]
 
 

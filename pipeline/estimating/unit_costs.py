@@ -35,7 +35,8 @@ class ExtractCosts(_Measured):
 
 
 class CollectionCosts(_Measured):
-    """Seconds of a core for an image's thumbnail, and for a row of 512 dimensions in each kind of index; bytes of a thumbnail."""
+    """Seconds of a core for an image's thumbnail, and for a row of 512 dimensions in each kind of index, without its comparison with
+    inverted lists; bytes of a thumbnail."""
 
     thumbnail: float
     thumbnail_bytes: float

@@ -36,6 +36,7 @@ class Workload:
         rows, dimensions: of the descriptors of a photograph.
         bits: of its code; 0 without codes.
         index: of the collection.
+        lists: of an index of inverted lists, each of which a row is compared with.
     """
 
     megapixels: float
@@ -49,6 +50,7 @@ class Workload:
     dimensions: int
     bits: int
     index: str
+    lists: int = 0
 
     @property
     def row_bytes(self) -> float:
@@ -79,6 +81,7 @@ def workload(whole: Parameters, images: int) -> Workload:
         gigaflops[architecture] = gigaflops.get(architecture, 0.0) + each * seen / 1e6
     bits = 0 if whole.hash.name == "none" else int(whole.hash.parameters.bits)
     rows = patch_count(method.parameters.levels) if method.name == "patches" else 1
+    index = "flat" if rows > 1 else whole.collection.kind_for(images, codes=bool(bits))
     dimensions = described_dimensions(method.parameters, channels) or getattr(method.parameters, "dimensions", None) or channels
     return Workload(
         megapixels=pixels / 1e6,
@@ -91,7 +94,8 @@ def workload(whole: Parameters, images: int) -> Workload:
         rows=rows,
         dimensions=int(dimensions),
         bits=bits,
-        index="flat" if rows > 1 else whole.collection.kind_for(images, codes=bool(bits)),
+        index=index,
+        lists=(whole.collection.ivf_pq.lists or round(4 * images**0.5)) if index == "ivf_pq" else 0,
     )
 
 

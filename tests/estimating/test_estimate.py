@@ -65,7 +65,8 @@ def test_a_workload_follows_params_yaml(tmp_path: Path) -> None:
     coded = of({"aggregate.method": "gem", "hash.method": "itq", "hash.itq.bits": 256}, tmp_path, 10**7)
     assert (coded.bits, coded.row_bytes, coded.index) == (256, 32, "multi_index")
     assert of({"aggregate.method": "gem"}, tmp_path, 10**6).index == "hnsw"
-    assert of({"aggregate.method": "gem"}, tmp_path, 10**8).index == "ivf_pq"
+    many = of({"aggregate.method": "gem"}, tmp_path, 10**8)
+    assert (many.index, many.lists) == ("ivf_pq", 40_000)
     patches = {"aggregate.method": "patches", "extract.patch_levels": 2, "aggregate.patches.levels": 2, "search.query_levels": 2}
     patched = of(patches | {"extract.patch_sides": [100], "extract.patch_way": "crops", "resize.rule": "square", "resize.pixels": 100}, tmp_path)
     assert (patched.rows, patched.values) == (5, 5 * 1280 * 4)
@@ -83,6 +84,8 @@ def test_stages_are_sums_of_measured_pieces() -> None:
     assert found["search"].core_seconds == pytest.approx(10 * 4 * 256 / 1e6 * 0.5)
     assert found["collection"].core_seconds == pytest.approx(10 * (0.25 + 2 * 256 / 512))
     assert list(found) == ["resize", "extract", "aggregate", "search", "collection"]
+    listed = stage_costs(replace(WORK, lists=1000), COSTS, Machine(cores=2), images=10, megapixels=3, questions=4)[-1]
+    assert listed.core_seconds - found["collection"].core_seconds == pytest.approx(10 * 2 * 1000 * 256 / 5e9)
 
 
 def test_on_gpus_the_slowest_way_decides() -> None:
