@@ -6,14 +6,13 @@
 Photographs are those of RETRIEVAL_DATA where it is set. Every time is processor time, so that other loads beside it change little.
 """
 
+import contextlib
 import io
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from scipy.optimize import nnls
 
 from bench.evaluation import exact_map, made, product, unit
 from bench.extraction import weights
-from bench.million import BEFORE, ROOT, SIDE, picture, run
+from bench.million import BEFORE, SIDE, picture, run
 from bench.pictures import photographs, store
 from bench.throughput import NETWORKS
 from pipeline.acquisition.sources import Photograph
@@ -49,6 +48,7 @@ from pipeline.search.candidate_index import build_candidate_index
 from pipeline.search.collection_params import CollectionParameters
 from pipeline.search.thumbnails import thumbnail
 from pipeline.stage.manifest import load_manifest
+from pipeline.stage.run_record import record_path
 from pipeline.stage.tables import read_ids, write_json
 from tests.params_file import written
 
@@ -64,6 +64,7 @@ SMALL = {
     "aggregate.patches.dimensions": 128,
     "aggregate.bag_of_words.words": 200,
 }
+*MAPS, LEARN, _ = BEFORE
 LEFT_OUT = ("region_descriptor",)
 """Methods that need a network which a step of training makes; it costs what rmac costs."""
 
@@ -174,27 +175,17 @@ def _describe_cost(folder: Path, method: str) -> float:
     changes = SMALL | {"aggregate.method": method} | patches
     folder.mkdir(exist_ok=True)
     written(folder, changes)
-    for module, name, output in BEFORE[:4]:
-        run(folder, module, name, output)
-    environment = os.environ | {"RETRIEVAL_STORE_GIB": "0", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "pipeline.aggregation.learn", "gallery"], cwd=folder, env=environment, check=True)
-    with _inside(folder), torch.inference_mode():
+    for step in MAPS:
+        run(folder, *step)
+    record_path(folder / "data" / LEARN[2]).unlink(missing_ok=True)  # of another method
+    run(folder, *LEARN)
+    with contextlib.chdir(folder), torch.inference_mode():
         describer, _ = load_describer(Path("data/models/gallery"), torch.device("cpu"))
         features, images = Path("data/features/gallery"), Path("data/images/gallery")
         ids = [name for path in load_manifest(features, FEATURES).paths(features) for name in read_ids(path, FEATURES)][:IMAGES]
         batches = list(stream_maps(features, set(ids), torch.device("cpu"), images if describer.parameters.needs_pictures else None))
         values = sum(maps.numel() for _, batch in batches for maps in batch.scales)
         return processor(lambda: [describer.describe_each(batch) for _, batch in batches]) / values * 1e6
-
-
-@contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def product_cost() -> float:

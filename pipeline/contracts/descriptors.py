@@ -122,7 +122,8 @@ def shards_of(folder: Path, prefix: str) -> list[Path]:
 
 def images_of_shard(path: Path) -> int:
     """How many images a shard has."""
-    return int(open_table(path, KIND).metadata.num_rows) // _rows_per_image(path)
+    table = open_table(path, KIND)
+    return int(table.metadata.num_rows) // int(table_facts(table)["patches"] or 1)
 
 
 def _rows_per_image(path: Path) -> int:

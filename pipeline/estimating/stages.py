@@ -71,7 +71,7 @@ def stage_costs(work: Workload, costs: UnitCosts, machine: Machine, images: int,
     stages = [
         _resize(work, costs, machine, megapixels),
         _extract(work, costs, machine),
-        _on_cores("aggregate", _describe_cost(work, costs), machine, 4.0 * work.rows * work.dimensions + ROW_BYTES),
+        _on_cores("aggregate", _describe_cost(work, costs), machine, work.descriptor_bytes + ROW_BYTES),
     ]
     if work.bits:
         arithmetic = 2e-9 * work.dimensions * work.bits / _rate(costs.gigaflops, OTHER)
@@ -99,18 +99,18 @@ def _resize(work: Workload, costs: UnitCosts, machine: Machine, megapixels: floa
 def _extract(work: Workload, costs: UnitCosts, machine: Machine) -> StageCost:
     """The network on the GPUs while the cores read and a thread of each GPU writes, or all of it on the cores."""
     size = work.values * work.value_bytes * costs.extract.compressed + ROW_BYTES
-    millions = work.values / 1e6
+    around = costs.extract.image + work.values / 1e6 * costs.extract.million_values
     if machine.gpu is None:
         arithmetic = sum(each / _rate(costs.gigaflops, name) for name, each in work.gigaflops.items())
-        return _on_cores("extract", arithmetic + costs.extract.image + millions * costs.extract.million_values, machine, size)
+        return _on_cores("extract", arithmetic + around, machine, size)
     arithmetic = sum(each / machine.gpu.gigaflops.get(name, machine.gpu.gigaflops[OTHER])[work.precision] for name, each in work.gigaflops.items())
     ways = {
         "the network's arithmetic": arithmetic / machine.gpus,
         "the thread that feeds and writes": machine.gpu.image / machine.gpus,
-        "reading and compressing": (costs.extract.image + millions * costs.extract.million_values) / machine.cores,
+        "reading and compressing": around / machine.cores,
     }
     by = max(ways, key=lambda way: ways[way])
-    return StageCost("extract", costs.extract.image + millions * costs.extract.million_values, arithmetic, ways[by], size, by)
+    return StageCost("extract", around, arithmetic, ways[by], size, by)
 
 
 def _describe_cost(work: Workload, costs: UnitCosts) -> float:

@@ -16,8 +16,6 @@ RATIO = 3 / 4
 """Of a photograph's shorter side to its longer one."""
 SIDE = 320
 """Of the image that a network's arithmetic is counted on."""
-GRID = 2
-"""Cells per side that a patch is stored with."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,14 @@ class Workload:
     lists: int = 0
 
     @property
+    def descriptor_bytes(self) -> float:
+        """As float32."""
+        return 4.0 * self.rows * self.dimensions
+
+    @property
     def row_bytes(self) -> float:
         """Of what is compared."""
-        return self.bits / 8 if self.bits else 4.0 * self.rows * self.dimensions
+        return self.bits / 8 if self.bits else self.descriptor_bytes
 
 
 def workload(whole: Parameters, images: int) -> Workload:
@@ -71,6 +74,8 @@ def workload(whole: Parameters, images: int) -> Workload:
     channels = channels_of(whole.network, whole.networks, str(PARAMS_FILE)) or 0
     stride = max(stride for _, stride, _ in counted)
     if extract.patch_levels:
+        from pipeline.extraction.patches import GRID
+
         seen = _patch_pixels(extract, pixels)
         values = float(patch_count(extract.patch_levels) * channels * len(extract.patch_sides) * GRID**2)
     else:

@@ -47,11 +47,6 @@ def _blocks(rows: Rows) -> Iterator[Rows]:
         yield np.ascontiguousarray(rows[first : first + BLOCK])
 
 
-def learned_lists(parameters: CollectionParameters, shape: tuple[int, ...], held_out: npt.NDArray[np.float32]) -> Any:
-    """An empty index of inverted lists for rows of a shape; see `build_candidate_index`."""
-    return _inverted(parameters, shape, held_out)
-
-
 def _coded(parameters: CollectionParameters, rows: Rows) -> Any:
     import faiss
 
@@ -80,14 +75,14 @@ def _learned(kind: IndexKind, parameters: CollectionParameters, shape: tuple[int
             _refuse_few(kind, held_out, 2)
             index.train(held_out)
         case "ivf_pq":
-            index = _inverted(parameters, shape, held_out)
+            index = learned_lists(parameters, shape, held_out)
         case _:
             raise ValueError(f"an index {kind!r} of descriptors is unknown; there are: hnsw, scalar, ivf_pq")
     return index
 
 
-def _inverted(parameters: CollectionParameters, shape: tuple[int, ...], held_out: npt.NDArray[np.float32]) -> Any:
-    """Lists and codes learned on the held-out descriptors; fewer lists, with a word, where these are too few."""
+def learned_lists(parameters: CollectionParameters, shape: tuple[int, ...], held_out: npt.NDArray[np.float32]) -> Any:
+    """An empty index for rows of a shape, lists and codes learned on the held-out descriptors; fewer lists, with a word, where these are too few."""
     import faiss
 
     own, (count, dimensions) = parameters.ivf_pq, shape

@@ -16,12 +16,12 @@ from pipeline.contracts.descriptors import DISTRACTORS, WHOLE, WHOLE_HELD_OUT, r
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.patches import patch_count
 from pipeline.contracts.results import Counts, Results
+from pipeline.search import part_passes
 from pipeline.search.code_scan import count_labelled_codes, nearest_codes
 from pipeline.search.distances import scoring
 from pipeline.search.label_counts import compare_labelled
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
-from pipeline.search.part_passes import parts_of, search_parts
 from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth
@@ -88,14 +88,12 @@ class DescriptorSearch(Search):
     def search(self, query_ids: list[str], queries: Rows, name: str, labelled: list[list[str]], k: int | None = None) -> tuple[Results, Counts]:
         own, distance = torch.from_numpy(queries).to(self.device), self.parameters.distance_of(patches=False)
         k, score = k or self.parameters.top_k, scoring(distance)
-        parts = parts_of(self._shards(name))
-        if len(parts) > 1:
+        if self.images > part_passes.PART_IMAGES and len(parts := part_passes.parts_of(self._shards(name))) > 1:
             known = compare_labelled(own, lambda: self.read(self.own, "database-"), labelled, score)
             manifests = load_manifest(self.own, DESCRIPTORS), load_manifest(self.distractors, DISTRACTORS)
-            found = search_parts(own, known, parts, fingerprint(*(manifest.fingerprint for manifest in manifests)), k, distance)
+            found = part_passes.search_parts(own, known, parts, fingerprint(*(manifest.fingerprint for manifest in manifests)), k, distance)
             if found is not None:
                 return found
-            return top_results(own, lambda: self.blocks(name), k, score), count_labelled(own, lambda: self.blocks(name), labelled, score)
         return search_and_count(own, lambda: self.blocks(name), labelled, k, score, lambda: self.read(self.own, "database-"))
 
     def _shards(self, name: str) -> list[Path]:
