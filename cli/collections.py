@@ -33,6 +33,19 @@ def ask(
 
 
 @commands.command()
+def serve(
+    collection: Annotated[list[str] | None, typer.Option(help="a benchmark's collection, or a folder; all collections where none is named")] = None,
+    host: Annotated[str, typer.Option(help="address to listen on; any but loopback needs RETRIEVAL_TOKEN")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8090,
+) -> None:
+    """Answer questions over HTTP, with a page to ask them on, until the process is told to end."""
+    from pipeline.contracts.settings import settings
+    from pipeline.serving.command import serve as answer
+
+    answer(collection or [], host, port, settings().token.get_secret_value())
+
+
+@commands.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="a folder that is not there yet")],
     collection: Annotated[str, typer.Option(help="a benchmark's collection, or a folder; may be left out where there is one")] = "",

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.stage.errors import ParameterError
@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     store: Path = Field(default=Path(".store"), description="where computed values are kept for other runs; safe to delete")
     store_gib: float = Field(default=20.0, ge=0, description="GiB that the store may take; 0: no store")
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="between two checkpoints within an epoch of training")
+    token: SecretStr = Field(default=SecretStr(""), description="that requests to `retrieval serve` need; 16 characters or more")
     retries: int = Field(default=5, ge=0, le=100, description="how often a failed download is tried again")
     retry_delay: float = Field(default=1.0, ge=0, description="seconds before the first retry; doubles each time")
 

@@ -128,12 +128,35 @@ class Collection:
         edges = _edges(box)
         with ThreadPoolExecutor(settings().threads) as pool:
             for some in _batches(photos, AT_ONCE):
-                prepared = pool.map(lambda photo: self._prepared(photo, edges, broken), some)
-                yield from self._answered([stored for stored in prepared if stored is not None], top)
+                prepared = pool.map(lambda photo: self._prepared_or_told(photo, edges, broken), some)
+                yield from self.answer([stored for stored in prepared if stored is not None], top)
+
+    def prepare(self, photo: Photo, box: Sequence[float] | None = None) -> StoredImage:
+        """A photograph that is ready for `answer`; several threads may prepare at a time.
+
+        Raises:
+            ImageError: as `ask`.
+        """
+        return self._describer.prepared(*named_bytes(photo), _edges(box))
+
+    def answer(self, prepared: Sequence[StoredImage], top: int, *, refine: bool = True) -> Iterator[Reply]:
+        """Replies to prepared photographs, which are searched together.
+
+        Args:
+            refine: with the re-ranking and query expansion of the collection's parameters; else by the first search alone, whose scores
+                say nothing about unknown objects.
+        """
+        if not prepared:
+            return
+        results = self._search([self._describer.question(each) for each in prepared], max(top, self.parameters.top_k), refine=refine)
+        instances = self._shown(results)
+        for place, asked in enumerate(prepared):
+            found = Results([results.image_ids[place]], [results.scores[place]], results.size, [results.boxes[place]] if results.boxes else None)
+            yield self._reply(asked, found, instances, top, calibrated=refine or not self.parameters.refined)
 
     def describe(self, photo: Photo, box: Sequence[float] | None = None) -> npt.NDArray[Any]:
         """The row that is compared: a descriptor (D,), those of patches (P, D) float32, or a code (B,) uint8."""
-        row: npt.NDArray[Any] = self._describer.question(self._describer.prepared(*named_bytes(photo), _edges(box))).row[0]
+        row: npt.NDArray[Any] = self._describer.question(self.prepare(photo, box)).row[0]
         return row
 
     def thumbnail(self, image_id: str) -> bytes:
@@ -149,27 +172,18 @@ class Collection:
         """Every image: image_id, instance, path."""
         return self._images
 
-    def _prepared(self, photo: Photo, box: Box | None, broken: Broken | None) -> StoredImage | None:
+    def _prepared_or_told(self, photo: Photo, box: Box | None, broken: Broken | None) -> StoredImage | None:
         try:
-            return self._describer.prepared(*named_bytes(photo), box)
+            return self.prepare(photo, box)
         except ImageError as error:
             if broken is None:
                 raise
             broken(photo, error)
             return None
 
-    def _answered(self, stored: list[StoredImage], top: int) -> Iterator[Reply]:
-        if not stored:
-            return
-        results = self._search([self._describer.question(each) for each in stored], max(top, self.parameters.top_k))
-        instances = self._shown(results)
-        for place, asked in enumerate(stored):
-            own = Results([results.image_ids[place]], [results.scores[place]], results.size, [results.boxes[place]] if results.boxes else None)
-            yield self._reply(asked, own, instances, top)
-
-    def _search(self, questions: list[Question], k: int) -> Results:
+    def _search(self, questions: list[Question], k: int, *, refine: bool) -> Results:
         rows = np.concatenate([question.row for question in questions])
-        if not self.parameters.refined:
+        if not (refine and self.parameters.refined):
             return self._database.top(rows, k)
         from pipeline.reranking.content import Asked
 
@@ -207,7 +221,7 @@ class Collection:
         rows = self._images.column("instance").take(pa.array([self._database.place(name) for name in names], pa.int64())).to_pylist()
         return {name: instance for name, instance in zip(names, rows, strict=True) if instance is not None}
 
-    def _reply(self, asked: StoredImage, results: Results, instances: dict[str, str], top: int) -> Reply:
+    def _reply(self, asked: StoredImage, results: Results, instances: dict[str, str], top: int, *, calibrated: bool) -> Reply:
         answer = next(iter(answers_of([NOT_AN_ID], results, instances)), None)
         kept = results.first(top)
         ids, scores = kept.image_ids[0], kept.scores[0]
@@ -218,10 +232,11 @@ class Collection:
             Found(rank, image_id, score, instances.get(image_id), path, box, pictures[image_id])
             for rank, (image_id, score, path, box) in enumerate(zip(ids, scores, paths, boxes, strict=True), 1)
         )
+        judged = answer if calibrated else None
         threshold = self._unknown.threshold
-        known = None if threshold is None or answer is None else answer.score > threshold
-        unknown_p = self._unknown.p_value(answer.score) if answer else None
-        sure = self._certainty.sure(answer) if answer and self._certainty else None
+        known = None if threshold is None or judged is None else judged.score > threshold
+        unknown_p = self._unknown.p_value(judged.score) if judged else None
+        sure = self._certainty.sure(judged) if judged and self._certainty else None
         picture = thumbnail(Image.fromarray(decode(asked.bytes)), self._thumbnails.side)
         return Reply(asked.image_id, found, answer.instance if answer else None, known, unknown_p, sure, picture)
 

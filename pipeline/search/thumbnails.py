@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,7 @@ class Thumbnails:
     def __init__(self, path: Path) -> None:
         self._file = open_table(path, PICTURES)
         self.side = int(table_facts(self._file)["side"])
+        self._turn = threading.Lock()
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -68,11 +70,12 @@ class Thumbnails:
         return {name: place for place, name in enumerate(names)}
 
     def read(self, image_ids: Sequence[str]) -> dict[str, bytes]:
-        """The JPEG bytes of images, by id.
+        """The JPEG bytes of images, by id; several threads may read.
 
         Raises:
             KeyError: an image that is not in the file.
         """
-        places = {image_id: self._places[image_id] for image_id in image_ids}
-        groups = {place // GROUP: self._file.read_row_group(place // GROUP, columns=["jpeg"]).column(0) for place in places.values()}
+        with self._turn:
+            places = {image_id: self._places[image_id] for image_id in image_ids}
+            groups = {group: self._file.read_row_group(group, columns=["jpeg"]).column(0) for group in {place // GROUP for place in places.values()}}
         return {image_id: groups[place // GROUP][place % GROUP].as_py() for image_id, place in places.items()}

@@ -1,0 +1,102 @@
+"""The command `retrieval serve`: which collections, on which address, for whom."""
+
+import ipaddress
+import logging
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from pipeline.contracts.collections import POINTER, is_version
+from pipeline.serving.application import application
+from pipeline.serving.guards import LOOPBACK, Guard
+from pipeline.serving.limits import Limits
+from pipeline.serving.published import Published
+from pipeline.stage import places
+from pipeline.stage.errors import ParameterError
+
+SHORTEST_TOKEN = 16
+SECONDS_TO_END = 10
+
+
+def serve(names: list[str], host: str, port: int, token: str) -> None:
+    """Answer on an address until the process is told to end.
+
+    Args:
+        names: of collections under data/collection, or folders; all collections where none are named.
+        token: that every request needs; needed for any address but loopback.
+
+    Raises:
+        ParameterError: no such collection, an address without a token, or an address that is taken.
+    """
+    loopback = _is_loopback(host)
+    if not loopback and not token:
+        raise ParameterError(
+            f"--host {host}: other machines can reach it; set RETRIEVAL_TOKEN to {SHORTEST_TOKEN} characters or more, which they must send"
+        )
+    if token and len(token) < SHORTEST_TOKEN:
+        raise ParameterError(f"RETRIEVAL_TOKEN: {len(token)} characters can be guessed; take {SHORTEST_TOKEN} or more")
+    limits = Limits()
+    published = Published(_folders(names), places.IMAGES, limits)
+    guarded = Guard(application(published, limits), (*LOOPBACK, host) if loopback else (), token)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("faiss").setLevel(logging.WARNING)
+    _allow_many_connections()
+    listening = _bound(host, port)
+    logging.getLogger(__name__).info("http://%s:%d", f"[{host}]" if ":" in host else host, listening.getsockname()[1])
+    own = uvicorn.Config(
+        guarded,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=SECONDS_TO_END,
+        timeout_keep_alive=15,
+    )
+    uvicorn.Server(own).run(sockets=[listening])
+
+
+def _folders(names: list[str]) -> dict[str, Path]:
+    """The folder of each collection by the name that it is asked under."""
+    known = {path.parent.name: path.parent for path in sorted(places.COLLECTIONS.glob(f"*/{POINTER}"))}
+    if not names:
+        if not known:
+            raise ParameterError(f"{places.COLLECTIONS}: no collection yet; make it with `retrieval repro`")
+        return known
+    found = {}
+    for name in names:
+        folder = known.get(name, Path(name))
+        if not (folder / POINTER).exists() and not is_version(folder):
+            raise ParameterError(f"{name}: no such collection; there are: {', '.join(known) or 'none, make one with `retrieval repro`'}")
+        found[folder.resolve().name if name not in known else name] = folder
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ParameterError(f"{host}:{port}: {error.strerror}; choose another --port") from None
+    return listening
+
+
+def _allow_many_connections() -> None:
+    """As many as the system lets a process have (POSIX)."""
+    if os.name == "posix":
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
