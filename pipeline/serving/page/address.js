@@ -1,8 +1,8 @@
 // The state of the page is its address: what is shown, of which collection, asked with what. So the back button works.
 
+// Every value is text, as it stands in the address.
 export function current() {
-  const state = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  return { ...state, box: state.box ? state.box.split(",").map(Number) : null };
+  return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 }
 
 export function addressOf(state) {

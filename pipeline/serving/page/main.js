@@ -89,16 +89,17 @@ async function drawAnswer(state, collection, wanted) {
   if (state.ask !== undefined && !file) throw new Error("This browser no longer has that photograph. Please choose it again.");
   own = file ? URL.createObjectURL(file) : server.image(collection.name, state.like);
   const image = element("photograph");
+  const box = state.box ? state.box.split(",").map(Number) : null;
   element("verdict").textContent = "Looking …";
   element("details").textContent = "";
   marking.enabled = collection.boxes;
   element("marking").classList.toggle("plain", !collection.boxes);
   element("hint").hidden = !collection.boxes;
-  element("ask-whole").hidden = !state.box;
-  image.onload = () => { marking.box = state.box; element("ask-box").hidden = true; };
+  element("ask-whole").hidden = !box;
+  image.onload = () => { marking.box = box; element("ask-box").hidden = true; };
   image.onerror = () => { marking.enabled = false; element("hint").hidden = true; };
   image.src = own;
-  const reply = replies.get(wanted) ?? await server.ask(collection.name, { file, like: state.like, box: state.box }, TOP, asking.signal)
+  const reply = replies.get(wanted) ?? await server.ask(collection.name, { file, like: state.like, box }, TOP, asking.signal)
     .catch((error) => { element("verdict").textContent = "This could not be answered."; throw error; });
   replies.set(wanted, reply);
   if (drawn !== wanted) return;
@@ -106,7 +107,7 @@ async function drawAnswer(state, collection, wanted) {
   element("details").textContent = details(reply);
   const tiles = reply.results.map((found) => ({
     id: found.image_id, title: found.instance ?? found.image_id, note: `alike ${found.score.toFixed(2)}`, instance: found.instance,
-    caption: `${found.rank}. of ${reply.results.length}, alike ${found.score.toFixed(3)}: ${found.path}`,
+    caption: `Number ${found.rank} of ${reply.results.length}, alike ${found.score.toFixed(3)}: ${found.path}`,
     box: found.x0 === null ? null : [found.x0, found.y0, found.x1, found.y1],
   }));
   showTiles(tiles, collection);
