@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from pipeline.contracts.image_shards import StoredImage
 from pipeline.contracts.settings import settings
 from pipeline.imaging.images import open_image
@@ -80,6 +82,13 @@ class Answering:
         except ImageError as error:
             raise ImageError(f"{photograph.name}: {error}") from None
         return served.collection.prepare(photograph, wanted.box)
+
+    async def load(self, served: Served) -> None:
+        """Ask a version once, so that its first question finds everything loaded.
+
+        Nothing is searched meanwhile: a network is loaded with torch.fx, whose tracing changes how modules are called in every thread.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._searcher, served.collection.ask, np.full((64, 64, 3), 127, np.uint8))
 
     async def run(self) -> None:
         """Answer questions in their order; those of the same version that wait already go together."""

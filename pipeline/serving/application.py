@@ -49,9 +49,11 @@ class Service:
 
     async def _follow(self) -> None:
         while True:
-            for name in await run_in_threadpool(self.published.refresh):
-                self.counters.versions.labels(name).inc()
-                self.counters.images.labels(name).set(len(self.published.get(name).collection))
+            for served in await run_in_threadpool(self.published.opened):
+                await self.answering.load(served)
+                self.published.serve(served)
+                self.counters.versions.labels(served.name).inc()
+                self.counters.images.labels(served.name).set(len(served.collection))
             await asyncio.sleep(self.limits.refresh_seconds)
 
     async def ask(self, request: Request) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Service:
         form = await self.uploads.read(request)
         served = self.published.get(form.fields.get("collection", ""))
         photograph = await run_in_threadpool(_photograph, served, form)
-        wanted = Wanted(box_of(form.fields), number_of(form.fields, "top", 10, self.limits.results), flag_of(form.fields, "rerank", True))
+        wanted = Wanted(box_of(form.fields), number_of(form.fields, "top", 10, self.limits.results), flag_of(form.fields, "rerank", default=True))
         reply = await self.answering.ask(served, photograph, wanted)
         return reply.to_dict() | {"verdict": reply.verdict, "collection": served.name, "version": served.version}
 
@@ -105,6 +107,10 @@ def _add_errors(app: FastAPI) -> None:
         if error.status in (408, 413):
             headers["connection"] = "close"  # what is still sent is not read
         return JSONResponse({"error": str(error)}, error.status, headers)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse({"error": "the service has failed; its log says why"}, 500)
 
     @app.exception_handler(ImageError)
     async def unreadable(_: Request, error: ImageError) -> JSONResponse:

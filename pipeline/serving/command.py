@@ -6,13 +6,9 @@ import os
 import socket
 from pathlib import Path
 
-import uvicorn
-
 from pipeline.contracts.collections import POINTER, is_version
-from pipeline.serving.application import application
 from pipeline.serving.guards import LOOPBACK, Guard
 from pipeline.serving.limits import Limits
-from pipeline.serving.published import Published
 from pipeline.stage import places
 from pipeline.stage.errors import ParameterError
 
@@ -37,13 +33,16 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
         )
     if token and len(token) < SHORTEST_TOKEN:
         raise ParameterError(f"RETRIEVAL_TOKEN: {len(token)} characters can be guessed; take {SHORTEST_TOKEN} or more")
-    limits = Limits()
-    published = Published(_folders(names), places.IMAGES, limits)
-    guarded = Guard(application(published, limits), (*LOOPBACK, host) if loopback else (), token)
+    folders, listening, limits = _folders(names), _bound(host, port), Limits()
+    import uvicorn  # and torch with the next, which takes seconds
+
+    from pipeline.serving.application import application
+    from pipeline.serving.published import Published
+
+    guarded = Guard(application(Published(folders, places.IMAGES, limits), limits), (*LOOPBACK, host) if loopback else (), token)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)
     _allow_many_connections()
-    listening = _bound(host, port)
     logging.getLogger(__name__).info("http://%s:%d", f"[{host}]" if ":" in host else host, listening.getsockname()[1])
     own = uvicorn.Config(
         guarded,

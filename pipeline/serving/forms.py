@@ -46,7 +46,7 @@ def number_of(fields: dict[str, str], name: str, default: int, most: int) -> int
     return int(text)
 
 
-def flag_of(fields: dict[str, str], name: str, default: bool) -> bool:
+def flag_of(fields: dict[str, str], name: str, *, default: bool) -> bool:
     """true or false.
 
     Raises:

@@ -1,12 +1,10 @@
 """The collections that are served: each is opened once, and again whenever the stages have made a new version of it."""
 
 import logging
-import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.contracts.collections import POINTER, current_version, is_version
@@ -56,7 +54,6 @@ class Published:
     def __init__(self, folders: dict[str, Path], images: Path, limits: Limits) -> None:
         self._folders, self._images, self.limits = folders, images, limits
         self._served: dict[str, Served] = {}
-        self._opening = threading.Lock()
 
     @property
     def names(self) -> list[str]:
@@ -81,28 +78,25 @@ class Published:
             raise RefusedError(503, f"{name} is not open yet", 2)
         return self._served[name]
 
-    def refresh(self) -> list[str]:
-        """Open what is not open and what has a new version; the names that were opened. What cannot be opened stays as it is."""
-        opened = []
-        with self._opening:
-            for name, folder in self._folders.items():
-                try:
-                    if self._is_new(name, folder):
-                        self._served[name] = self._open(name, folder)
-                        opened.append(name)
-                except (PipelineError, OSError) as error:
-                    log.warning("%s: cannot be opened (%s)", name, error)
-        return opened
+    def opened(self) -> list[Served]:
+        """What is not served yet: collections that are there now, and new versions; opened. What cannot be opened stays as it is."""
+        found = []
+        for name, folder in self._folders.items():
+            try:
+                if self._is_new(name, folder):
+                    collection = Collection.open(folder)
+                    found.append(Served(name, collection, Pictures(collection, self._images)))
+            except (PipelineError, OSError) as error:
+                log.warning("%s: cannot be opened (%s)", name, error)
+        return found
+
+    def serve(self, served: Served) -> None:
+        """Answer from this version from now on."""
+        self._served[served.name] = served
+        log.info("%s: %d images, version %s", served.name, len(served.collection), served.version)
 
     def _is_new(self, name: str, folder: Path) -> bool:
         served = self._served.get(name)
         if served is None:
             return is_version(folder) or (folder / POINTER).exists()
         return not is_version(folder) and (folder / POINTER).exists() and current_version(folder).folder.name != served.version
-
-    def _open(self, name: str, folder: Path) -> Served:
-        """Opened and asked once, so that the first question finds everything loaded."""
-        collection = Collection.open(folder)
-        collection.ask(np.full((64, 64, 3), 127, np.uint8), top=1)
-        log.info("%s: %d images, version %s", name, len(collection), collection.version.folder.name[:12])
-        return Served(name, collection, Pictures(collection, self._images))
