@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python -m bench.asking
 	$(BIN)/python -m bench.throughput
 	$(BIN)/python -m bench.million
+	$(BIN)/python -m bench.serving
 
 setup: .venv/.installed
 

@@ -14,6 +14,7 @@ from pipeline.stage.errors import ParameterError
 
 SHORTEST_TOKEN = 16
 SECONDS_TO_END = 10
+WAITING_CONNECTIONS = 2048
 
 
 def serve(names: list[str], host: str, port: int, token: str) -> None:
@@ -82,10 +83,11 @@ def _is_loopback(host: str) -> bool:
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends small answers at once only where it reads TCP here
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(WAITING_CONNECTIONS)
     except OSError as error:
         listening.close()
         raise ParameterError(f"{host}:{port}: {error.strerror}; choose another --port") from None

@@ -72,3 +72,4 @@ class ServiceProcess:
             self.process.wait(30)
         finally:
             self.process.kill()
+            self.process.wait()
