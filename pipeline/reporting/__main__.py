@@ -14,6 +14,7 @@ from pipeline.reporting.online_times import online_times
 from pipeline.reporting.page import BenchmarkPage, render
 from pipeline.reporting.params import ReportParameters
 from pipeline.reporting.patch_studies import patch_similarity
+from pipeline.reporting.query_tables import answers_to_queries, instances_of_queries, query_rows
 from pipeline.reporting.region_studies import region_page
 from pipeline.reporting.retrievals import choose
 from pipeline.reporting.sweeps import sweep_pages
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> Produced:
         masked = {image_id for image_id, _ in page.masks.pictures} if page.masks else set()
         images |= _thumbnails(benchmarks[page.name], page.shown.image_ids | masked, parameters.thumbnail)
     studies = (
-        sweep_pages(places.SWEEPS),
+        [page for page in sweep_pages(places.SWEEPS) if page.benchmarks & benchmarks.keys()],
         online_times(places.REPORTS / "online_time.csv"),
         read_rows(places.REPORTS / "patch_matching.csv", "`python -m bench.patches`"),
         training_curves(places.TRAINING),
@@ -67,6 +68,7 @@ def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameter
         region_page(regions) if regions.exists() else None,
         activation_page(activations) if activations.exists() else None,
         current_version(places.collection(name)).facts.index,
+        query_rows(rows, setting, instances_of_queries(benchmark.dataset), answers_to_queries(places.rankings(name))),
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import ActivationPage
 from pipeline.reporting.figures import reliability
 from pipeline.reporting.mask_studies import LABELS, MaskPage
+from pipeline.reporting.query_tables import InstanceRow, QueryRow, instance_rows
 from pipeline.reporting.region_studies import RegionPage
 from pipeline.reporting.retrievals import Retrievals
 from pipeline.reporting.sweeps import SweepPage
@@ -35,6 +36,12 @@ class BenchmarkPage:
     regions: RegionPage | None = None
     activations: ActivationPage | None = None
     index: IndexFacts | None = None
+    queries: Sequence[QueryRow] = ()
+
+    @property
+    def instances(self) -> list[InstanceRow]:
+        """The instances that queries show, worst first."""
+        return instance_rows(list(self.queries))
 
     @property
     def codes(self) -> str:

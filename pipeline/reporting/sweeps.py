@@ -27,6 +27,11 @@ class SweepPage:
     rows: list[dict[str, str]]
     figures: list[str]
 
+    @property
+    def benchmarks(self) -> set[str]:
+        """Benchmarks that its cells are of."""
+        return {row["benchmark"] for row in self.rows if row.get("benchmark")}
+
 
 def sweep_pages(folder: Path) -> list[SweepPage]:
     """Every sweep whose table lies in the folder, by name."""

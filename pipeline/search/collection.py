@@ -10,6 +10,7 @@ import json
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -139,12 +140,13 @@ class Collection:
         """
         return self._describer.prepared(*named_bytes(photo), _edges(box))
 
-    def answer(self, prepared: Sequence[StoredImage], top: int, *, refine: bool = True) -> Iterator[Reply]:
+    def answer(self, prepared: Sequence[StoredImage], top: int, *, refine: bool = True, pictures: bool = True) -> Iterator[Reply]:
         """Replies to prepared photographs, which are searched together.
 
         Args:
             refine: with the re-ranking and query expansion of the collection's parameters; else by the first search alone, whose scores
                 say nothing about unknown objects.
+            pictures: with thumbnails of the results and of the photograph; else those are empty.
         """
         if not prepared:
             return
@@ -152,7 +154,8 @@ class Collection:
         instances = self._shown(results)
         for place, asked in enumerate(prepared):
             found = Results([results.image_ids[place]], [results.scores[place]], results.size, [results.boxes[place]] if results.boxes else None)
-            yield self._reply(asked, found, instances, top, calibrated=refine or not self.parameters.refined)
+            reply = self._reply(asked.image_id, found, instances, top, calibrated=refine or not self.parameters.refined)
+            yield self._with_pictures(reply, asked) if pictures else reply
 
     def describe(self, photo: Photo, box: Sequence[float] | None = None) -> npt.NDArray[Any]:
         """The row that is compared: a descriptor (D,), those of patches (P, D) float32, or a code (B,) uint8."""
@@ -221,15 +224,14 @@ class Collection:
         rows = self._images.column("instance").take(pa.array([self._database.place(name) for name in names], pa.int64())).to_pylist()
         return {name: instance for name, instance in zip(names, rows, strict=True) if instance is not None}
 
-    def _reply(self, asked: StoredImage, results: Results, instances: dict[str, str], top: int, *, calibrated: bool) -> Reply:
+    def _reply(self, asked: str, results: Results, instances: dict[str, str], top: int, *, calibrated: bool) -> Reply:
         answer = next(iter(answers_of([NOT_AN_ID], results, instances)), None)
         kept = results.first(top)
         ids, scores = kept.image_ids[0], kept.scores[0]
         boxes = kept.boxes[0] if kept.boxes else [None] * len(ids)
         paths = self._images.column("path").take(pa.array([self._database.place(image_id) for image_id in ids], pa.int64())).to_pylist()
-        pictures = self._thumbnails.read(ids)
         found = tuple(
-            Found(rank, image_id, score, instances.get(image_id), path, box, pictures[image_id])
+            Found(rank, image_id, score, instances.get(image_id), path, box, b"")
             for rank, (image_id, score, path, box) in enumerate(zip(ids, scores, paths, boxes, strict=True), 1)
         )
         judged = answer if calibrated else None
@@ -237,8 +239,12 @@ class Collection:
         known = None if threshold is None or judged is None else judged.score > threshold
         unknown_p = self._unknown.p_value(judged.score) if judged else None
         sure = self._certainty.sure(judged) if judged and self._certainty else None
-        picture = thumbnail(Image.fromarray(decode(asked.bytes)), self._thumbnails.side)
-        return Reply(asked.image_id, found, answer.instance if answer else None, known, unknown_p, sure, picture)
+        return Reply(asked, found, answer.instance if answer else None, known, unknown_p, sure, b"")
+
+    def _with_pictures(self, reply: Reply, asked: StoredImage) -> Reply:
+        pictures = self._thumbnails.read([found.image_id for found in reply.results])
+        results = tuple(replace(found, thumbnail=pictures[found.image_id]) for found in reply.results)
+        return replace(reply, results=results, asked=thumbnail(Image.fromarray(decode(asked.bytes)), self._thumbnails.side))
 
 
 def _edges(box: Sequence[float] | None) -> Box | None:

@@ -21,7 +21,7 @@ class Found:
         instance: what it shows, where that is known.
         path: in its source.
         box: where re-ranking found the object, x0, y0, x1, y1 in shares of the image's sides.
-        thumbnail: JPEG bytes.
+        thumbnail: JPEG bytes; empty where no pictures were asked for.
     """
 
     rank: int
@@ -44,7 +44,7 @@ class Reply:
         known: whether the object is in the collection at all; None where too few held-out photographs say what unknown objects score.
         unknown_p: share of unknown photographs that score as high; None where nothing says so.
         sure: probability that the instance is right, given that the object is in the collection; None where nothing says so.
-        asked: JPEG bytes of the photograph, as small as the thumbnails.
+        asked: JPEG bytes of the photograph, as small as the thumbnails; empty where no pictures were asked for.
     """
 
     photograph: str

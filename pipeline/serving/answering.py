@@ -125,5 +125,5 @@ def _replies(together: list[_Question]) -> list[Reply]:
     """Runs in the thread that searches."""
     top = max(question.wanted.top for question in together)
     collection = together[0].served.collection
-    replies = collection.answer([question.prepared for question in together], top, refine=together[0].wanted.refine)
+    replies = collection.answer([question.prepared for question in together], top, refine=together[0].wanted.refine, pictures=False)
     return [replace(reply, results=reply.results[: question.wanted.top]) for reply, question in zip(replies, together, strict=True)]

@@ -37,10 +37,12 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
     folders, listening, limits = _folders(names), _bound(host, port), Limits()
     import uvicorn  # and torch with the next, which takes seconds
 
+    from pipeline.contracts.device import prepare_processor
     from pipeline.serving.application import application
     from pipeline.serving.published import Published
 
     guarded = Guard(application(Published(folders, places.IMAGES, limits), limits), (*LOOPBACK, host) if loopback else (), token)
+    prepare_processor()  # before there are threads, which have memory of their own otherwise
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)
     _allow_many_connections()

@@ -21,6 +21,7 @@ from pipeline.reporting.mask_studies import MaskPage, mask_page
 from pipeline.reporting.online_times import online_times
 from pipeline.reporting.page import BenchmarkPage, render
 from pipeline.reporting.patch_studies import patch_similarity
+from pipeline.reporting.query_tables import QueryRow
 from pipeline.reporting.region_studies import RegionPage, region_page
 from pipeline.reporting.retrievals import Retrievals, choose
 from pipeline.reporting.sweeps import SweepPage, sweep_pages
@@ -181,6 +182,24 @@ def test_studies_that_were_not_asked_for_are_not_shown(tmp_path: Path) -> None:
     assert "Best queries" in page
     for heading in ("Masks of local features", "Patches seen at another scale", "Regions and boxes", "Class activations", "Which instance"):
         assert heading not in page
+    for heading in ("Studies", "Online time per image", "Matching of patches", "Time and memory of instance search", "Every query"):
+        assert f">{heading}" not in page
+
+
+def test_every_query_and_every_instance_has_a_row(tmp_path: Path) -> None:
+    queries = [QueryRow("<q>", "tower", 0.25, 8, "bridge"), QueryRow("r", "tower", 0.5, None, "tower")]
+    bench = BenchmarkPage(
+        "b", Metrics(database_images=4, database=scores()), provenance(), "<svg></svg>", "<svg></svg>", chosen(tmp_path), queries=queries
+    )
+    page = render([bench], [], [], [], {}, [], {}, 50)
+    assert "<tr><td>&lt;q&gt;</td><td>tower</td><td>0.2500</td><td>8</td><td>bridge</td><td>wrong</td></tr>" in page
+    assert "<tr><td>r</td><td>tower</td><td>0.5000</td><td></td><td>tower</td><td>right</td></tr>" in page
+    assert "<tr><td>tower</td><td>2</td><td>0.3750</td><td>1</td></tr>" in page
+
+
+def test_a_sweep_tells_which_benchmarks_it_is_of() -> None:
+    rows = [{"benchmark": "one", "mAP": "0.5"}, {"benchmark": "two", "mAP": ""}, {"mAP": ""}]
+    assert SweepPage("grid", "A grid", "abc", ["benchmark", "mAP"], rows, []).benchmarks == {"one", "two"}
 
 
 def test_settings_of_revisited_metrics() -> None:
