@@ -72,7 +72,10 @@ def _folders(names: list[str]) -> dict[str, Path]:
         folder = known.get(name, Path(name))
         if not (folder / POINTER).exists() and not is_version(folder):
             raise ParameterError(f"{name}: no such collection; there are: {', '.join(known) or 'none, make one with `retrieval repro`'}")
-        found[folder.resolve().name if name not in known else name] = folder
+        own = name if name in known else folder.resolve().name
+        if own in found:
+            raise ParameterError(f"{name}: another collection is named {own} already; rename one of the folders")
+        found[own] = folder
     return found
 
 

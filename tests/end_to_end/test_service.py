@@ -163,6 +163,7 @@ def test_nobody_is_let_in_by_other_names_or_without_the_token(museum: Project, s
         (["--host", "0.0.0.0"], {}, "other machines can reach it; set RETRIEVAL_TOKEN"),
         ([], {"RETRIEVAL_TOKEN": "short"}, "5 characters can be guessed"),
         (["--collection", "other"], {}, "there are: gallery"),
+        (["--collection", "gallery", "--collection", "data/collection/gallery"], {}, "another collection is named gallery already"),
         (["--port", str(urlsplit(service.address).port)], {}, "choose another --port"),
     ):
         command = [sys.executable, "-P", "-m", "cli", "serve", *arguments]
