@@ -22,10 +22,10 @@ TOP = 10
 
 def photographs() -> list[bytes]:
     """Queries of the embedded benchmark."""
-    from pipeline.acquisition.packing import packed_photographs
+    from tests.end_to_end.asking import query_photographs
+    from tests.end_to_end.conftest import project_at
 
-    found = (each.data for each in packed_photographs(Path("data/raw/gallery")) if each.role == "query")
-    return list(itertools.islice(found, PHOTOGRAPHS))
+    return [each.data for each in itertools.islice(query_photographs(project_at(Path.cwd())), PHOTOGRAPHS)]
 
 
 def plain_loop(asked: list[bytes], seconds: float) -> tuple[float, list[list[str]]]:

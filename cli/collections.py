@@ -52,7 +52,7 @@ def export(
     form: Annotated[str, typer.Option(help="clip (npy and parquet), faiss, lancedb or datasets")] = "clip",
 ) -> None:
     """Write the descriptors or codes of a collection for other programs."""
-    from pipeline.asking.command import find_collection
     from pipeline.asking.exporting import export as written
+    from pipeline.asking.finding import find_collection
 
     typer.echo(f"{folder}: {written(find_collection(collection), folder, form)}")

@@ -1,12 +1,13 @@
 """Make the screenshots of docs/ anew: python -m docs.screenshots, from a checkout in which `retrieval repro` has run; needs Chromium."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from pipeline.acquisition.packing import packed_photographs
+from tests.end_to_end.asking import query_photographs
+from tests.end_to_end.chromium import launched
+from tests.end_to_end.conftest import project_at
 from tests.end_to_end.service import ServiceProcess
 
 DOCS = Path(__file__).parent
@@ -17,7 +18,7 @@ def main() -> None:
         photograph, box = surest(service)
         file = Path(place, "photograph.jpg")
         file.write_bytes(photograph)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = launched(playwright)
         page = browser.new_page(viewport={"width": 1200, "height": 760})
         page.goto(service.address)
         page.set_input_files("#file", file)
@@ -33,12 +34,11 @@ def main() -> None:
 def surest(service: ServiceProcess) -> tuple[bytes, str]:
     """The query of the embedded benchmark whose right answer is the surest, and its box."""
     found = {}
-    for each in packed_photographs(Path("data/raw/gallery")):
-        if each.role == "query":
-            box = ",".join(f"{edge:.0f}" for edge in each.box or ())
-            reply = service.ask(each.data, box=box).json()
-            if reply["instance"] == each.instance and reply["known"]:
-                found[reply["sure"], each.image_id] = (each.data, box)
+    for each in query_photographs(project_at(Path.cwd())):
+        box = ",".join(f"{edge:.0f}" for edge in each.box or ())
+        reply = service.ask(each.data, box=box).json()
+        if reply["instance"] == each.instance and reply["known"]:
+            found[reply["sure"], each.image_id] = (each.data, box)
     return found[max(found)]
 
 

@@ -6,13 +6,12 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.asking.finding import find_collection
 from pipeline.asking.photographs import named_photographs, opened
 from pipeline.asking.printing import Write, as_json, as_pictures, as_table, csv_writer, page_writer, sheet_writer
 from pipeline.asking.staleness import differing
-from pipeline.contracts.collections import POINTER
 from pipeline.contracts.progress import Progress
 from pipeline.search.photo import Photo
-from pipeline.stage import places
 from pipeline.stage.errors import ImageError, ParameterError, PipelineError
 from pipeline.stage.parameters import PARAMS_FILE
 
@@ -73,26 +72,6 @@ def ask(
             if progress:
                 progress.advance()
     return len(unreadable)
-
-
-def find_collection(name: str) -> Path:
-    """The folder of a collection, by its benchmark's name or by its path; the only one where no name is given.
-
-    Raises:
-        ParameterError: there is none, or there are several.
-    """
-    known = sorted(path.parent.name for path in places.COLLECTIONS.glob(f"*/{POINTER}"))
-    if name:
-        if name in known:
-            return places.collection(name)
-        if Path(name).is_dir():
-            return Path(name)
-        raise ParameterError(f"{name}: no such collection; there are: {', '.join(known) or 'none, make one with `retrieval repro`'}")
-    if not known:
-        raise ParameterError(f"{places.COLLECTIONS}: no collection yet; make it with `retrieval repro`")
-    if len(known) > 1:
-        raise ParameterError(f"--collection: name one of {', '.join(known)}")
-    return places.collection(known[0])
 
 
 def _tell_differences(collection: "Collection") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,13 @@ def _photograph(served: Served, form: Form) -> Encoded:
         raise RefusedError(400, "send one of `photograph`, a file, and `image_id`, an image of the collection")
     if form.photograph is not None:
         return Encoded(form.name, form.photograph)
-    return Encoded(str(image_id), _picture(served, str(image_id), small=False)[0])
+    return Encoded(str(image_id), _picture(served.pictures.large, str(image_id))[0])
 
 
-def _picture(served: Served, image_id: str, *, small: bool) -> tuple[bytes, str]:
+def _picture(read: Callable[[str], tuple[bytes, str]], image_id: str) -> tuple[bytes, str]:
+    """What `Pictures.small` or `Pictures.large` reads."""
     try:
-        return served.pictures.small(image_id) if small else served.pictures.large(image_id)
+        return read(image_id)
     except KeyError:
         raise RefusedError(404, "the collection has no such image") from None
 
@@ -141,13 +142,13 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     @app.get("/api/images/{image_id:path}/thumbnail", response_class=Response)
     def thumbnail(image_id: str, collection: str = "") -> Response:
         """A small picture of an image, as JPEG."""
-        data, kind = _picture(service.published.get(collection), image_id, small=True)
+        data, kind = _picture(service.published.get(collection).pictures.small, image_id)
         return Response(data, media_type=kind, headers=PICTURES_STAY)
 
     @app.get("/api/images/{image_id:path}", response_class=Response)
     def image(image_id: str, collection: str = "") -> Response:
         """An image as the pipeline resized it, or its thumbnail where there is no more."""
-        data, kind = _picture(service.published.get(collection), image_id, small=False)
+        data, kind = _picture(service.published.get(collection).pictures.large, image_id)
         return Response(data, media_type=kind, headers=PICTURES_STAY)
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+from pipeline.asking.finding import every_collection, named_collection, no_such_collection
 from pipeline.contracts.collections import POINTER, is_version
 from pipeline.serving.guards import LOOPBACK, Guard
 from pipeline.serving.limits import Limits
@@ -61,18 +62,15 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
 
 
 def _folders(names: list[str]) -> dict[str, Path]:
-    """The folder of each collection by the name that it is asked under."""
-    known = {path.parent.name: path.parent for path in sorted(places.COLLECTIONS.glob(f"*/{POINTER}"))}
+    """The folder of each collection by the name that it is asked under; all collections where none are named."""
     if not names:
-        if not known:
-            raise ParameterError(f"{places.COLLECTIONS}: no collection yet; make it with `retrieval repro`")
-        return known
-    found = {}
+        return every_collection()
+    found: dict[str, Path] = {}
     for name in names:
-        folder = known.get(name, Path(name))
+        folder = named_collection(name)
         if not (folder / POINTER).exists() and not is_version(folder):
-            raise ParameterError(f"{name}: no such collection; there are: {', '.join(known) or 'none, make one with `retrieval repro`'}")
-        own = name if name in known else folder.resolve().name
+            raise no_such_collection(name)
+        own = folder.name if folder.parent == places.COLLECTIONS else folder.resolve().name
         if own in found:
             raise ParameterError(f"{name}: another collection is named {own} already; rename one of the folders")
         found[own] = folder

@@ -46,12 +46,12 @@ class Uploads:
             nonlocal received
             received += more
             self._held += more
-            if received > self.limits.upload_bytes + FIELD_BYTES:
-                raise RefusedError(413, f"a photograph has at most {self.limits.upload_bytes // 2**20} MiB here")
+            self._refuse_larger(received)
             if self._held > self.limits.uploads_bytes:
                 raise RefusedError(503, "too many uploads at a time", BUSY_SECONDS)
 
-        self._refuse_announced(request)
+        announced = request.headers.get("content-length", "0")
+        self._refuse_larger(int(announced) if announced.isdecimal() else 0)
         try:
             async with asyncio.timeout(self.limits.upload_seconds):
                 return await _parsed(request, _counted(request, count))
@@ -60,9 +60,8 @@ class Uploads:
         finally:
             self._held -= received
 
-    def _refuse_announced(self, request: Request) -> None:
-        announced = request.headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self.limits.upload_bytes + FIELD_BYTES:
+    def _refuse_larger(self, received: int) -> None:
+        if received > self.limits.upload_bytes + FIELD_BYTES:
             raise RefusedError(413, f"a photograph has at most {self.limits.upload_bytes // 2**20} MiB here")
 
 

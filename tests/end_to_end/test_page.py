@@ -1,7 +1,5 @@
 """The page in a real Chromium: a visitor's whole way, by mouse, finger, keyboard and clipboard; small and dark; and what goes wrong."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.end_to_end.asking import query_photographs
+from tests.end_to_end.chromium import CHROMIUM, launched
 from tests.end_to_end.project import Project
 from tests.end_to_end.service import ServiceProcess
 
 pytestmark = pytest.mark.slow
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 PASTE = """bytes => {
   const data = new DataTransfer();
@@ -35,7 +33,7 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("no Chromium on this machine; install Debian's `chromium`, or set CHROMIUM")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = launched(playwright)
         yield running
         running.close()
 
