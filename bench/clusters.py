@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from bench.timing import paired
 from pipeline.aggregation.clusters import cut_values, feature_similarity, normalized_cut
 from pipeline.aggregation.describers.activation_clusters import STARTS, images_at_once
-from pipeline.contracts.device import prepare_processor
+from pipeline.contracts.running.device import prepare_processor
 
 COUNTS, COLOUR_COUNTS = (5, 20), (5,)
 IMAGES = {(24, 32): 16, (48, 64): 2}

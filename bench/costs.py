@@ -29,10 +29,10 @@ from bench.throughput import NETWORKS
 from pipeline.acquisition.sources import Photograph
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.params import METHODS
-from pipeline.contracts.executing import Place, untold
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.feature_shards import KIND as FEATURES
-from pipeline.contracts.feature_shards import feature_columns, feature_writer
+from pipeline.contracts.executors.executing import Place, untold
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_shards import KIND as FEATURES
+from pipeline.contracts.features.feature_shards import feature_columns, feature_writer
 from pipeline.estimating.unit_costs import FILE, unit_costs
 from pipeline.estimating.workload import counted_network
 from pipeline.extraction.inference import FeatureExtractor

@@ -140,7 +140,7 @@ def measured(way: str, folder: Path | None, images: int, dimensions: int, answer
     """Put (value, seconds, peak MiB above what the imports take) into a queue."""
     import pipeline.evaluation.protocols
     import pipeline.search.one_pass  # noqa: F401 -- and torch with it: all ways pay for imports before the clock starts
-    from pipeline.contracts.device import prepare_processor
+    from pipeline.contracts.running.device import prepare_processor
 
     prepare_processor()
     blocks = stored(folder) if folder else made(images, dimensions)

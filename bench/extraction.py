@@ -14,11 +14,11 @@ from torch import nn
 
 from bench.pictures import store
 from bench.timing import paired, seconds
-from pipeline.contracts.device import prepare_processor
-from pipeline.contracts.executing import Place, untold
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.image_shards import KIND, read_images
-from pipeline.contracts.settings import settings
+from pipeline.contracts.executors.executing import Place, untold
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.images.image_shards import KIND, read_images
+from pipeline.contracts.running.device import prepare_processor
+from pipeline.contracts.running.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.planning import plan_batches

@@ -83,8 +83,8 @@ def testing(folder: Path, network: str, method: str) -> tuple[float, float, floa
 
     from pipeline.aggregation.describers.registry import new_describer
     from pipeline.aggregation.params import METHODS
-    from pipeline.contracts.device import choose_device, hold
-    from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+    from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+    from pipeline.contracts.running.device import choose_device, hold
     from pipeline.extraction.inference import FeatureExtractor
     from pipeline.extraction.loading import load_batches
     from pipeline.extraction.planning import plan_batches

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from pipeline.acquisition.sources import truth_from_instances
-from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.imaging.images import encode
 from pipeline.stage.catalogue import CatalogueRow, write_catalogue, write_ground_truth
 from pipeline.stage.manifest import Manifest, describe_parts

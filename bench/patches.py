@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from bench.memory import peak_since, reset_peak
 from bench.timing import paired, seconds
-from pipeline.contracts.device import prepare_processor
+from pipeline.contracts.running.device import prepare_processor
 from pipeline.search.params import SearchParameters
 from pipeline.search.patch_matching import patch_distances
 from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist

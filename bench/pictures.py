@@ -9,8 +9,8 @@ from PIL import Image
 
 from pipeline.acquisition.packing import KIND as RAW
 from pipeline.acquisition.params import dataset_from
-from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
-from pipeline.contracts.settings import settings
+from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.running.settings import settings
 from pipeline.imaging.images import encode, target_size
 from pipeline.stage.manifest import Manifest, describe_parts
 

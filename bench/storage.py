@@ -9,10 +9,10 @@ import torch
 from bench.extraction import weights
 from bench.pictures import store
 from bench.timing import paired
-from pipeline.contracts.device import prepare_processor
-from pipeline.contracts.executing import Place, untold
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.feature_shards import read_features
+from pipeline.contracts.executors.executing import Place, untold
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_shards import read_features
+from pipeline.contracts.running.device import prepare_processor
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.planning import plan_batches

@@ -12,10 +12,10 @@ import torch
 
 from bench.extraction import weights
 from bench.pictures import store
-from pipeline.contracts.device import choose_device, prepare_processor
-from pipeline.contracts.executing import Place, untold
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.settings import settings
+from pipeline.contracts.executors.executing import Place, untold
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.running.device import choose_device, prepare_processor
+from pipeline.contracts.running.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch

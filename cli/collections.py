@@ -39,7 +39,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8090,
 ) -> None:
     """Answer questions over HTTP, with a page to ask them on, until the process is told to end."""
-    from pipeline.contracts.settings import settings
+    from pipeline.contracts.running.settings import settings
     from pipeline.serving.command import serve as answer
 
     answer(collection or [], host, port, settings().token.get_secret_value())

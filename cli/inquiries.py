@@ -58,7 +58,7 @@ def networks() -> None:
 @commands.command()
 def store(clean: Annotated[bool, typer.Option("--clean", help="remove everything; what is needed again is computed again")] = False) -> None:
     """Show what the store of computed values holds, and how often it saved work."""
-    from pipeline.contracts.store import Store
+    from pipeline.contracts.executors.store import Store
 
     own = Store.open()
     for line in own.clean_up() if clean else own.summary():

@@ -11,8 +11,8 @@ from pipeline.acquisition.gallery_pictures import HELD_OUT_PHOTOGRAPHS, QUARTERS
 from pipeline.acquisition.sources import DatasetParameters
 from pipeline.aggregation import params as methods
 from pipeline.contracts.benchmarks import BenchmarkParameters
-from pipeline.contracts.feature_parameters import NetworkChoice
-from pipeline.contracts.settings import settings
+from pipeline.contracts.features.feature_parameters import NetworkChoice
+from pipeline.contracts.running.settings import settings
 from pipeline.hashing.params import HashParameters, KMeansHashingParameters
 from pipeline.networks.listing import layer_channels
 from pipeline.networks.params import ConcatenatedSource, NetworkSource

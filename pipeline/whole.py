@@ -10,8 +10,8 @@ from pipeline.acquisition.registry import DATASETS
 from pipeline.acquisition.sources import DatasetParameters
 from pipeline.aggregation.params import METHODS, MethodParameters, refuse_unreadable_features
 from pipeline.contracts.benchmarks import BenchmarkParameters
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.storage import Storage
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.storage import Storage
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.feasibility import (
     channels_of,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
-from pipeline.contracts.progress import EPOCH, LINE
+from pipeline.contracts.running.progress import EPOCH, LINE
 from pipeline.stage.text_tables import markdown
 from tasks.publication import store_artifact
 

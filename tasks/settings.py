@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.stage.errors import ParameterError
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.contracts.disk import human_bytes
+from pipeline.contracts.running.disk import human_bytes
 from pipeline.stage.text_tables import markdown
 from tasks.stages import StageResult, StageState
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from tests.loopback import LoopbackServer
 
 MEASURED = ("online_time.csv", "patch_matching.csv", "instance_search.csv")

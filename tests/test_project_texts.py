@@ -51,7 +51,7 @@ def test_commands_and_settings_that_pages_name_are_there() -> None:
     from typer.main import get_command
 
     from cli import app
-    from pipeline.contracts.settings import Settings
+    from pipeline.contracts.running.settings import Settings
     from tasks.settings import FlowSettings
 
     text = "\n".join(path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])

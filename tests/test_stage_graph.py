@@ -128,8 +128,16 @@ def closure(entry: str, graph: grimp.ImportGraph) -> set[str]:
     for module in modules:
         parts = module.split(".")
         if len(parts) > 2:
-            code.add(f"pipeline/contracts/{parts[2]}.py" if parts[1] == "contracts" else f"pipeline/{parts[1]}")
+            code.add(place_of(module))
     return code
+
+
+def place_of(module: str) -> str:
+    """What dvc.yaml names of a module: its room of pipeline/, and of contracts/ the folder or the single file."""
+    _, room, name, *_ = module.split(".")
+    if room != "contracts":
+        return f"pipeline/{room}"
+    return f"pipeline/contracts/{name}" if (PROJECT / "pipeline/contracts" / name).is_dir() else f"pipeline/contracts/{name}.py"
 
 
 def test_every_stage_declares_exactly_the_code_it_imports() -> None:

@@ -5,9 +5,9 @@ import logging
 
 from pipeline.acquisition.packing import KIND
 from pipeline.acquisition.params import load_dataset
-from pipeline.contracts.disk import require_free_space
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.disk import require_free_space
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
 from pipeline.downloads.downloading import address, download
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage

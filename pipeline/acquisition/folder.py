@@ -21,7 +21,7 @@ from pipeline.acquisition.packing import Packed, PackedDataset, photograph
 from pipeline.acquisition.scanning import ENDINGS, Scan, scan, shown
 from pipeline.acquisition.sources import DatasetParameters, Photograph, truth_from_instances
 from pipeline.acquisition.summary import counts, doubts, left_out
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.stage.catalogue import ROLES, CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
 from pipeline.stage.fingerprint import fingerprint

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from pipeline.acquisition.packing import Packed, PackedDataset
 from pipeline.acquisition.sources import DatasetParameters, truth_from_instances
-from pipeline.contracts.settings import settings
-from pipeline.contracts.turns import processor_turn
+from pipeline.contracts.running.settings import settings
+from pipeline.contracts.running.turns import processor_turn
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 
 

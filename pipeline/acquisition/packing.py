@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.acquisition.image_list import COLUMNS, Record, parse_box
 from pipeline.acquisition.sources import Dataset, Photograph
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.running.progress import Progress
 from pipeline.stage.buckets import in_buckets
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError

@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.acquisition.folder import Folder, content_digest
 from pipeline.acquisition.params import load_dataset
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.settings import settings
 from pipeline.stage import places
 from pipeline.stage.errors import SourceError
 from pipeline.stage.fingerprint import file_sha256

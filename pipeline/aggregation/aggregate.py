@@ -16,14 +16,14 @@ from pipeline.aggregation.leaks import leaking_photographs, refuse_duplicates
 from pipeline.aggregation.params import load_method, load_storage, refuse_unreadable_features
 from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
 from pipeline.contracts.descriptors import KIND, WHOLE_HELD_OUT, DescriptorFacts, PatchCounts
-from pipeline.contracts.executing import Receipt, fresh_images, run_tasks
-from pipeline.contracts.feature_shards import KIND as FEATURES
-from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.executors.executing import Receipt, fresh_images, run_tasks
+from pipeline.contracts.features.feature_shards import KIND as FEATURES
+from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.held_out import HeldOutSet, LearnedOn, learned_and_kept_back, refuse_leakage
-from pipeline.contracts.image_shards import KIND as IMAGES
+from pipeline.contracts.images.image_shards import KIND as IMAGES
 from pipeline.contracts.models import KIND as MODEL
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.stage import places
 from pipeline.stage.catalogue import CatalogueRow, read_catalogue, read_ground_truth
 from pipeline.stage.entry import run_stage

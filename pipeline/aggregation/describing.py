@@ -14,9 +14,9 @@ from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.known_descriptors import known_descriptors
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import WHOLE_HELD_OUT
-from pipeline.contracts.executing import Done, Place, Worker
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.storage import Storage
+from pipeline.contracts.executors.executing import Done, Place, Worker
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.storage import Storage
 from pipeline.extraction.known_values import KnownValues, keys_of
 from pipeline.extraction.planning import shard_batches
 from pipeline.maps.pictures import PictureReader

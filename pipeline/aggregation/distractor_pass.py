@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.aggregation.params import refuse_unreadable_features
-from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.executing import Done, Place, Worker
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.storage import STORED, Storage
+from pipeline.contracts.executors.executing import Done, Place, Worker
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.storage import STORED, Storage
+from pipeline.contracts.running.disk import human_bytes, require_free_space
 from pipeline.extraction.known_values import KnownValues, Values, completed
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import PlannedBatch

@@ -8,13 +8,13 @@ from pipeline.aggregation.params import load_storage
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.descriptors import DISTRACTORS as KIND
 from pipeline.contracts.descriptors import DistractorFacts
-from pipeline.contracts.executing import fresh_images, run_tasks
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.executors.executing import fresh_images, run_tasks
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn, refuse_leakage_to_distractors
-from pipeline.contracts.image_shards import KIND as IMAGES
+from pipeline.contracts.images.image_shards import KIND as IMAGES
 from pipeline.contracts.models import KIND as MODEL
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.extraction.planning import plan_batches
 from pipeline.extraction.shards import extract_tasks
 from pipeline.stage import places

@@ -1,8 +1,8 @@
 """Descriptors that the store has from earlier runs, by the image's bytes, the way of extraction and the model."""
 
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.executors.store import Store, digest_of
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.models import KIND as MODEL
-from pipeline.contracts.store import Store, digest_of
 from pipeline.extraction.known_values import KnownValues, way_of_extraction
 from pipeline.stage import places
 from pipeline.stage.fingerprint import code_fingerprint

@@ -8,12 +8,12 @@ from typing import Any
 
 from pipeline.aggregation.params import MethodParameters, load_method, refuse_unreadable_features
 from pipeline.contracts.benchmarks import load_benchmark
-from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.executors.store import Store, digest_of, machine
+from pipeline.contracts.features.feature_shards import KIND, FeatureFacts
 from pipeline.contracts.held_out import LearnedOn, learned_and_kept_back, refuse_leakage, refuse_trained_network
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.models import TENSORS, ModelFacts, State, save_model
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.store import Store, digest_of, machine
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.entry import run_stage

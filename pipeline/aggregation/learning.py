@@ -7,9 +7,9 @@ import torch
 
 from pipeline.aggregation.describers.registry import new_describer
 from pipeline.aggregation.params import MethodParameters
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import NetworkChoice
 from pipeline.contracts.models import State
+from pipeline.contracts.running.device import choose_device, hold
 from pipeline.maps.stream import MapBatch, stream_maps
 from pipeline.stage import places
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from pipeline.aggregation.masks import mask_of_points, max_mask, sift_points, sum_mask
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.maps.pictures import Picture
 
 MASKS = ("max", "sum", "sift", "none")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.storage import STORED, Storage
+from pipeline.contracts.features.storage import STORED, Storage
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import PARAMS_FILE, Section, load_section, read_section
 

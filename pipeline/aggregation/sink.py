@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
-from pipeline.contracts.storage import Storage, rounded
+from pipeline.contracts.features.storage import Storage, rounded
 from pipeline.stage.errors import SanityError
 from pipeline.stage.fingerprint import fingerprint
 

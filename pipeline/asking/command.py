@@ -10,7 +10,7 @@ from pipeline.asking.finding import find_collection
 from pipeline.asking.photographs import named_photographs, opened
 from pipeline.asking.printing import Write, as_json, as_pictures, as_table, csv_writer, page_writer, sheet_writer
 from pipeline.asking.staleness import differing
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.running.progress import Progress
 from pipeline.search.photo import Photo
 from pipeline.stage.errors import ImageError, ParameterError, PipelineError
 from pipeline.stage.parameters import PARAMS_FILE

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.aggregation.params import load_method, load_storage
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.collections import CollectionFacts
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.imaging.params import ResizeParameters
 from pipeline.search.params import SearchParameters
 from pipeline.stage.parameters import load_section

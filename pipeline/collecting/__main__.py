@@ -32,10 +32,10 @@ from pipeline.contracts.collections import (
     publish,
 )
 from pipeline.contracts.descriptors import read_folder
-from pipeline.contracts.disk import require_free_space
 from pipeline.contracts.models import TENSORS
 from pipeline.contracts.rankings import ANSWERS, RankingFacts
 from pipeline.contracts.rankings import KIND as RANKINGS
+from pipeline.contracts.running.disk import require_free_space
 from pipeline.search.collection_params import CollectionParameters, IndexKind, refuse_index
 from pipeline.search.params import SearchParameters
 from pipeline.search.thumbnails import write_thumbnails

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from pipeline.collecting.loss import measure_loss
 from pipeline.contracts.collections import CATALOGUE, CollectionFacts, IndexFacts, map_rows
 from pipeline.contracts.descriptors import images_of_shard, shards_of
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.device import choose_device, hold
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.reranking.params import AugmentationParameters
 from pipeline.search.augmented_rows import augmented_rows, in_blocks
 from pipeline.search.candidate_index import build_candidate_index, drawn, learned_lists, save_index

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.features.feature_shards import FeatureFacts
+from pipeline.contracts.features.storage import STORED, Storage, decoded, encoded
 from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn
-from pipeline.contracts.storage import STORED, Storage, decoded, encoded
 from pipeline.stage.manifest import Facts, load_manifest
 from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_table, open_writer, read_fixed_rows, table_facts
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.settings import settings
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.stage.errors import SourceError, UnreachableError
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from pipeline.contracts.benchmarks import load_benchmarks
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.descriptors import DescriptorFacts, read_folder
-from pipeline.contracts.image_shards import KIND as IMAGES
-from pipeline.contracts.image_shards import read_images
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.images.image_shards import KIND as IMAGES
+from pipeline.contracts.images.image_shards import read_images
+from pipeline.contracts.running.progress import Progress
 from pipeline.imaging.images import decode
 from pipeline.imaging.looks import look_alikes, read_all_looks
 from pipeline.reranking.params import SpatialVerificationParameters

@@ -2,7 +2,7 @@
 
 import os
 
-from pipeline.contracts.disk import human_bytes
+from pipeline.contracts.running.disk import human_bytes
 from pipeline.estimating.stages import Machine, StageCost, stage_costs
 from pipeline.estimating.unit_costs import UnitCosts, unit_costs
 from pipeline.estimating.workload import Workload, workload

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.patches import patch_count
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.patches import patch_count
 from pipeline.feasibility import channels_of, described_dimensions
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, NetworkSource

@@ -3,14 +3,14 @@
 import argparse
 import logging
 
-from pipeline.contracts.disk import human_bytes
-from pipeline.contracts.executing import earlier_receipt, fresh_images, run_tasks
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.feature_shards import KIND, FeatureFacts
-from pipeline.contracts.image_shards import KIND as IMAGES
-from pipeline.contracts.image_shards import ImageFacts
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.executors.executing import earlier_receipt, fresh_images, run_tasks
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.images.image_shards import KIND as IMAGES
+from pipeline.contracts.images.image_shards import ImageFacts
+from pipeline.contracts.running.disk import human_bytes
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.extraction.planning import plan_batches
 from pipeline.extraction.shards import Extracting, extract_tasks
 from pipeline.stage import places

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.contracts.cells import Grid
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.feature_shards import FeatureBatch
-from pipeline.contracts.patches import PatchForm, patch_count
-from pipeline.contracts.settings import settings
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_shards import FeatureBatch
+from pipeline.contracts.features.patches import PatchForm, patch_count
+from pipeline.contracts.images.cells import Grid
+from pipeline.contracts.running.settings import settings
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.patches import GRID, patch_features, resize_images
 from pipeline.extraction.planning import PlannedBatch

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.store import Store, digest_of, machine, pack_arrays, unpack_arrays
+from pipeline.contracts.executors.store import Store, digest_of, machine, pack_arrays, unpack_arrays
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.extraction.loading import LoadedBatch, load_batches
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.stage.fingerprint import code_fingerprint

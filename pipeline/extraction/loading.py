@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.image_shards import read_images
+from pipeline.contracts.images.image_shards import read_images
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.stage.errors import ShardError

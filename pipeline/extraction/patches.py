@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from pipeline.contracts.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.patches.geometry import level_scale, multi_resolution_patches, windows_on_map
 from pipeline.patches.pooling import spatial_max_pool
 from pipeline.stage.catalogue import Box

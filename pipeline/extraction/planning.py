@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.contracts.cells import Part
-from pipeline.contracts.image_shards import KIND, read_sizes
+from pipeline.contracts.images.cells import Part
+from pipeline.contracts.images.image_shards import KIND, read_sizes
 from pipeline.stage.manifest import load_manifest
 
 LARGEST_BATCH = 32

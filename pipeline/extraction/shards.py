@@ -5,11 +5,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.executing import Done, Place, Worker
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
-from pipeline.contracts.store import Store
+from pipeline.contracts.executors.executing import Done, Place, Worker
+from pipeline.contracts.executors.store import Store
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_shards import FeatureBatch, feature_columns, feature_writer
+from pipeline.contracts.running.disk import human_bytes, require_free_space
 from pipeline.extraction.known_values import KIND, KnownValues, completed, way_of_extraction
 from pipeline.extraction.planning import PlannedBatch, plan_shards
 from pipeline.stage import places

@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.models import save_tensors
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.device import choose_device, hold
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
 from pipeline.finetuning.checkpoints import Checkpoints, Progressed
 from pipeline.finetuning.params import StepParameters, step_from
 from pipeline.finetuning.photographs import pack

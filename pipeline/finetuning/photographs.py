@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.contracts.images.image_shards import KIND, read_images
 from pipeline.imaging.images import decode
 from pipeline.stage.errors import ShardError
 from pipeline.stage.manifest import load_manifest

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.settings import settings
 from pipeline.finetuning.augmentation import Pixels
 from pipeline.finetuning.checkpoints import Checkpoints, Progressed
 from pipeline.finetuning.params import StepParameters

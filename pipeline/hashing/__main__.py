@@ -9,7 +9,7 @@ from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.codes import CodeFacts
 from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
 from pipeline.contracts.held_out import LearnedOn, refuse_leakage, refuse_leakage_to_distractors
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.hashing.params import load_hash
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage

@@ -9,14 +9,14 @@ import torch
 
 from pipeline.contracts.codes import code_columns, code_writer
 from pipeline.contracts.descriptors import DescriptorFacts, read_descriptors, read_folder
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.executing import Done, Place, Worker, run_tasks
+from pipeline.contracts.executors.executing import Done, Place, Worker, run_tasks
 from pipeline.contracts.held_out import LearnedOn
 from pipeline.contracts.models import TENSORS
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.device import choose_device, hold
+from pipeline.contracts.running.disk import human_bytes, require_free_space
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
 from pipeline.hashing.hasher import Hasher
 from pipeline.hashing.params import HashParameters
 from pipeline.hashing.registry import load_hasher, new_hasher

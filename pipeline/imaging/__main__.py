@@ -8,10 +8,10 @@ from pipeline.acquisition.packing import KIND as RAW
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Dataset
 from pipeline.acquisition.summary import counts
-from pipeline.contracts.executing import Receipt, fresh_images, run_tasks
-from pipeline.contracts.image_shards import KIND, ImageFacts
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.executors.executing import Receipt, fresh_images, run_tasks
+from pipeline.contracts.images.image_shards import KIND, ImageFacts
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.shards import ResizeTask, Resizing, write_one_after_the_other
 from pipeline.stage import places

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.cells import Part
-from pipeline.contracts.image_shards import StoredImage
-from pipeline.contracts.store import Store, digest_of, machine
+from pipeline.contracts.executors.store import Store, digest_of, machine
+from pipeline.contracts.images.cells import Part
+from pipeline.contracts.images.image_shards import StoredImage
 from pipeline.imaging.params import ResizeParameters
 from pipeline.stage.catalogue import CatalogueRow
 from pipeline.stage.fingerprint import code_fingerprint

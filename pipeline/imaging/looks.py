@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.contracts.image_shards import KIND, read_looks
+from pipeline.contracts.images.image_shards import KIND, read_looks
 from pipeline.stage.manifest import load_manifest
 
 SIDE = 32

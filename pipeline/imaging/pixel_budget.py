@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 
 
 class PixelBudget:

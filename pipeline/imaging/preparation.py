@@ -6,8 +6,8 @@ from dataclasses import replace
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.cells import Part
-from pipeline.contracts.image_shards import StoredImage
+from pipeline.contracts.images.cells import Part
+from pipeline.contracts.images.image_shards import StoredImage
 from pipeline.imaging.images import (
     context_factor,
     crop_box,

@@ -8,13 +8,13 @@ from functools import partial
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.executing import Done, Place, Receipt, Worker, earlier_receipt, finish, told
-from pipeline.contracts.image_shards import image_columns, image_writer
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
-from pipeline.contracts.store import Store
-from pipeline.contracts.turns import processor_turn
+from pipeline.contracts.executors.executing import Done, Place, Receipt, Worker, earlier_receipt, finish, told
+from pipeline.contracts.executors.store import Store
+from pipeline.contracts.images.image_shards import image_columns, image_writer
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
+from pipeline.contracts.running.turns import processor_turn
 from pipeline.imaging.known_images import KnownImages
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare

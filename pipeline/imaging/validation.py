@@ -13,8 +13,8 @@ from pipeline.acquisition.packing import KIND as RAW
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Dataset, Photograph
 from pipeline.acquisition.summary import counts
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.settings import settings
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.preparation import prepare
 from pipeline.stage import places

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.contracts.cells import Part
+from pipeline.contracts.images.cells import Part
 from pipeline.maps.stream import MapBatch
 from pipeline.stage.catalogue import Box
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.contracts.cells import Grid, Part
-from pipeline.contracts.image_shards import StoredImage, read_images, read_sizes
+from pipeline.contracts.images.cells import Grid, Part
+from pipeline.contracts.images.image_shards import StoredImage, read_images, read_sizes
 from pipeline.stage.catalogue import Box
 
 Pixels = npt.NDArray[np.uint8]

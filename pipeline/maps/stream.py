@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.contracts.cells import Grid
-from pipeline.contracts.feature_shards import KIND, FeatureBatch, read_features
-from pipeline.contracts.image_shards import KIND as IMAGES
-from pipeline.contracts.patches import PatchForm
+from pipeline.contracts.features.feature_shards import KIND, FeatureBatch, read_features
+from pipeline.contracts.features.patches import PatchForm
+from pipeline.contracts.images.cells import Grid
+from pipeline.contracts.images.image_shards import KIND as IMAGES
 from pipeline.maps.pictures import Picture, PictureReader
 from pipeline.stage.errors import SanityError
 from pipeline.stage.manifest import load_manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contracts.models import save_tensors
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.networks.classifier import classes_of, published
 from pipeline.networks.heads import CLASSIFIER
 from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, network_from

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from pipeline.contracts.models import load_tensors
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.downloads.downloading import download, verify_checksum
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.networks.params import NetworkSource

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.pooling import mac
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.running.progress import Progress
 from pipeline.maps.boxes import Cells, cut_out, joined, pixels_of
 from pipeline.maps.stream import MapBatch
 from pipeline.projections.normalization import l2

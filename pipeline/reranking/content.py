@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.contracts.feature_shards import FeatureFacts
-from pipeline.contracts.image_shards import KIND, StoredImage, read_images
-from pipeline.contracts.settings import settings
+from pipeline.contracts.features.feature_shards import FeatureFacts
+from pipeline.contracts.images.image_shards import KIND, StoredImage, read_images
+from pipeline.contracts.running.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import load_batches
 from pipeline.extraction.planning import plan_batches

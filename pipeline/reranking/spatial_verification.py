@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.image_shards import StoredImage
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import settings
+from pipeline.contracts.images.image_shards import StoredImage
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.settings import settings
 from pipeline.imaging.images import decode
 from pipeline.maps.pictures import Pixels
 from pipeline.reranking.content import Content

@@ -14,10 +14,10 @@ from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmark
 from pipeline.contracts.codes import CodeFacts
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.descriptors import DescriptorFacts, DistractorFacts
-from pipeline.contracts.device import choose_device, hold
 from pipeline.contracts.rankings import ANSWERS, COUNTS_SCHEMA, IRRELEVANT, KIND, RANKING_SCHEMA, SETS, ComputedWith, RankingFacts
 from pipeline.contracts.results import Counts, Results
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.device import choose_device, hold
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search.answer_table import doubts, known_instances, learn_sureness, search_unknown, write_answers
 from pipeline.search.answers import Answer, answers_of
 from pipeline.search.params import SearchParameters, refuse_unsearchable

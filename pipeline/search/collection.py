@@ -35,10 +35,10 @@ from pipeline.contracts.collections import (
     is_version,
     open_version,
 )
-from pipeline.contracts.device import choose_device, prepare_processor
-from pipeline.contracts.image_shards import StoredImage
+from pipeline.contracts.images.image_shards import StoredImage
 from pipeline.contracts.results import Counts, Results
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.device import choose_device, prepare_processor
+from pipeline.contracts.running.settings import settings
 from pipeline.imaging.images import decode
 from pipeline.search.answers import UnknownObjects, answers_of
 from pipeline.search.certainty import Certainty

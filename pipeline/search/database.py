@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows
-from pipeline.contracts.patches import patch_count
+from pipeline.contracts.features.patches import patch_count
 from pipeline.contracts.results import Results
 from pipeline.search.candidate_index import load_index
 from pipeline.search.distances import scoring

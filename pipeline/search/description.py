@@ -12,8 +12,8 @@ import torch
 from pipeline.acquisition.sources import Photograph
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.contracts.collections import HASHER, MODEL, NETWORK, CollectionFacts
-from pipeline.contracts.image_shards import StoredImage
-from pipeline.contracts.storage import rounded
+from pipeline.contracts.features.storage import rounded
+from pipeline.contracts.images.image_shards import StoredImage
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.collections import LISTS, map_rows
-from pipeline.contracts.executing import Done, Place, Worker, run_tasks
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.store import Store, digest_of, machine
+from pipeline.contracts.executors.executing import Done, Place, Worker, run_tasks
+from pipeline.contracts.executors.store import Store, digest_of, machine
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search.candidate_index import library_is_quiet, save_index
 from pipeline.stage.fingerprint import code_fingerprint, file_sha256
 from pipeline.stage.tables import replacing

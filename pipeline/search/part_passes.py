@@ -1,4 +1,4 @@
-"""The pass over a large database as passes over its parts, which whoever works makes: see contracts/executing.py.
+"""The pass over a large database as passes over its parts, which whoever works makes: see contracts/executors/executing.py.
 
 A part is some descriptor shards that follow each other. Its pass is kept in the scratch store, so that a search that was stopped goes on.
 """
@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contracts.descriptors import images_of_shard, read_descriptors
-from pipeline.contracts.executing import Done, Place, Worker, run_tasks
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.executors.executing import Done, Place, Worker, run_tasks
 from pipeline.contracts.results import Counts, Results
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search.distances import scoring
 from pipeline.search.label_counts import Labelled
 from pipeline.search.one_pass import Pass

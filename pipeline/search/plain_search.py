@@ -14,7 +14,7 @@ import torch
 from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import DISTRACTORS, WHOLE, WHOLE_HELD_OUT, read_folder, shards_of
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
-from pipeline.contracts.patches import patch_count
+from pipeline.contracts.features.patches import patch_count
 from pipeline.contracts.results import Counts, Results
 from pipeline.search import part_passes
 from pipeline.search.code_scan import count_labelled_codes, nearest_codes

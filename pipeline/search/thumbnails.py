@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.contracts.image_shards import KIND, read_images
-from pipeline.contracts.store import Store, digest_of, machine
+from pipeline.contracts.executors.store import Store, digest_of, machine
+from pipeline.contracts.images.image_shards import KIND, read_images
 from pipeline.imaging.images import open_image, upright
 from pipeline.stage.fingerprint import code_fingerprint
 from pipeline.stage.manifest import load_manifest

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline.contracts.image_shards import StoredImage
-from pipeline.contracts.settings import settings
+from pipeline.contracts.images.image_shards import StoredImage
+from pipeline.contracts.running.settings import settings
 from pipeline.imaging.images import open_image
 from pipeline.search.photo import Encoded
 from pipeline.search.reply import Reply

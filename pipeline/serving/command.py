@@ -38,7 +38,7 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
     folders, listening, limits = _folders(names), _bound(host, port), Limits()
     import uvicorn  # and torch with the next, which takes seconds
 
-    from pipeline.contracts.device import prepare_processor
+    from pipeline.contracts.running.device import prepare_processor
     from pipeline.serving.application import application
     from pipeline.serving.published import Published
 

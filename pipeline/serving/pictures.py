@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.contracts.collections import IMAGES
-from pipeline.contracts.image_shards import KIND, read_images
+from pipeline.contracts.images.image_shards import KIND, read_images
 from pipeline.search.collection import Collection
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.manifest import load_manifest

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.features.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.running.device import choose_device, hold
 from pipeline.maps.stream import stream_maps
 from pipeline.networks.heads import Heads, load_heads
 from pipeline.networks.registry import CARD

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from pipeline.aggregation.local_features import MASKS, pack, select_locations
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.features.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.running.device import choose_device, hold
 from pipeline.maps.stream import MapBatch, stream_maps
 from pipeline.projections.normalization import l2
 from pipeline.stage import places

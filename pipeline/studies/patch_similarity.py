@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from pipeline.aggregation.describers.multi_resolution_patches import pooled_patches
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.image_shards import KIND, read_images, read_sizes
-from pipeline.contracts.patches import patch_count
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.patches import patch_count
+from pipeline.contracts.images.image_shards import KIND, read_images, read_sizes
+from pipeline.contracts.running.device import choose_device, hold
+from pipeline.contracts.running.progress import Progress
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch

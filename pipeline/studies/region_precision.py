@@ -13,11 +13,11 @@ import torch
 from pipeline.acquisition.params import load_dataset
 from pipeline.aggregation.describers.activation_clusters import Clusters, colour_clusters, feature_clusters, learn_local
 from pipeline.aggregation.regions import rmac_regions
-from pipeline.contracts.device import choose_device, hold
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.feature_shards import KIND, FeatureFacts
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_shards import KIND, FeatureFacts
 from pipeline.contracts.held_out import held_out_ids
-from pipeline.contracts.progress import Progress
+from pipeline.contracts.running.device import choose_device, hold
+from pipeline.contracts.running.progress import Progress
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline.aggregation.clusters import feature_similarity, normalized_cut
 from pipeline.aggregation.describers.activation_clusters import STARTS, ActivationClusters
 from pipeline.aggregation.params import ClustersParameters
-from pipeline.contracts.cells import Grid, Part
+from pipeline.contracts.images.cells import Grid, Part
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch, MapStream
 

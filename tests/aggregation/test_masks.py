@@ -9,7 +9,7 @@ import torch
 
 from pipeline.aggregation.local_features import chunks, pack, sample, select_locations
 from pipeline.aggregation.masks import max_mask, sift_mask, sift_points, sum_mask
-from pipeline.contracts.cells import Grid, Part
+from pipeline.contracts.images.cells import Grid, Part
 from pipeline.maps.pictures import Picture
 from tests.aggregation import reference
 

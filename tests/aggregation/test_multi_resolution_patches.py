@@ -12,8 +12,8 @@ from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.params import MacParameters, PatchesParameters, refuse_unreadable_features
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import KIND, read_descriptors
+from pipeline.contracts.features.patches import PatchForm
 from pipeline.contracts.models import save_model
-from pipeline.contracts.patches import PatchForm
 from pipeline.maps.stream import MapBatch
 from pipeline.stage.errors import ModelError, ParameterError
 from pipeline.stage.tables import read_table

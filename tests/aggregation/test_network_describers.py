@@ -16,10 +16,10 @@ from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
 from pipeline.aggregation.describers.regional_max import RegionalMax
 from pipeline.aggregation.params import BagOfWordsParameters, ClassScoresParameters, RegionDescriptorParameters, RmacParameters
 from pipeline.aggregation.regions import rmac_regions
-from pipeline.contracts.cells import Grid, Part
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.feature_shards import FeatureFacts
-from pipeline.contracts.image_shards import ImageFacts
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_shards import FeatureFacts
+from pipeline.contracts.images.cells import Grid, Part
+from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.contracts.models import load_tensors, save_tensors
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch

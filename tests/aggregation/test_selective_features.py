@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pipeline.aggregation.describers.registry import load_describer
 from pipeline.aggregation.describers.selective_features import SelectiveFeatures
 from pipeline.aggregation.params import SelectiveParameters
-from pipeline.contracts.cells import Grid
-from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer
+from pipeline.contracts.features.feature_shards import FeatureBatch, feature_columns, feature_writer
+from pipeline.contracts.images.cells import Grid
 from pipeline.contracts.models import save_model
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch, stream_maps

@@ -15,7 +15,7 @@ from pipeline.comparison.comparing import Comparison, compare
 from pipeline.comparison.page import render
 from pipeline.comparison.snapshot import load_snapshot
 from pipeline.comparison.texts import markdown, verdict
-from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.stage.manifest import Manifest, describe_parts
 from tests.pictures import encoded
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.executing import Done, Place, Worker
+from pipeline.contracts.executors.executing import Done, Place, Worker
 from pipeline.stage.errors import ImageError
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from pipeline.contracts.cells import Grid, Part
+from pipeline.contracts.images.cells import Grid, Part
 from pipeline.stage.catalogue import Box
 
 

@@ -16,10 +16,10 @@ from pipeline.contracts.collections import (
     publish,
 )
 from pipeline.contracts.descriptors import DescriptorFacts, PatchCounts
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.feature_shards import FeatureFacts
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.held_out import HeldOutSet
-from pipeline.contracts.image_shards import ImageFacts
+from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.stage.errors import ShardError
 
 FACTS = CollectionFacts(

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import read_descriptors
-from pipeline.contracts.storage import STORED, Storage, rounded
+from pipeline.contracts.features.storage import STORED, Storage, rounded
 
 
 def vectors(count: int = 300, dimensions: int = 24) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.contracts.device import hold
-from pipeline.contracts.settings import cores
+from pipeline.contracts.running.device import hold
+from pipeline.contracts.running.settings import cores
 from tests.conftest import PROJECT
 
 HOLD = """
 import logging, sys, torch
-from pipeline.contracts.device import hold
+from pipeline.contracts.running.device import hold
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 with hold(torch.device("cuda", 93)):
     print("held", flush=True)

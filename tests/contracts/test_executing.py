@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts import executing
-from pipeline.contracts.executing import Receipt, fresh_images, run_tasks
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
+from pipeline.contracts.executors import executing
+from pipeline.contracts.executors.executing import Receipt, fresh_images, run_tasks
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
 from pipeline.stage.errors import ImageError, ParameterError
 from tests.contracts.squaring import Square, Squaring
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.contracts.cells import Grid, Part
 from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, read_descriptors
-from pipeline.contracts.feature_shards import FeatureBatch, feature_columns, feature_writer, read_features
-from pipeline.contracts.image_shards import StoredImage, image_columns, image_writer, read_images, read_sizes
+from pipeline.contracts.features.feature_shards import FeatureBatch, feature_columns, feature_writer, read_features
+from pipeline.contracts.images.cells import Grid, Part
+from pipeline.contracts.images.image_shards import StoredImage, image_columns, image_writer, read_images, read_sizes
 from pipeline.contracts.models import load_model, save_model
 from pipeline.stage.catalogue import (
     CatalogueRow,

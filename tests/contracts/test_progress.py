@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from pipeline.contracts import progress as module
-from pipeline.contracts.progress import LINE, Progress
+from pipeline.contracts.running import progress as module
+from pipeline.contracts.running.progress import LINE, Progress
 
 
 @pytest.mark.parametrize(("total", "known"), [(10, True), (0, False), (3, False)])

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.contracts.executing import fresh_images, run_tasks
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
+from pipeline.contracts.executors.executing import fresh_images, run_tasks
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
 from pipeline.stage.errors import SanityError
 from tests.conftest import PROJECT
 from tests.contracts.squaring import Square, Squaring
@@ -25,9 +25,9 @@ TASKS = [Square(number) for number in range(1, 9)]
 DRIVER = """
 import sys
 from pathlib import Path
-from pipeline.contracts.executing import run_tasks
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.executors.executing import run_tasks
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
 from tests.contracts.squaring import Square, Squaring
 with Progress("square", 0, "images") as progress:
     run_tasks(Squaring(Path("log"), pause=0.5), [Square(number) for number in range(1, 9)], ScratchStore("square-x", "f"), progress)

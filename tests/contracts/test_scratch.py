@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.disk import human_bytes, require_free_space
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.disk import human_bytes, require_free_space
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ShardError, SourceError, UnreachableError
 from pipeline.stage.fingerprint import code_fingerprint, fingerprint

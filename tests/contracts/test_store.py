@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.contracts.store import FILE, Store, StoreFacts, digest_of, pack_arrays, unpack_arrays
+from pipeline.contracts.executors.store import FILE, Store, StoreFacts, digest_of, pack_arrays, unpack_arrays
 from tests.conftest import PROJECT
 
 ROOM = 2**24
@@ -99,7 +99,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from typing import Any
-from pipeline.contracts.store import Store, digest_of
+from pipeline.contracts.executors.store import Store, digest_of
 store = Store(Path(sys.argv[1]), 2**24)
 for place in range(50):
     store.write("maps", {digest_of(sys.argv[2], place): sys.argv[2].encode() * 1000})

@@ -69,6 +69,12 @@ class PrefectStack:
     def start_worker(self) -> None:
         self.worker = self._start("worker.log", "prefect", "worker", "start", "--pool", "gpu-box", "--name", f"worker-{time.monotonic_ns()}")
 
+    def start_runs_by(self, program: str) -> None:
+        """Let the worker start the runs of all deployments by this Python instead of its own."""
+        for found in self.ask("POST", "/deployments/filter"):
+            variables = found["job_variables"] | {"command": f"{program} -m prefect.engine"}
+            self.ask("PATCH", f"/deployments/{found['id']}", job_variables=variables)
+
     def retrieval(self, *arguments: str) -> str:
         """Run the `retrieval` command to a good end."""
         done = subprocess.run(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.contracts.image_shards import read_images
+from pipeline.contracts.images.image_shards import read_images
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.manifest import load_manifest
 from tests import warm_python
@@ -25,6 +25,10 @@ SMALL: dict[str, Any] = {
     "report": {"best": 2, "worst": 2, "results": 3, "thumbnail": 32},
 }
 """Five instances: 10 database images, 5 queries, 64 held-out photographs."""
+METHOD = tuple(f"{stage}@gallery" for stage in ("learn", "aggregate", "aggregate_distractors", "hash", "search", "collection", "evaluate"))
+"""What runs when another way of describing is chosen, in order; the report follows."""
+SWEEP = "components_gallery"
+"""The study that copies show: figures of all of them take the report's stage seconds."""
 LINKED = (".dvc/cache", "data")
 """What a copy shares with its origin: DVC never changes these files, it replaces them."""
 
@@ -56,7 +60,9 @@ class Project:
 
     def _add_reports(self) -> None:
         """What of reports/ is in Git, without the results of benchmarks."""
-        shutil.copytree(PROJECT / "reports/sweeps", self.folder / "reports/sweeps")
+        (self.folder / "reports/sweeps").mkdir(parents=True)
+        for kind in ("csv", "json", "md"):
+            shutil.copy(PROJECT / f"reports/sweeps/{SWEEP}.{kind}", self.folder / "reports/sweeps")
         for name in ("training", "masks", "patch_similarity", "regions", "activations"):
             (self.folder / "reports" / name).mkdir()
             (self.folder / "reports" / name / ".gitkeep").touch()
@@ -127,13 +133,51 @@ class Project:
         """`dvc repro`; returns the stages that ran."""
         return ran_in(self.dvc("repro", *targets))
 
+    def stage(self, name: str, python: str | None = None, **variables: str) -> "subprocess.Popen[str]":
+        """Start a stage by its command in dvc.yaml, without DVC, in a process group of its own."""
+        stages = yaml.safe_load((self.folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        content = stages[name.partition("@")[0]]
+        environment = self.environment | {"RETRIEVAL_PYTHON": python or warm_python.for_stages(), "DVC_STAGE": name} | variables
+        return subprocess.Popen(
+            ["/bin/sh", "-c", content.get("do", content)["cmd"]],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def make(self, *stages: str) -> None:
+        """Run stages one after the other by their commands alone: DVC's part, which other tests show, takes longer than these stages."""
+        for name in stages:
+            process = self.stage(name)
+            output, _ = process.communicate()
+            assert process.returncode == 0, f"{name}: {output}"
+
+    def record(self) -> None:
+        """Let DVC take what `make` made, up to the report, for the results of its stages, as if it had run them."""
+        self.dvc("commit", "--force", "--with-deps", "report")
+
     def would_run(self, *targets: str) -> set[str]:
         """Stages that `dvc repro` would run, as far as it can say beforehand."""
         return ran_in(self.dvc("repro", "--dry", *targets))
 
+    def affected(self) -> set[str]:
+        """Stages up to the report that `dvc repro` would run, with those that read what these write, by what dvc.lock says of both."""
+        stages = yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+        found, waiting = set[str](), sorted(self.would_run("report"))
+        while waiting:
+            found.add(name := waiting.pop())
+            written = [out["path"] for out in stages[name]["outs"]] if name != "names" else []
+            for other, entry in stages.items():
+                read = [dep["path"] for dep in entry.get("deps", ())]
+                if other not in found and any(out == path or out.startswith(f"{path}/") for out in written for path in read):
+                    waiting.append(other)
+        return found
+
     def mix_in_copies(self, folder: Path) -> None:
-        """Make the benchmark's distractors copies of its own database images, kept in `folder`; `original_id` tells whose."""
-        self.dvc("repro", "resize@gallery")
+        """Make the benchmark's distractors copies of its own database images, kept in `folder`, and import these; `original_id` tells whose."""
         images = self.folder / "data/images/gallery"
         database = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "database"}
         copies = folder / "distractor"
@@ -143,6 +187,7 @@ class Project:
                 (copies / f"{stored.image_id.replace('/', '+')}.png").write_bytes(stored.bytes)
         self.change("datasets.copies", {"source": "folder", "path": str(folder)})
         self.change("benchmarks.gallery.distractors", "copies")
+        self.make("names", "download@copies", "resize@copies")
 
 
 def ran_in(output: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_json, read_table
 from pipeline.stage.text_tables import read_rows
 from tests.end_to_end.asking import answers_as_the_stages_do
-from tests.end_to_end.project import Project
+from tests.end_to_end.project import METHOD, Project
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,9 @@ def searched(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
         "search.augmentation.instances": "mean",
     }.items():
         project.change(parameter, value)
-    project.repro()
+    project.make("names", "finetune@classified", "finetune@described", "extract@gallery", *METHOD)
+    project.make("class_activations@gallery", "report")
+    project.record()
     return project
 
 
@@ -84,7 +87,7 @@ def test_the_describer_in_use_and_the_margin_retrain_no_more_than_they_must(sear
     before = searched.params
     searched.change("aggregate.method", "spoc")
     searched.change("aggregate.spoc.whitening", "none")
-    after = searched.would_run()
+    after = searched.would_run("report")
     assert not {stage for stage in after if stage.startswith(("finetune", "extract"))}
     assert "learn@gallery" in after
     searched.write_params(before)
@@ -96,7 +99,7 @@ def test_the_describer_in_use_and_the_margin_retrain_no_more_than_they_must(sear
 def test_a_network_trained_on_the_database_needs_to_be_allowed(searched: Project) -> None:
     before = searched.params
     searched.change("benchmarks.gallery.allow_self_learning", False)
-    process = searched.start("repro", "learn@gallery")
+    process = searched.stage("learn@gallery")
     output, _ = process.communicate()
     searched.write_params(before)
     assert process.returncode != 0
@@ -106,10 +109,10 @@ def test_a_network_trained_on_the_database_needs_to_be_allowed(searched: Project
 
 
 def test_training_killed_in_an_epoch_goes_on_and_ends_with_the_same_weights(searched: Project) -> None:
-    """SIGKILL of everything in the middle of an epoch, as a lost machine would; then `dvc repro` again."""
+    """SIGKILL of everything in the middle of an epoch, as a lost machine would; then the stage again."""
     trained = (searched.folder / "data/networks/classified/weights.safetensors").read_bytes()
     searched.change("finetune.again", STEPS["classified"] | {"epochs": 1})
-    process = searched.start("repro", "finetune@again", env={"RETRIEVAL_CHECKPOINT_SECONDS": "0"})
+    process = searched.stage("finetune@again", sys.executable, RETRIEVAL_CHECKPOINT_SECONDS="0")
     store = searched.folder / ".scratch/finetune-again"
     while not list(store.glob("*/checkpoint.safetensors")):
         assert process.poll() is None
@@ -118,7 +121,7 @@ def test_training_killed_in_an_epoch_goes_on_and_ends_with_the_same_weights(sear
     process.wait()
     process.communicate()
     assert not (searched.folder / "data/networks/again").exists()
-    output = searched.dvc("repro", "finetune@again")
+    output, _ = searched.stage("finetune@again").communicate()
     assert "finetune.again: resumed in epoch 1 after" in output
     assert (searched.folder / "data/networks/again/weights.safetensors").read_bytes() == trained
     assert not Path(store).exists()

@@ -94,8 +94,7 @@ def test_one_photograph_more_is_one_extraction_and_the_bytes_are_those_from_scra
     assert reply.results[0].score == pytest.approx(1, abs=1e-4)
     from_store = contents(grown)
     shutil.rmtree(grown.folder / ".store")
-    for stage in ("extract@mine", "aggregate@mine", "collection@mine"):
-        grown.dvc("repro", "--force", "--single-item", stage)
+    grown.make("extract@mine", "aggregate@mine", "collection@mine")
     assert produced(grown, "features/mine") == 13
     assert contents(grown) == from_store
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import warm_python
 from tests.end_to_end.prefect_stack import PrefectStack
-from tests.end_to_end.project import Project
+from tests.end_to_end.project import METHOD, Project
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +72,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         found.stack.start_server()
         found.stack.retrieval("setup")
         found.stack.retrieval("setup")
+        found.stack.start_runs_by(warm_python.for_flows())
         found.stack.start_worker()
         yield found
     finally:
@@ -220,7 +222,7 @@ def test_results_that_fell_are_kept_back_until_accepted(site: Site, first_night:
 
 def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site, first_night: str, museum: Project, tmp_path: Path) -> None:
     site.project.change("aggregate.rmac.levels", 2)
-    command = [sys.executable, "-m", "cli", "repro"]
+    command = [warm_python.for_flows(), "-m", "cli", "repro"]
     runs = [
         subprocess.Popen(command, cwd=site.folder, env=site.stack.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
@@ -231,7 +233,7 @@ def test_two_rebuilds_together_end_well_with_the_results_of_plain_dvc(site: Site
     assert any("works on this checkout; waiting" in output for output in outputs)
     plain = Project(tmp_path / "plain", origin=museum)
     (plain.folder / "params.yaml").write_bytes((site.folder / "params.yaml").read_bytes())
-    plain.repro()
+    plain.make(*METHOD, "report")
     assert digests(plain.folder) == digests(site.folder)
     assert "up to date" in site.project.dvc("status")
     refusing = [*command, "--no-wait", "--force", "download@none"]
@@ -246,7 +248,7 @@ def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Si
     (site.folder / "empty").mkdir()
     site.project.change("datasets", before["datasets"] | {"mine": {"source": "folder", "path": "empty"}})
     site.project.change("evaluate.chance_margin", 0.03)
-    command = [sys.executable, "-m", "cli", "repro"]
+    command = [warm_python.for_flows(), "-m", "cli", "repro"]
     done = subprocess.run(command, cwd=site.folder, env=site.stack.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-2:]
@@ -293,7 +295,7 @@ def test_overrides_become_an_experiment(site: Site, first_night: str) -> None:
     name = next(line for line in output.splitlines() if "experiment top-k-80-" in line).rpartition("experiment ")[2].rstrip("')")
     assert name in site.project.dvc("exp", "list", "--name-only")
     assert site.project.params["search"]["top_k"] == 80
-    command = [sys.executable, "-m", "cli", "repro", "--set", "search.top_k=much"]
+    command = [warm_python.for_flows(), "-m", "cli", "repro", "--set", "search.top_k=much"]
     done = subprocess.run(command, cwd=site.folder, env=site.stack.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "search.top_k: input should be a valid integer" in done.stderr.splitlines()[-1]

@@ -16,7 +16,7 @@ from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import read_folder
 from pipeline.stage.tables import read_json
 from tests.conftest import PROJECT
-from tests.end_to_end.project import Project
+from tests.end_to_end.project import METHOD, Project
 
 pytestmark = pytest.mark.slow
 
@@ -65,8 +65,8 @@ def test_a_pooling_and_a_hash_function_run_through_all_stages(extended: Project)
         extended.change(f"aggregate.{name}", value)
     for name, value in yaml.safe_load(block('HASHERS["random_signs"] = "random_signs:RandomSigns"\n\nIn `params.yaml`:'))["hash"].items():
         extended.change(f"hash.{name}", value)
-    ran = extended.repro()
-    assert {"learn@gallery", "aggregate@gallery", "hash@gallery", "search@gallery", "evaluate@gallery"} <= ran
+    assert {"learn@gallery", "aggregate@gallery", "hash@gallery", "search@gallery", "evaluate@gallery"} <= extended.affected()
+    extended.make(*METHOD)
     metrics = read_json(extended.folder / "reports/metrics/gallery.json")
     assert (metrics["dimensions"], metrics["bits"]) == (1280, 64)
     ids, descriptors = next(read_folder(extended.folder / "data/descriptors/gallery", "database-"))

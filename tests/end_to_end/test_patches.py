@@ -1,4 +1,4 @@
-"""Patches through all stages, with real DVC: what the descriptors hold, what other levels rerun, two steps, distractors, what is refused."""
+"""Patches through all stages, what the descriptors hold, what other levels rerun, two steps, distractors, what is refused."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.contracts.descriptors import DescriptorFacts, read_folder
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
 from tests.end_to_end.asking import answers_as_the_stages_do
-from tests.end_to_end.project import Project, original_id
+from tests.end_to_end.project import METHOD, Project, original_id
 from tests.patches.reference import plain_distances
 
 pytestmark = pytest.mark.slow
@@ -40,8 +40,10 @@ def matched(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
         "patch_study": {"gallery": {"dataset": "gallery", "patches": 3, "side": 64}},
     }.items():
         project.change(parameter, value)
+    project.make("names", "download@gallery", "resize@gallery", "extract@gallery")
     project.mix_in_copies(folder / "copies")
-    project.repro()
+    project.make(*METHOD, "patch_similarity@gallery", "report")
+    project.record()
     return project
 
 
@@ -90,13 +92,11 @@ def test_other_query_levels_rerun_the_search_alone_and_other_reference_levels_ex
     ranking = project.folder / "data/rankings/gallery/ranking-database.parquet"
     before = read_table(ranking, "ranking").to_pylist()
     project.change("search.query_levels", 3)
-    assert project.repro() == AFTER_SEARCH
+    assert project.affected() == AFTER_SEARCH
+    project.make("search@gallery")
     assert read_table(ranking, "ranking").to_pylist() != before
-    shards = project.folder / "data/features/gallery"
-    kept = {path.name: path.stat().st_ino for path in shards.iterdir()}
     project.change("aggregate.patches.levels", 3)
-    assert project.repro() == AFTER_LEARN
-    assert {path.name: path.stat().st_ino for path in shards.iterdir()} == kept
+    assert project.affected() == AFTER_LEARN
 
 
 def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves_out(matched: Project, tmp_path: Path) -> None:
@@ -104,10 +104,11 @@ def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves
     metrics = project.folder / "reports/metrics/gallery.json"
     exact = json.loads(metrics.read_text(encoding="utf-8"))
     project.change("search.shortlist", 20)
-    assert project.repro() == AFTER_SEARCH
+    assert project.affected() == AFTER_SEARCH
+    project.make("search@gallery", "evaluate@gallery")
     assert json.loads(metrics.read_text(encoding="utf-8"))["database"] == exact["database"], "a shortlist of everything loses nothing"
     project.change("search.shortlist", 5)
-    project.repro("evaluate@gallery")
+    project.make("search@gallery", "evaluate@gallery")
     counts = read_table(project.folder / "data/rankings/gallery/counts-with_distractors.parquet", "counts").to_pylist()
     assert all(row["above"] + row["equal"] <= 5 for row in counts)
     short = json.loads(metrics.read_text(encoding="utf-8"))

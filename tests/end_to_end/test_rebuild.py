@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.end_to_end.project import Project
-from tests.test_stage_graph import AFTER_LEARN, declared_code
+from tests.test_stage_graph import AFTER_LEARN, declared_code, place_of
 
 pytestmark = pytest.mark.slow
 
@@ -156,8 +156,7 @@ def test_every_stage_reads_and_imports_only_what_it_declares_and_uses(museum: Pr
         for module in modules:
             parts = module.split(".")
             if parts[0] == "pipeline" and len(parts) > 2:
-                code = f"pipeline/contracts/{parts[2]}.py" if parts[1] == "contracts" else f"pipeline/{parts[1]}"
-                assert code in declared, f"{name} imports {module}"
+                assert place_of(module) in declared, f"{name} imports {module}"
         assert not modules & ({"prefect", "dvc"} | (UNUSED - USED.get(name, set()))), name
         assert ("torch" in modules) is (name.partition("@")[0] not in WITHOUT_TORCH and not name.endswith("@none")), name
 

@@ -1,4 +1,4 @@
-"""Activation clusters with re-ranking through all stages, with real DVC: boxes, distractors without stored maps, what reruns, learned whitening."""
+"""Activation clusters with re-ranking through all stages: boxes, distractors without stored maps, what reruns, learned whitening."""
 
 import itertools
 from math import ceil
@@ -18,7 +18,7 @@ from pipeline.stage.tables import read_json, read_table
 from pipeline.studies.region_precision import THRESHOLDS, whole_queries
 from pipeline.studies.region_precision import main as region_precision
 from tests.end_to_end.asking import answers_as_the_stages_do
-from tests.end_to_end.project import Project, original_id
+from tests.end_to_end.project import METHOD, Project, original_id
 
 pytestmark = pytest.mark.slow
 
@@ -44,8 +44,10 @@ def refined(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
         "search.rerank.localization.expansion": 2,
     }.items():
         project.change(parameter, value)
+    project.make("names", "resize@gallery", "extract@gallery")
     project.mix_in_copies(folder / "copies")
-    project.repro()
+    project.make(*METHOD, "region_precision@gallery", "report")
+    project.record()
     return project
 
 
@@ -154,9 +156,10 @@ def test_the_model_says_what_its_whitening_was_learned_from(refined: Project) ->
 def test_only_the_way_of_reranking_in_use_reruns_the_search(refined: Project) -> None:
     refined.change("search.rerank.diffusion.nearest", 3)
     refined.change("search.rerank.spatial_verification.key_points", 200)
-    assert refined.repro() == set()
+    assert refined.affected() == set()
     refined.change("search.rerank.method", "spatial_verification")
-    assert refined.repro() == AFTER_SEARCH
+    assert refined.affected() == AFTER_SEARCH
+    refined.make("search@gallery", "evaluate@gallery")
     about = read_json(refined.folder / "reports/provenance/gallery.json")["search"]["rerank"]
     assert set(about) == {"method", "spatial_verification"}
     agree(refined)
@@ -171,5 +174,6 @@ def test_only_the_way_of_reranking_in_use_reruns_the_search(refined: Project) ->
 def test_augmentation_and_diffusion_go_together(refined: Project) -> None:
     refined.change("search.augmentation.neighbours", 2)
     refined.change("search.rerank.method", "diffusion")
-    assert refined.repro() == AFTER_SEARCH
+    assert refined.affected() == AFTER_SEARCH
+    refined.make("search@gallery", "evaluate@gallery")
     agree(refined)

@@ -1,4 +1,4 @@
-"""Selective features and binary codes through all stages, with real DVC: one pass against maps on disk, what reruns, what is refused."""
+"""Selective features and binary codes through all stages: one pass against maps on disk, what reruns, what is refused."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from pipeline.hashing.itq import ITQ
 from pipeline.stage.errors import LeakageError, SanityError
 from pipeline.stage.manifest import load_manifest
 from tests.end_to_end.asking import answers_as_the_stages_do
-from tests.end_to_end.project import Project, original_id
+from tests.end_to_end.project import METHOD, Project, original_id
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,8 @@ def encoded(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
     project.change("hash.itq.bits", 16)
     project.change("mask_study", {"gallery": {"dataset": "gallery"}})
     project.mix_in_copies(folder / "copies")
-    project.repro()
+    project.make(*METHOD, "masks@gallery", "report")
+    project.record()
     return project
 
 
@@ -91,11 +92,11 @@ def test_metrics_say_bits_and_count_both_databases(encoded: Project) -> None:
 
 def test_other_bits_rerun_the_hash_and_what_follows_only(encoded: Project) -> None:
     encoded.change("hash.kmeans_hashing.bits", 64)
-    assert encoded.repro() == set()
+    assert encoded.affected() == set()
     encoded.change("hash.itq.bits", 24)
-    assert encoded.repro() == {"hash@gallery", "search@gallery", "collection@gallery", "evaluate@gallery", "report"}
+    assert encoded.affected() == {"hash@gallery", "search@gallery", "collection@gallery", "evaluate@gallery", "report"}
     encoded.change("hash.itq.bits", 16)
-    assert encoded.repro() == {"collection@gallery"}, "restored; DVC keeps no runs of a stage whose output is persistent"
+    assert encoded.affected() == set()
 
 
 def hash_parameters(folder: Path, benchmark: str, **sets: Any) -> None:

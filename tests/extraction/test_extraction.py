@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.contracts.cells import Part
-from pipeline.contracts.executing import Place, untold
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.feature_shards import read_features
-from pipeline.contracts.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.executors.executing import Place, untold
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_shards import read_features
+from pipeline.contracts.images.cells import Part
+from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch, load_batches
@@ -96,7 +96,7 @@ def loaded(count: int, width: int = 64, height: int = 48, part: Part | None = No
 def test_maps_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = extractor(storage="float32").features(loaded(6))
     monkeypatch.setenv("RETRIEVAL_BATCH_SIZE", "1")
-    from pipeline.contracts.settings import settings
+    from pipeline.contracts.running.settings import settings
 
     settings.cache_clear()
     single = extractor(storage="float32").features(loaded(6))

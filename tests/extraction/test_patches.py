@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from pipeline.contracts.executing import Place, untold
-from pipeline.contracts.feature_parameters import ExtractParameters
-from pipeline.contracts.feature_shards import read_features
-from pipeline.contracts.patches import PatchForm
+from pipeline.contracts.executors.executing import Place, untold
+from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_shards import read_features
+from pipeline.contracts.features.patches import PatchForm
 from pipeline.extraction import patches as patches_module
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.aggregation.describers.region_descriptor import RegionDescriptor
 from pipeline.aggregation.params import RegionDescriptorParameters
-from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import NetworkChoice
 from pipeline.contracts.models import load_tensors
 from pipeline.evaluation.average_precision import average_precision
 from pipeline.finetuning.params import RegionDescriptorParameters as RegionTraining

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from pipeline.acquisition.__main__ import main as download
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.finetuning.__main__ import main as finetune
 from pipeline.finetuning.params import RegionDescriptorParameters, step_from
 from pipeline.finetuning.training import Training

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.acquisition.sources import Photograph
-from pipeline.contracts.cells import Part
+from pipeline.contracts.images.cells import Part
 from pipeline.imaging.images import crop_box, decode, encode, extend_box, load_image, resize, target_size
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.pixel_budget import PixelBudget

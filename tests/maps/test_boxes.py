@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pipeline.contracts.cells import Grid, Part
+from pipeline.contracts.images.cells import Grid, Part
 from pipeline.maps.boxes import cut_out, joined, pixels_of
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapBatch

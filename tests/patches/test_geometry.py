@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.aggregation.regions import multi_resolution_patches, spatial_max_pool
-from pipeline.contracts.patches import patch_count
+from pipeline.contracts.features.patches import patch_count
 from pipeline.patches.geometry import level_scale, windows_on_map
 from tests.patches.reference import plain_patches, plain_pool
 

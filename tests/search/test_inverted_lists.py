@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.contracts.collections import LISTS, new_rows
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.store import Store
+from pipeline.contracts.executors.store import Store
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search import inverted_lists
 from pipeline.search.candidate_index import build_candidate_index, learned_lists, load_index, save_index
 from pipeline.search.collection_params import CollectionParameters, IvfPqParameters

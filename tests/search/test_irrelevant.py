@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.contracts.scratch import ScratchStore
+from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search.__main__ import _search
 from pipeline.search.params import SearchParameters
 from pipeline.search.plain_search import DescriptorSearch

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.contracts.descriptors import DISTRACTORS, KIND, descriptor_columns, descriptor_writer
-from pipeline.contracts.executing import Done, Place, Worker
+from pipeline.contracts.executors.executing import Done, Place, Worker
 from pipeline.contracts.results import Counts, Results
 from pipeline.search import label_counts, part_passes
 from pipeline.search.distances import scoring

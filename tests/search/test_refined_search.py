@@ -11,9 +11,9 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.acquisition.gallery_pictures import HELD_OUT_PHOTOGRAPHS, pictures
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.feature_shards import FeatureFacts
-from pipeline.contracts.image_shards import ImageFacts
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_shards import FeatureFacts
+from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.contracts.results import Counts, Results
 from pipeline.reranking.content import Content
 from pipeline.reranking.expansion import augment_database, expand_queries

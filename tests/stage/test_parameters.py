@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.imaging.params import ResizeParameters
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import Section, load_section, read_section

@@ -9,7 +9,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from pipeline.contracts.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.networks.__main__ import main as network_stage
 from pipeline.networks.registry import load_network

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from pipeline.contracts import progress
-from pipeline.contracts.progress import EPOCH, LINE, Progress
+from pipeline.contracts.running import progress
+from pipeline.contracts.running.progress import EPOCH, LINE, Progress
 
 EPOCH_LINES = (
     "finetune.described: epoch 0 of 2: map 0.5000, p_at_1 0.6000, spread 0.9000.",

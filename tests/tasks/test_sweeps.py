@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.aggregation.params import METHODS
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.evaluation.differences import paired_difference
 from pipeline.evaluation.params import EvaluateParameters

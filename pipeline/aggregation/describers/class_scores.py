@@ -9,7 +9,7 @@ import torch
 from pipeline.aggregation.describers.network_parts import ClassifierPart, classifier_of
 from pipeline.aggregation.describers.whitened import WhitenedDescriber
 from pipeline.aggregation.params import ClassScoresParameters
-from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import NetworkChoice
 from pipeline.maps.pictures import Picture
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.region_head import top_windows

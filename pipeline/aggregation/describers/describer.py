@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from pipeline.aggregation.params import MethodParameters
-from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import NetworkChoice
 from pipeline.contracts.models import State, part_of
 from pipeline.maps.stream import MapBatch, MapStream
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.aggregation.describers.describer import Describer
 from pipeline.aggregation.describers.whitened import learn_whitening
 from pipeline.aggregation.params import PatchesParameters
-from pipeline.contracts.patches import PatchForm, patch_count
+from pipeline.contracts.features.patches import PatchForm, patch_count
 from pipeline.maps.stream import MapBatch
 from pipeline.projections.normalization import l2
 from pipeline.projections.whitening import WHITENINGS

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import torch
 
-from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import NetworkChoice
 from pipeline.contracts.models import Learned, State, load_tensors
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.heads import Heads, load_classifier, load_heads

@@ -10,7 +10,7 @@ import torch
 from pipeline.aggregation.describers.network_parts import projection_of
 from pipeline.aggregation.describers.whitened import WhitenedDescriber, learn_whitening, naming
 from pipeline.aggregation.params import RegionalParameters
-from pipeline.contracts.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import NetworkChoice
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapStream
 from pipeline.networks.region_projection import RegionProjection

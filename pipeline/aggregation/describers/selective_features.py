@@ -15,7 +15,7 @@ from pipeline.aggregation.local_features import chunks, pack, sample, select_loc
 from pipeline.aggregation.params import SelectiveParameters
 from pipeline.aggregation.post_processing import PostProcessing
 from pipeline.aggregation.sift import sift_descriptors
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.maps.pictures import Picture
 from pipeline.maps.stream import MapStream
 from pipeline.projections.moments import Moments

@@ -6,8 +6,8 @@ import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.contracts.settings import settings
-from pipeline.contracts.turns import file_lock, processor_turn
+from pipeline.contracts.running.settings import settings
+from pipeline.contracts.running.turns import file_lock, processor_turn
 from pipeline.stage.errors import ParameterError
 
 if TYPE_CHECKING:

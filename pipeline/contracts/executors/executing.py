@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.scratch import ScratchStore
-from pipeline.contracts.settings import settings
-from pipeline.contracts.turns import processor_turn
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.contracts.running.settings import settings
+from pipeline.contracts.running.turns import processor_turn
 from pipeline.stage.tables import write_json
 
 
@@ -195,14 +195,14 @@ def held_devices(work: Work, held: ExitStack, most: int | None = None) -> list[s
     if not work.on_gpu:
         held.enter_context(processor_turn())
         return ["cpu"]
-    from pipeline.contracts.device import hold, visible_devices
+    from pipeline.contracts.running.device import hold, visible_devices
 
     return [str(held.enter_context(hold(device))) for device in visible_devices()[:most]]
 
 
 def _ray(work: Work, tasks: Sequence[Task], folder: Path, progress: Progress) -> Iterator[Receipt]:
     """Ray is imported here, so that others do without."""
-    from pipeline.contracts.ray_executor import run_on_ray
+    from pipeline.contracts.executors.ray_executor import run_on_ray
 
     return run_on_ray(work, tasks, folder, progress)
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.disk import human_bytes
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.disk import human_bytes
+from pipeline.contracts.running.settings import settings
 from pipeline.stage.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)

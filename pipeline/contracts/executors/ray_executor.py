@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.executing import Place, Receipt, Task, Work, finish, held_devices, told, untold
-from pipeline.contracts.progress import Progress
-from pipeline.contracts.settings import cores, settings
+from pipeline.contracts.executors.executing import Place, Receipt, Task, Work, finish, held_devices, told, untold
+from pipeline.contracts.running.progress import Progress
+from pipeline.contracts.running.settings import cores, settings
 from pipeline.stage import errors
 from pipeline.stage.errors import ParameterError, PipelineError, SanityError
 
@@ -41,7 +41,7 @@ class BucketActor:
     def __init__(self, work: Work, root: str, folder: str, *, on_gpu: bool) -> None:
         os.chdir(root)
         if work.on_gpu:
-            from pipeline.contracts.device import prepare_processor
+            from pipeline.contracts.running.device import prepare_processor
 
             prepare_processor()
         self._folder = Path(folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.contracts.cells import Part
+from pipeline.contracts.images.cells import Part
 from pipeline.stage.manifest import Facts
 from pipeline.stage.tables import TableWriter, open_table, open_writer
 

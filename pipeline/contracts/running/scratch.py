@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.contracts.settings import settings
+from pipeline.contracts.running.settings import settings
 from pipeline.stage.manifest import Facts, Manifest, describe_parts
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.cells import Grid
-from pipeline.contracts.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.contracts.image_shards import ImageFacts
-from pipeline.contracts.patches import PatchForm
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.patches import PatchForm
+from pipeline.contracts.images.cells import Grid
+from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.stage.errors import ShardError
 from pipeline.stage.manifest import Facts
 from pipeline.stage.tables import TableWriter, open_table, open_writer, table_facts

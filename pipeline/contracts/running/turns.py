@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.contracts.settings import cores, settings
+from pipeline.contracts.running.settings import cores, settings
 
 log = logging.getLogger(__name__)
 PAUSE = 0.1
