@@ -2,6 +2,7 @@
 pipeline.comparison; and what of the outcome keeps results back."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.stage import places
 from pipeline.stage.errors import ParameterError, PipelineError
 from pipeline.stage.tables import write_json
 from tasks.processes import run_checked
@@ -56,6 +58,8 @@ def compare(
         folder = Path(place)
         for name, revision in (("before", before), ("after", after)):
             _lay_out(root, revision, folder / name)
+            if html:
+                _lay_out_rankings(root, revision, folder / name)
         texts, data = markdown or folder / "comparison.md", json_file or folder / "comparison.json"
         command = [sys.executable, "-m", "pipeline.comparison", str(folder / "before"), str(folder / "after")]
         command += ["--markdown", str(texts.resolve()), "--json", str(data.resolve()), *(["--html", str(html.resolve())] if html else [])]
@@ -85,6 +89,20 @@ def _lay_out(root: Path, revision: str, folder: Path) -> None:
     entries = lock_entries(lock.read_text(encoding="utf-8")) if lock.exists() else {}
     title = git(root, "log", "-1", "--format=%h %s", revision) if revision else WORK_TREE
     write_json(folder / "about.json", {"title": title, "seconds": _seconds(root, entries)})
+
+
+def _lay_out_rankings(root: Path, revision: str, folder: Path) -> None:
+    """Add the rankings and labels of a revision's benchmarks, as far as they are still there."""
+    folders = [places.rankings(file.stem) for file in sorted((folder / "reports/metrics").glob("*.json"))]
+    if revision:
+        from tasks.past_outputs import copy_past_outputs
+
+        copy_past_outputs(root, revision, [path.as_posix() for path in folders], "[cr]*-*.parquet", folder)
+        return
+    for path in folders:
+        for file in sorted((root / path).glob("[cr]*-*.parquet")):
+            (folder / path).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / path / file.name)
 
 
 def _names(root: Path, revision: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The stage graph of dvc.yaml and what differs from dvc.lock: the only module that touches DVC's Python API."""
+"""The stage graph of dvc.yaml and what differs from dvc.lock, by DVC's Python API."""
 
 import json
 import os

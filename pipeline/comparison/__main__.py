@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.comparison.comparing import Comparison, compare
-from pipeline.comparison.page import render
+from pipeline.comparison.page import BothResults, both_results, render
 from pipeline.comparison.snapshot import Snapshot, load_snapshot
 from pipeline.comparison.texts import markdown, print_comparison, verdict
 from pipeline.reporting.thumbnails import thumbnails
@@ -34,7 +34,8 @@ def main() -> None:
         if options.markdown:
             _write(options.markdown, markdown(comparison))
         if options.html:
-            _write(options.html, render(comparison, _pictures(comparison, after), SIDE))
+            shown = both_results(comparison, before, after)
+            _write(options.html, render(comparison, shown, _pictures(comparison, shown, after), SIDE))
         if options.json:
             write_json(options.json, asdict(comparison) | {"metrics_differ": comparison.metrics_differ, "verdict": verdict(comparison)})
     except PipelineError as error:
@@ -48,17 +49,20 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _pictures(comparison: Comparison, after: Snapshot) -> dict[str, str]:
-    """Thumbnails of the queries that are named, from the images that lie here."""
+def _pictures(comparison: Comparison, shown: BothResults, after: Snapshot) -> dict[str, str]:
+    """Thumbnails of the queries that are named and of their results, from the images that lie here."""
     found: dict[str, str] = {}
     for benchmark in comparison.benchmarks:
-        wanted = {change.query_id for change in benchmark.gained + benchmark.lost} - found.keys()
-        dataset = after.parameters.get("benchmarks", {}).get(benchmark.benchmark, {}).get("dataset")
-        if wanted and dataset:
-            try:
-                found |= thumbnails(places.images(dataset), wanted, SIDE)
-            except ShardError as error:
-                log.warning("No pictures of %s: %s", benchmark.benchmark, error)
+        queries = {change.query_id for change in benchmark.gained + benchmark.lost}
+        pairs = [shown.get((benchmark.benchmark, benchmark.setting, query), ([], [])) for query in queries]
+        wanted = queries | {hit.image_id for pair in pairs for hits in pair for hit in hits}
+        own = after.parameters.get("benchmarks", {}).get(benchmark.benchmark, {})
+        for dataset in filter(None, (own.get("dataset"), own.get("distractors"))):
+            if left := wanted - found.keys():
+                try:
+                    found |= thumbnails(places.images(dataset), left, SIDE)
+                except ShardError as error:
+                    log.warning("No pictures of %s: %s", benchmark.benchmark, error)
     return found
 
 

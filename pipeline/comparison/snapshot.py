@@ -1,5 +1,6 @@
 """One commit's results: a folder that holds its params.yaml, dvc.lock, metrics and per-query tables, and what it is called."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import yaml
 
 from pipeline.contracts.metrics import Metrics
+from pipeline.reporting.retrievals import Hit, first_hits
+from pipeline.stage import places
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.tables import read_json
 from pipeline.stage.text_tables import read_rows
@@ -29,6 +32,7 @@ class Snapshot:
         title: for people: 'abc1234 Subject', or 'work tree'.
         seconds: how long the stages' runs took, where that is known.
         results: by benchmark that its params.yaml names, and setting ('database', 'with_distractors/hard').
+        folder: what was read, which may hold data/rankings as well.
     """
 
     title: str
@@ -36,6 +40,14 @@ class Snapshot:
     parameters: dict[str, Any]
     stages: dict[str, dict[str, Any]]
     results: dict[tuple[str, str], Results]
+    folder: Path
+
+    def first_hits(self, benchmark: str, setting: str, queries: Collection[str], results: int) -> dict[str, list[Hit]]:
+        """First results of queries; empty where the snapshot has no rankings of the benchmark."""
+        rankings, name = self.folder / places.rankings(benchmark), setting.partition("/")[0]
+        if not all((rankings / f"{kind}-{name}.parquet").exists() for kind in ("ranking", "counts")):
+            return {}
+        return first_hits(rankings, name, results, queries)
 
 
 def load_snapshot(folder: Path) -> Snapshot:
@@ -54,7 +66,7 @@ def load_snapshot(folder: Path) -> Snapshot:
         rows = _per_query(folder / "reports/per_query" / f"{file.stem}.csv")
         for setting in Metrics.load(file).settings:
             results[file.stem, setting.name] = Results(setting.scores.numbers, rows.get(setting.name, {}))
-    return Snapshot(about["title"], about["seconds"], parameters, lock.get("stages", {}), results)
+    return Snapshot(about["title"], about["seconds"], parameters, lock.get("stages", {}), results, folder)
 
 
 def _yaml(path: Path) -> dict[str, Any]:

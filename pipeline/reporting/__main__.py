@@ -1,7 +1,10 @@
-"""Stage report: reports/index.html, one static page with every benchmark's numbers, curves and pictures, and the studies that are there."""
+"""Stage report: reports/index.html, one static page with every benchmark's numbers, curves and pictures, and the studies that are there;
+reports/pictures, what it enlarges."""
 
 import argparse
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 from pipeline.contracts.benchmarks import BenchmarkParameters, load_benchmarks
 from pipeline.contracts.collections import current_version
@@ -14,11 +17,13 @@ from pipeline.reporting.online_times import online_times
 from pipeline.reporting.page import BenchmarkPage, render
 from pipeline.reporting.params import ReportParameters
 from pipeline.reporting.patch_studies import patch_similarity
+from pipeline.reporting.pictures import files_of, picture_name, write_pictures
 from pipeline.reporting.query_tables import answers_to_queries, instances_of_queries, query_rows
 from pipeline.reporting.region_studies import region_page
-from pipeline.reporting.retrievals import choose
+from pipeline.reporting.retrievals import Retrievals, choose
 from pipeline.reporting.sweeps import sweep_pages
 from pipeline.reporting.thumbnails import stored_bytes, thumbnails
+from pipeline.reporting.viewer import ShownImage, viewer_data
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
 from pipeline.stage.parameters import load_section
@@ -34,6 +39,12 @@ def main(arguments: list[str]) -> Produced:
     parameters = load_section(ReportParameters, "report")
     benchmarks = load_benchmarks()
     pages = [_page(name, benchmark, parameters) for name, benchmark in benchmarks.items()]
+    wanted: dict[Path, set[str]] = {}
+    for number, page in enumerate(pages):
+        own, shown = _pictures(benchmarks[page.name], page.shown, parameters.pictured)
+        for folder, ids in own.items():
+            wanted.setdefault(folder, set()).update(ids)
+        pages[number] = replace(page, results=viewer_data(page.queries, page.shown, shown))
     images: dict[str, str] = {}
     for page in pages:
         masked = {image_id for image_id, _ in page.masks.pictures} if page.masks else set()
@@ -45,10 +56,11 @@ def main(arguments: list[str]) -> Produced:
         training_curves(places.TRAINING),
         read_rows(places.REPORTS / "instance_search.csv", "`python -m bench.instance_search`"),
     )
+    count = write_pictures(places.PICTURES, wanted, parameters.picture)
     with replacing(places.PAGE) as partial:
         partial.write_text(render(pages, *studies, images, parameters.thumbnail), encoding="utf-8")
-    log.info("%s: %d benchmarks, %d pictures.", places.PAGE, len(pages), len(images))
-    return Produced((places.PAGE,), len(pages), "benchmarks")
+    log.info("%s: %d benchmarks; %s: %d pictures.", places.PAGE, len(pages), places.PICTURES, count)
+    return Produced((places.PAGE, places.PICTURES), len(pages), "benchmarks")
 
 
 def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameters) -> BenchmarkPage:
@@ -70,6 +82,22 @@ def _page(name: str, benchmark: BenchmarkParameters, parameters: ReportParameter
         current_version(places.collection(name)).facts.index,
         query_rows(rows, setting, instances_of_queries(benchmark.dataset), answers_to_queries(places.rankings(name))),
     )
+
+
+def _pictures(benchmark: BenchmarkParameters, shown: Retrievals, pictured: int) -> tuple[dict[Path, set[str]], dict[str, ShownImage]]:
+    """The pictures that the viewer needs, by data/images/DATASET, and every image that it names."""
+    with_picture = set(shown.image_ids)
+    for query in list(shown.every)[max(len(shown.every) - pictured, 0) :]:
+        with_picture |= {query.query_id, *(hit.image_id for hit in query.hits)}
+    left = with_picture | {image_id for query in shown.every for image_id in (query.query_id, *(hit.image_id for hit in query.hits))}
+    folders, found = dict[Path, set[str]](), dict[str, ShownImage]()
+    for dataset in dict.fromkeys((benchmark.dataset, benchmark.distractors)):
+        files = files_of(places.images(dataset), left)
+        folders[places.images(dataset)] = with_picture & files.keys()
+        for image_id, file in files.items():
+            found[image_id] = ShownImage(file, picture_name(dataset, image_id) if image_id in with_picture else None)
+        left -= files.keys()
+    return folders, found
 
 
 def _thumbnails(benchmark: BenchmarkParameters, wanted: set[str], side: int) -> dict[str, str]:

@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.reporting.figures import svg
-from pipeline.reporting.thumbnails import enlarged, jpeg_address
+from pipeline.reporting.thumbnails import jpeg_address, laid_over
 from pipeline.stage.tables import read_json
 from pipeline.stage.text_tables import read_rows
 
-NOTHING = (0.9, 0.9, 0.9)
 NAMED = 4
 """Labels of a picture that its caption names, the most frequent first."""
 LINES = {"loss": "loss", "active": "share still to learn", "map": "mAP of validation", "p_at_1": "P@1 of validation", "spread": "spread"}
@@ -52,16 +51,15 @@ def _pictures(picture: dict[str, Any]) -> dict[str, str]:
     heat, labels = np.array(picture["heat"]), np.array(picture["labels"])
     span = max(float(np.ptp(heat)), 1e-12)
     colours = mpl.colormaps["tab20"](labels % 20)[..., :3]
-    colours[labels < 0] = NOTHING
     counts = Counter(str(label) for label in labels.flatten().tolist() if label >= 0)
     named = ", ".join(picture["names"][label] for label, _ in counts.most_common(NAMED))
     shown = picture["instance"] or picture["image_id"]
     return {
         f"{shown}": jpeg_address(photograph),
         f"maximal activation, {heat.min():.1f} to {heat.max():.1f}": jpeg_address(
-            enlarged(mpl.colormaps["viridis"]((heat - heat.min()) / span)[..., :3], photograph.size)
+            laid_over(photograph, mpl.colormaps["viridis"]((heat - heat.min()) / span)[..., :3], smooth=True)
         ),
-        f"its class where above the mean: {named}": jpeg_address(enlarged(colours, photograph.size)),
+        f"its class where above the mean: {named}": jpeg_address(laid_over(photograph, colours, smooth=False, shown=labels >= 0)),
     }
 
 

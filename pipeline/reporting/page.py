@@ -10,20 +10,26 @@ import jinja2
 from pipeline.contracts.collections import IndexFacts
 from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
+from pipeline.reporting import wording
 from pipeline.reporting.activation_studies import ActivationPage
 from pipeline.reporting.figures import reliability
 from pipeline.reporting.mask_studies import LABELS, MaskPage
 from pipeline.reporting.query_tables import InstanceRow, QueryRow, instance_rows
 from pipeline.reporting.region_studies import RegionPage
 from pipeline.reporting.retrievals import Retrievals
+from pipeline.reporting.style import style
 from pipeline.reporting.sweeps import SweepPage
 
-TEMPLATE = Path(__file__).with_name("page.html.j2")
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class BenchmarkPage:
-    """All that the page says of one benchmark."""
+    """All that the page says of one benchmark.
+
+    Attributes:
+        results: what the viewer shows of it; see `viewer_data`.
+    """
 
     name: str
     metrics: Metrics
@@ -37,6 +43,7 @@ class BenchmarkPage:
     activations: ActivationPage | None = None
     index: IndexFacts | None = None
     queries: Sequence[QueryRow] = ()
+    results: str = ""
 
     @property
     def instances(self) -> list[InstanceRow]:
@@ -61,7 +68,7 @@ class BenchmarkPage:
     @property
     def learned_on(self) -> str:
         learned_on = self.about.descriptors.learned_on
-        return f"{learned_on.images} {learned_on.role} images of {learned_on.dataset}" if learned_on else "nothing"
+        return f"{learned_on.images} {learned_on.role.replace('_', '-')} images of {learned_on.dataset}" if learned_on else "nothing"
 
     @property
     def reliability(self) -> str:
@@ -107,4 +114,6 @@ def render(
     """The page as HTML; text from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     shown = {"benchmarks": benchmarks, "sweeps": sweeps, "online_times": online_times, "matching": matching, "curves": curves, "costs": costs}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**shown, images=images, side=side, mask_labels=LABELS)
+    template, script = ((FOLDER / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html.j2", "js"))
+    look = {"style": style(), "script": script, "side": side, "words": wording, "mask_labels": LABELS}
+    return environment.from_string(template).render(**shown, **look, images=images)

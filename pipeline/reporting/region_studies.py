@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.reporting.figures import svg
-from pipeline.reporting.thumbnails import enlarged, jpeg_address
+from pipeline.reporting.thumbnails import jpeg_address, laid_over
 from pipeline.stage.tables import read_json
 
 COLUMNS = {"norms": "l2 norm", "clusters": "clusters", "spatial_clusters": "with a spatial term"}
@@ -54,9 +54,9 @@ def _pictures(picture: dict[str, Any]) -> dict[str, str]:
         photograph = encoded.convert("RGB")
     pixels = {"norms": mpl.colormaps["viridis"](np.array(picture["norms"]))[..., :3]}
     pixels |= {name: mpl.colormaps["tab20"](np.array(picture[name]) % 20)[..., :3] for name in ("clusters", "spatial_clusters")}
-    drawn = {COLUMNS[name]: jpeg_address(enlarged(values, photograph.size)) for name, values in pixels.items()}
+    drawn = {COLUMNS[name]: jpeg_address(laid_over(photograph, values, smooth=name == "norms")) for name, values in pixels.items()}
     for number, values in picture["components"].items():
-        drawn[f"component {number}"] = jpeg_address(enlarged(mpl.colormaps["viridis"](np.array(values))[..., :3], photograph.size))
+        drawn[f"component {number}"] = jpeg_address(laid_over(photograph, mpl.colormaps["viridis"](np.array(values))[..., :3], smooth=True))
     x0, y0, x1, y1 = (round(share * side) for share, side in zip(picture["box"], photograph.size * 2, strict=True))
     ImageDraw.Draw(photograph).rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=FRAME, width=2)
     return {picture["image_id"]: jpeg_address(photograph)} | drawn

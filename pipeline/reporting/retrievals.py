@@ -1,8 +1,12 @@
 """What of a benchmark's rankings is worth looking at: best and worst queries, relevant images ranked last, irrelevant ranked first."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.contracts.rankings import ANSWERS, IRRELEVANT
 from pipeline.stage.tables import read_table
@@ -47,6 +51,7 @@ class Retrievals:
         relevant_last: queries with their relevant images of the lowest score, lowest first (paper 1, fig. 6).
         irrelevant_first: queries with their irrelevant images of the highest score (fig. 7).
         only_relevant: queries that found no irrelevant image.
+        every: all queries with their first results, best first.
     """
 
     best: list[ShownQuery]
@@ -54,6 +59,7 @@ class Retrievals:
     relevant_last: list[ShownQuery]
     irrelevant_first: list[ShownQuery]
     only_relevant: int = 0
+    every: Sequence[ShownQuery] = ()
 
     @property
     def image_ids(self) -> set[str]:
@@ -62,29 +68,44 @@ class Retrievals:
         return {image for query in queries for image in (query.query_id, *(hit.image_id for hit in query.hits))}
 
 
+def first_hits(rankings: Path, name: str, results: int, queries: Collection[str] | None = None) -> dict[str, list[Hit]]:
+    """The first results of queries in one database ('database' or 'with_distractors'), by query.
+
+    Args:
+        rankings: data/rankings/BENCHMARK.
+        queries: all where None.
+    """
+    table, counts = (read_table(rankings / f"{kind}-{name}.parquet", kind) for kind in ("ranking", "counts"))
+    if queries is not None:
+        own = pa.array(sorted(queries), pa.string())
+        table, counts = (each.filter(pc.is_in(each["query_id"], own)) for each in (table, counts))
+    labels = {(row["query_id"], row["image_id"]): row["relevance"] for row in counts.select(["query_id", "image_id", "relevance"]).to_pylist()}
+    found: dict[str, list[Hit]] = {}
+    for row in table.filter(pc.less(table["rank"], results)).to_pylist():
+        verdict = _verdict(labels.get((row["query_id"], row["image_id"])))
+        found.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
+    return found
+
+
 def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: int, worst: int, results: int) -> Retrievals:
     """Choose by the per-query table and the ranking of one setting ('database', 'with_distractors/hard', …)."""
     name = setting.partition("/")[0]
-    counts = read_table(rankings / f"counts-{name}.parquet", "counts").to_pylist()
-    labels = {(row["query_id"], row["image_id"]): row["relevance"] for row in counts}
-    ranking: dict[str, list[Hit]] = {}
-    for row in read_table(rankings / f"ranking-{name}.parquet", "ranking").to_pylist():
-        verdict = _verdict(labels.get((row["query_id"], row["image_id"])))
-        ranking.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
+    ranking = first_hits(rankings, name, results)
     unlabelled: dict[str, list[Hit]] = {}
     for row in read_table(rankings / f"irrelevant-{name}.parquet", "ranking").to_pylist():
         unlabelled.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], "irrelevant", row["score"], _box(row)))
-    boxes = {(query, hit.image_id): hit.box for query, hits in ranking.items() for hit in hits}
+    table = read_table(rankings / f"ranking-{name}.parquet", "ranking")
+    boxes = {(row["query_id"], row["image_id"]): _box(row) for row in table.filter(pc.is_valid(table["x0"])).to_pylist()}
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
     answers = {row["query_id"]: _told(row) for row in read_table(rankings / ANSWERS, "answers").to_pylist()}
     shown = [
-        ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]][:results], answers.get(row["query_id"], ""))
+        ShownQuery(row["query_id"], float(row["ap"]), ranking[row["query_id"]], answers.get(row["query_id"], ""))
         for row in scored
         if row["query_id"] in ranking
     ]
     lowest = shown[max(best, len(shown) - worst) :][::-1]
     relevant: dict[str, list[Hit]] = {}
-    for row in counts:
+    for row in read_table(rankings / f"counts-{name}.parquet", "counts").to_pylist():
         if row["relevance"] in RELEVANT:
             found = boxes.get((row["query_id"], row["image_id"]))
             relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"], found))
@@ -96,7 +117,7 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
         wrong += [replace(query, hits=first)] if first else []
     missed.sort(key=lambda query: (-query.hits[0].rank, query.query_id))
     wrong.sort(key=lambda query: (-query.hits[0].score, query.query_id))
-    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst], len(shown) - len(wrong))
+    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst], len(shown) - len(wrong), shown)
 
 
 def _told(answer: dict[str, Any]) -> str:

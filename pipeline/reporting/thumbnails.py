@@ -11,6 +11,9 @@ from PIL import Image
 from pipeline.contracts.images.image_shards import KIND, read_images
 from pipeline.stage.manifest import load_manifest
 
+OPACITY = 160
+"""Of a map over a photograph, of 255."""
+
 
 def thumbnails(folder: Path, wanted: set[str], side: int) -> dict[str, str]:
     """`data:` addresses of JPEG thumbnails by image id.
@@ -36,9 +39,18 @@ def _address(data: bytes, side: int) -> str:
     return jpeg_address(small)
 
 
-def enlarged(values: npt.NDArray[np.float64], size: tuple[int, int]) -> Image.Image:
-    """Colours (H, W, 3) from 0 to 1 at a photograph's size, cell by cell."""
-    return Image.fromarray((255 * values).round().astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+def laid_over(photograph: Image.Image, colours: npt.NDArray[np.float64], *, smooth: bool, shown: npt.NDArray[np.bool_] | None = None) -> Image.Image:
+    """A photograph with the colours of a map over it, through which it can be seen.
+
+    Args:
+        colours: (H, W, 3) from 0 to 1, of a map of any size.
+        smooth: between the map's cells; else cell by cell.
+        shown: cells (H, W) that have a colour; all where None.
+    """
+    way = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    tint = Image.fromarray((255 * colours).round().astype(np.uint8)).resize(photograph.size, way)
+    cells = np.full(colours.shape[:2], OPACITY) if shown is None else np.where(shown, OPACITY, 0)
+    return Image.composite(tint, photograph, Image.fromarray(cells.astype(np.uint8)).resize(photograph.size, Image.Resampling.NEAREST))
 
 
 def jpeg_address(image: Image.Image) -> str:

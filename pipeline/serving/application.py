@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.look.stylesheet import stylesheet
 from pipeline.search.photo import Encoded
 from pipeline.serving.answering import Answering, Wanted
 from pipeline.serving.counters import Counters
@@ -96,6 +97,10 @@ def application(published: Published, limits: Limits) -> FastAPI:
     @app.get("/api", response_class=HTMLResponse, include_in_schema=False)
     def described() -> str:
         return overview(app.openapi())
+
+    @app.get("/look/common.css", include_in_schema=False)
+    def look() -> Response:
+        return Response(stylesheet(), media_type="text/css")
 
     app.mount("/", StaticFiles(directory=PAGE, html=True), "page")
     return app

@@ -24,6 +24,7 @@ from pipeline.studies.params import ActivationStudyParameters
 from pipeline.studies.sampling import evenly, thumbnail
 
 log = logging.getLogger(__name__)
+IMAGENET_CLASSES = 1000
 
 
 def main(arguments: list[str]) -> Produced:
@@ -70,6 +71,17 @@ def activation_maps(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return heat, torch.where(heat > heat.mean(), labels, -1) if heat.numel() > 1 else labels
 
 
+def class_name(heads: Heads, classes: int, label: int) -> str:
+    """What a class of a classifier is called; classifiers of ImageNet's 1000 classes have these in ImageNet's order."""
+    if heads.labels:
+        return heads.labels[label]
+    if classes == IMAGENET_CLASSES:
+        from torchvision.models import ResNet50_Weights
+
+        return str(ResNet50_Weights.IMAGENET1K_V1.meta["categories"][label])
+    return f"class {label}"
+
+
 def _pictures(features: Path, images: Path, chosen: dict[str, CatalogueRow], heads: Heads, side: int, device: torch.device) -> list[dict[str, Any]]:
     assert heads.classifier is not None
     classifier = heads.classifier.to(device)
@@ -79,7 +91,7 @@ def _pictures(features: Path, images: Path, chosen: dict[str, CatalogueRow], hea
             scores = classifier(batch.scales[0])
         for image_id, own, picture in zip(ids, scores, batch.pictures, strict=True):
             heat, labels = activation_maps(own)
-            names = {str(label): heads.labels[label] if heads.labels else f"class {label}" for label in labels.unique().tolist() if label >= 0}
+            names = {str(label): class_name(heads, len(own), label) for label in labels.unique().tolist() if label >= 0}
             about = {"image_id": image_id, "instance": chosen[image_id].instance, "jpeg": thumbnail(picture.pixels, side)}
             found.append(about | {"heat": heat.cpu().numpy().round(3).tolist(), "labels": labels.tolist(), "names": names})
     return found

@@ -16,7 +16,10 @@ from pipeline.comparison.page import render
 from pipeline.comparison.snapshot import load_snapshot
 from pipeline.comparison.texts import markdown, verdict
 from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
+from pipeline.reporting.retrievals import Hit
 from pipeline.stage.manifest import Manifest, describe_parts
+from pipeline.stage.tables import write_table
 from tests.pictures import encoded
 
 
@@ -96,10 +99,26 @@ def test_the_page_shows_pictures_of_the_queries_and_escapes_text(tmp_path: Path)
     old, new = snapshot(tmp_path / "old"), snapshot(tmp_path / "new", shift=0.1)
     content = json.loads((new / "about.json").read_text(encoding="utf-8")) | {"title": "<script>"}
     (new / "about.json").write_text(json.dumps(content), encoding="utf-8")
-    page = render(compared(old, new), {"q0": "data:image/jpeg;base64,AA"}, 120)
-    assert page.count("<figure>") == 5
+    comparison = compared(old, new)
+    shown = comparison.benchmarks[0].gained[0].query_id
+    results = {("museum", "database", shown): ([Hit("<a>", 0, "irrelevant", 0.9)], [Hit("q0", 0, "relevant", 0.8, (10.0, 20.0, 30.0, 40.0))])}
+    page = render(comparison, results, {"q0": "data:image/jpeg;base64,AA"}, 120)
+    assert page.count('<figure class="query">') == 5
+    assert page.count("<strong>before</strong>") == page.count("<strong>after</strong>") == 1
+    assert page.index("<strong>before</strong>") < page.index('<figure class="irrelevant">') < page.index("<strong>after</strong>")
+    assert page.index("<strong>after</strong>") < page.index('<figure class="relevant">')
+    assert 'style="left:10.0%;top:20.0%;width:30.0%;height:40.0%"' in page
     assert "<script>" not in page
+    assert "&lt;a&gt;" in page
     assert "&lt;script&gt;" in page
+
+
+def rankings(folder: Path, found: str) -> None:
+    """Rankings in which every query finds one image; q28 is relevant to all, q29 to none."""
+    rows = [(f"q{index}", 0, found, 0.5, *(None,) * 4) for index in range(30)]
+    write_table(folder / "ranking-database.parquet", "ranking", RANKING_SCHEMA, dict(zip(RANKING_SCHEMA.names, zip(*rows, strict=True), strict=True)))
+    counts = [(f"q{index}", "q28", "good", 0.5, 0, 1) for index in range(30)]
+    write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
 
 
 def test_the_command_writes_every_form_with_pictures_from_the_image_shards(workplace: Path) -> None:
@@ -110,11 +129,15 @@ def test_the_command_writes_every_form_with_pictures_from_the_image_shards(workp
     with image_writer(images / "part-00000.parquet") as writer:
         writer.write(image_columns([StoredImage(f"q{index}", encoded(index, 40, 30, "PNG"), 40, 30, 1.0) for index in range(30)]))
     Manifest(KIND, describe_parts(images, ["part-00000.parquet"]), {}).save(images)
+    for side, found in (("old", "q29"), ("new", "q28")):
+        rankings(Path(side) / "data/rankings/museum", found)
     command = [sys.executable, "-m", "pipeline.comparison", "old", "new", "--markdown", "c.md", "--html", "c.html", "--json", "c.json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "+0.1000" in done.stdout
-    assert Path("c.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 5
+    page = Path("c.html").read_text(encoding="utf-8")
+    assert page.count('<figure class="relevant">') == page.count('<figure class="irrelevant">') == 5, "one result before and another after"
+    assert page.count("data:image/jpeg;base64,") == 15
     content = json.loads(Path("c.json").read_text(encoding="utf-8"))
     assert content["metrics_differ"] is True
     assert content["benchmarks"][0]["metrics"][0]["paired"]["queries"] == 30

@@ -244,3 +244,38 @@ def test_everybody_can_use_it(opened: Callable[..., Page], files: list[Path], sc
     assert violations() == []
     page.goto("/api")
     assert violations() == []
+
+
+def test_the_report_finds_and_enlarges_every_query_from_disk(museum: Project, browser: Browser) -> None:
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": 1000, "height": 800})
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.goto((museum.folder / "reports/index.html").as_uri())
+    rows, viewer = page.locator("#gallery-table tbody tr"), page.locator("#viewer")
+    expect(rows).to_have_count(5)
+    worst = rows.first.locator("td").first.inner_text()
+    page.get_by_label("Search").fill(worst)
+    expect(page.locator("#gallery-table-count")).to_have_text("1 of 5")
+    page.get_by_label("Search").fill("")
+    rows.first.locator("a").click()
+    expect(page.locator("#viewer-title")).to_contain_text(worst)
+    expect(page.locator("#viewer-strip li")).not_to_have_count(0)
+    for picture in ("#viewer-query", "#viewer-result"):
+        page.wait_for_function(f"document.querySelector('{picture}').naturalWidth > 64")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-caption")).to_contain_text("2. ")
+    page.locator("#viewer-after").click()
+    expect(page.locator("#viewer-title")).not_to_contain_text(worst)
+    page.reload()
+    expect(viewer).to_be_visible()
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert [each["id"] for each in page.evaluate("axe.run()")["violations"]] == []
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    assert [each["id"] for each in page.evaluate("axe.run()")["violations"]] == []
+    page.locator("figure a").first.click()
+    expect(viewer).to_be_visible()
+    context.close()
+    assert complaints == []

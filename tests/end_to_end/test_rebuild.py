@@ -57,7 +57,7 @@ def test_metrics_and_report_are_there(built: Project) -> None:
     assert page.count("data:image/jpeg;base64,") >= 5
     addresses = {match for match in re.findall(r'(?:src|href)="([^"]+)"', page) if not match.startswith(("data:", "#"))}
     assert addresses == set(), "the page is one file"
-    assert "learned on 64 held_out images of gallery" in page
+    assert "learned on 64 held-out images of gallery" in page
 
 
 def test_nothing_half_written_is_left(built: Project) -> None:

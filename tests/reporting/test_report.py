@@ -15,7 +15,7 @@ from pipeline.contracts.collections import IndexFacts
 from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.contracts.rankings import ANSWERS, ANSWERS_SCHEMA, COUNTS_SCHEMA, RANKING_SCHEMA, Provenance
 from pipeline.imaging.images import encode
-from pipeline.reporting.activation_studies import NOTHING, ActivationPage, activation_page, training_curves
+from pipeline.reporting.activation_studies import ActivationPage, activation_page, training_curves
 from pipeline.reporting.figures import precision_recall, svg
 from pipeline.reporting.mask_studies import MaskPage, mask_page
 from pipeline.reporting.online_times import online_times
@@ -187,14 +187,15 @@ def test_studies_that_were_not_asked_for_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_every_query_and_every_instance_has_a_row(tmp_path: Path) -> None:
-    queries = [QueryRow("<q>", "tower", 0.25, 8, "bridge"), QueryRow("r", "tower", 0.5, None, "tower")]
+    queries = [QueryRow("<q>/1", "tower", 0.25, 8, "bridge"), QueryRow("r", "tower", 0.5, None, "tower")]
     bench = BenchmarkPage(
         "b", Metrics(database_images=4, database=scores()), provenance(), "<svg></svg>", "<svg></svg>", chosen(tmp_path), queries=queries
     )
     page = render([bench], [], [], [], {}, [], {}, 50)
-    assert "<tr><td>&lt;q&gt;</td><td>tower</td><td>0.2500</td><td>8</td><td>bridge</td><td>wrong</td></tr>" in page
-    assert "<tr><td>r</td><td>tower</td><td>0.5000</td><td></td><td>tower</td><td>right</td></tr>" in page
-    assert "<tr><td>tower</td><td>2</td><td>0.3750</td><td>1</td></tr>" in page
+    link = '<a href="#query=b/%3Cq%3E%2F1">&lt;q&gt;/1</a>'
+    assert f"<tr><td>{link}</td><td>tower</td><td>0.2500</td><td>8</td><td>bridge</td><td>wrong</td></tr>" in page
+    assert '<tr><td><a href="#query=b/r">r</a></td><td>tower</td><td>0.5000</td><td></td><td>tower</td><td>right</td></tr>' in page
+    assert '<tr><td><button data-find="tower" data-table="b-table">tower</button></td><td>2</td><td>0.3750</td><td>1</td></tr>' in page
 
 
 def test_a_sweep_tells_which_benchmarks_it_is_of() -> None:
@@ -350,7 +351,10 @@ def test_class_activations_are_drawn_with_the_names_of_their_classes(tmp_path: P
     assert all(address.startswith("data:image/jpeg") for _, shown in page.pictures for address in shown.values())
     drawn = Image.open(io.BytesIO(base64.b64decode(page.pictures[0][1]["its class where above the mean: vase, wall"].partition(",")[2])))
     assert drawn.size == (40, 20)
-    assert abs(np.asarray(drawn, int)[4, 4] - round(255 * NOTHING[0])).max() < 8, "below the mean nothing is shown"
+    assert abs(np.asarray(drawn, int)[4, 4] - (1, 2, 3)).max() < 12, "below the mean the photograph is seen"
+    assert abs(np.asarray(drawn, int)[4, 20] - (1, 2, 3)).max() > 60
+    heat = Image.open(io.BytesIO(base64.b64decode(page.pictures[0][1]["maximal activation, 0.0 to 5.0"].partition(",")[2])))
+    assert abs(np.diff(np.asarray(heat, int)[10], axis=0)).max() < 40, "the heat map has no edges between its cells"
 
 
 def test_training_curves_leave_out_what_was_not_measured(tmp_path: Path) -> None:
