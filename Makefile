@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python -m bench.throughput
 	$(BIN)/python -m bench.million
 	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.report
 
 setup: .venv/.installed
 

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.end_to_end.asking import query_photographs
 from tests.end_to_end.chromium import launched
@@ -28,7 +28,18 @@ def main() -> None:
         page.wait_for_selector(".tile:nth-child(1) img.there")
         page.wait_for_timeout(1000)
         page.screenshot(path=DOCS / "page.png")
+        shoot_report(browser)
         browser.close()
+
+
+def shoot_report(browser: Browser) -> None:
+    """The report with a query of the middle of its table enlarged."""
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto((Path.cwd() / "reports/index.html").resolve().as_uri())
+    rows = page.locator("#gallery-table tbody tr")
+    rows.nth(rows.count() // 2).locator("a").click()
+    page.wait_for_function("[...document.querySelectorAll('#viewer img')].every((image) => image.complete && image.naturalWidth)")
+    page.screenshot(path=DOCS / "report.png")
 
 
 def surest(service: ServiceProcess) -> tuple[bytes, str]:
