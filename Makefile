@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: repro test quick lint bench setup extra lock
+.PHONY: repro test quick lint bench setup packages extra lock docs
 
 repro: setup
 	$(BIN)/retrieval repro
@@ -20,6 +20,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 bench: setup
 	$(BIN)/python -m bench.extraction
@@ -41,10 +42,15 @@ bench: setup
 
 setup: .venv/.installed
 
-.venv/.installed: requirements.lock pyproject.toml
+packages: .venv/.packages
+
+.venv/.packages: requirements.lock
 	command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv; }
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
+	touch $@
+
+.venv/.installed: .venv/.packages pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q cli flows tasks pipeline
 	touch $@
@@ -54,3 +60,12 @@ extra: setup
 
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+	$(UV) pip compile docs/requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file docs/requirements.lock
+
+docs: .venv-docs/.installed
+	.venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/.installed: docs/requirements.lock setup
+	test -x .venv-docs/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv-docs
+	$(UV) pip install --quiet --python .venv-docs/bin/python --require-hashes --requirement docs/requirements.lock
+	touch $@

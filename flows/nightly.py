@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -16,6 +17,8 @@ from pipeline.stage.places import COMPARISON
 from tasks import workspace
 from tasks.comparison import Compared, compare, last_results, refuse_drops
 from tasks.publication import publish_run
+from tasks.published_collections import hand_over_collections
+from tasks.settings import flow_settings
 from tasks.summary import counts, stage_markdown
 from tasks.worker_watch import end_with_worker
 
@@ -31,6 +34,7 @@ def nightly(
     compare_with: str | None = "last results",
     largest_drop: float | None = 0.02,
     publish: bool = True,
+    publish_collections: bool = True,
     commit: bool = True,
     push_data: bool = True,
     push: bool = True,
@@ -46,6 +50,7 @@ def nightly(
         largest_drop: by how much a mean average precision may fall, where that is surely no chance, before the results are
             kept back; null for no limit.
         publish: store Prefect artifacts.
+        publish_collections: hand the collections over to RETRIEVAL_PUBLISHED, where that is set.
         commit: commit dvc.lock and reports.
         push_data: send data and the run cache to the DVC remote; before the commits, so that no commit lacks its data.
         push: push the branch.
@@ -70,6 +75,8 @@ def nightly(
                 return Failed(message=done.failure)
             if compared and largest_drop is not None:
                 _step("hold against the limit", lambda: refuse_drops(compared, largest_drop))
+            if publish_collections and (folder := flow_settings().published):
+                _step("publish collections", partial(hand_over_collections, root, folder))
             if commit:
                 _step("commit", lambda: workspace.commit_results(root, commit_message(done, compared)) or "nothing to commit")
             if push_data and workspace.has_remote(root):

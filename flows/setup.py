@@ -2,39 +2,31 @@
 
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
-from prefect.automations import Automation
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+from flows.automations import CRASHED, TOLD, crash_automation, ensure_automation, failure_automation, notification_block, remove_automation
 from pipeline.stage.errors import PipelineError
 from tasks.processes import run_checked
+from tasks.settings import flow_settings
 
 POOL = "gpu-box"
 RUNS_AT_ONCE = 3
 """Of the whole pool; each deployment has its limit of one run in prefect.yaml, which recovers after a crash."""
-CRASHED = "dead runs are crashed"
-SILENCE = timedelta(seconds=90)
-"""Three heartbeats (prefect.toml: flows.heartbeat_frequency)."""
-ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut", "Suspended", "Paused")
 
 
 @flow(name="setup", flow_run_name="setup", persist_result=False)
 def setup() -> None:
-    """Work pool, deployments of prefect.yaml, and the automation that marks dead runs as crashed."""
+    """Work pool, deployments of prefect.yaml, and what the server does by itself."""
     root = Path.cwd()
     ensure_pool()
     deploy(root)
-    ensure_automation()
+    ensure_automations()
 
 
 @task(name="work pool", cache_policy=NO_CACHE, persist_result=False)
@@ -59,34 +51,13 @@ def deploy(root: Path) -> None:
     get_run_logger().info("Deployments: %s", ", ".join(sorted({line.split("'")[1] for line in said.splitlines() if "Deployment '" in line})))
 
 
-@task(name="automation", cache_policy=NO_CACHE, persist_result=False)
-def ensure_automation() -> None:
-    """A run whose heartbeats stop is marked as crashed, which frees its place."""
-    wanted = crash_automation()
-    with get_client(sync_client=True) as client:
-        known = client.request("POST", "/automations/filter", json={"automations": {"name": {"any_": [CRASHED]}}}).json()
-    if known:
-        wanted.id = known[0]["id"]
-        wanted.update()
+@task(name="automations", cache_policy=NO_CACHE, persist_result=False)
+def ensure_automations() -> None:
+    """A run whose heartbeats stop is marked as crashed, which frees its place; a run that fails is told, where the settings say to whom."""
+    ensure_automation(crash_automation())
+    block = notification_block(flow_settings())
+    if block is None:
+        remove_automation(TOLD)
     else:
-        wanted.create()
-    get_run_logger().info("Automation: %s after %d s without a heartbeat.", CRASHED, SILENCE.total_seconds())
-
-
-def crash_automation() -> Automation:
-    """The automation: a heartbeat must be followed by another, or by the run's end."""
-    heartbeat = "prefect.flow-run.heartbeat"
-    return Automation(
-        name=CRASHED,
-        description="Marks flow runs as crashed whose process is gone.",
-        trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            for_each={"prefect.resource.id"},
-            after={heartbeat},
-            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in ENDS)},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENCE,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat: the process is gone.")],
-    )
+        ensure_automation(failure_automation(block))
+    get_run_logger().info("Automations: %s%s.", CRASHED, "" if block is None else f", {TOLD}")

@@ -15,6 +15,8 @@ from pipeline.stage.yaml_text import Loader
 from tasks.stage_graph import Stage
 
 HISTORY = Path(".dvc/tmp/runs")
+KEPT = 200
+"""Records of each stage, the newest."""
 
 
 def latest(root: Path, stage: Stage) -> RunRecord | None:
@@ -30,7 +32,10 @@ def remember(root: Path, stage: Stage) -> None:
         return
     record = latest(root, stage)
     if record is not None and entry is not None:
-        write_json(root / HISTORY / stage.name / f"{lock_digest(entry)}.json", asdict(record))
+        folder = root / HISTORY / stage.name
+        write_json(folder / f"{lock_digest(entry)}.json", asdict(record))
+        for old in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+            old.unlink(missing_ok=True)
 
 
 def recall(root: Path, name: str, entry: dict[str, Any]) -> RunRecord | None:

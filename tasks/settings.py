@@ -4,7 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.contracts.running.settings import settings
@@ -19,7 +19,15 @@ class FlowSettings(BaseSettings):
     parallel: int = Field(default=0, ge=0, le=256, description="stages that run side by side; 0: one per core, at most 4")
     stage_retries: int = Field(default=2, ge=0, le=20, description="how often a stage is tried again whose source does not answer")
     stage_retry_delay: float = Field(default=30.0, ge=0, description="seconds before the first of these retries; doubles each time")
+    notify_url: SecretStr = Field(default=SecretStr(""), description="address that is told of failed runs of deployments; empty: none")
+    notify_block: str = Field(default="", pattern=r"^$|^[\w-]+/[\w-]+$", description="a notification block of the Prefect server instead, TYPE/NAME")
+    published: Path | None = Field(default=None, description="folder that nightly runs publish accepted collections to; empty: none")
     report_address: str = Field(default="", description="where reports/ is served, for the link in Prefect; empty: the file's own address")
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @property
     def stages_at_once(self) -> int:

@@ -14,6 +14,7 @@ class LoopbackServer:
         statuses: for a path, status codes of the next answers.
         ranges: whether range requests are honoured.
         requests: (path, Range header) of every request.
+        posted: bodies that were sent here.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class LoopbackServer:
         self.statuses: dict[str, list[int]] = {}
         self.ranges = True
         self.requests: list[tuple[str, str | None]] = []
+        self.posted: list[bytes] = []
 
     def __enter__(self) -> Self:
         outer = self
@@ -29,6 +31,11 @@ class LoopbackServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.answer(self)
+
+            def do_POST(self) -> None:
+                outer.posted.append(self.rfile.read(int(self.headers["content-length"])))
+                self.send_response(204)
+                self.end_headers()
 
             def log_message(self, *arguments: object) -> None:
                 pass

@@ -60,3 +60,9 @@ def test_commands_and_settings_that_pages_name_are_there() -> None:
     assert set(re.findall(r"(?:    |`)retrieval ([a-z]+)", text)) <= set(commands.commands)
     known = {f"RETRIEVAL_{name.upper()}" for kind in (Settings, FlowSettings) for name in kind.model_fields}
     assert set(re.findall(r"RETRIEVAL_[A-Z_]+[A-Z]", text)) == known
+
+
+def test_the_site_has_every_page() -> None:
+    text = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"([a-z_]+\.md)$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (PROJECT / "docs").glob("*.md"))

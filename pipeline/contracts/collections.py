@@ -97,14 +97,43 @@ def publish(staging: Path, collection: Path, facts: CollectionFacts) -> Version:
     names = sorted(path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file())
     manifest = Manifest(KIND, describe_parts(staging, names), facts.model_dump(mode="json"))
     manifest.save(staging)
-    version = collection / manifest.fingerprint
+    return Version(_put_to_use(staging, collection, manifest.fingerprint), facts)
+
+
+def hand_over(version: Version, collection: Path) -> bool:
+    """Make a version the one in use of another folder as well, for a service that shall not follow the stages; returns whether it was not yet.
+
+    Its files are linked where both lie on one file system, else copied.
+    """
+    if (collection / POINTER).exists() and _pointed_at(collection) == version.folder.name:
+        return False
+    with new_version(collection) as staging:
+        shutil.copytree(version.folder, staging, dirs_exist_ok=True, copy_function=_link_or_copy)
+        _put_to_use(staging, collection, version.folder.name)
+    return True
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """The manifest is always a file of its own: who holds one version must not hold the other (`hold_version`)."""
+    if Path(source).name == MANIFEST:
+        shutil.copyfile(source, target)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+def _put_to_use(staging: Path, collection: Path, name: str) -> Path:
+    """Give a whole version its name, turn the pointer to it, and remove all others that nobody holds."""
+    version = collection / name
     if not version.exists():
         staging.rename(version)
-    write_json(collection / POINTER, {"version": version.name})
+    write_json(collection / POINTER, {"version": name})
     for other in collection.iterdir():
-        if other.is_dir() and other.name not in (version.name, staging.name):
+        if other.is_dir() and other.name not in (name, staging.name):
             _remove_unless_held(other)
-    return Version(version, facts)
+    return version
 
 
 def hold_version(folder: Path) -> BinaryIO:

@@ -10,6 +10,7 @@ from pipeline.contracts.collections import (
     IndexFacts,
     Version,
     current_version,
+    hand_over,
     hold_version,
     new_version,
     open_version,
@@ -119,3 +120,18 @@ def test_a_version_that_is_held_stays_until_it_is_let_go(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([POINTER, new.folder.name])
     with pytest.raises(ShardError, match="is being replaced"):
         hold_version(old.folder)
+
+
+def test_a_version_is_handed_over_whole_and_held_on_its_own(tmp_path: Path) -> None:
+    made, served = tmp_path / "made", tmp_path / "served"
+    first = written(made, "one")
+    assert hand_over(first, served)
+    assert not hand_over(first, served)
+    assert text_of(current_version(served)) == "one"
+    assert (first.folder / "inside/file.txt").samefile(current_version(served).folder / "inside/file.txt")
+    with hold_version(current_version(served).folder):
+        second = written(made, "two")
+        assert [path.name for path in made.iterdir() if path.is_dir()] == [second.folder.name], "whoever holds a copy does not hold the original"
+        assert text_of(current_version(served)) == "one"
+    assert hand_over(second, served)
+    assert sorted(path.name for path in served.iterdir()) == sorted([POINTER, second.folder.name])

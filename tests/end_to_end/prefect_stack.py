@@ -17,10 +17,14 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 class PrefectStack:
-    """Server and worker of one checkout; both can be killed and started again."""
+    """Server and worker of one checkout; both can be killed and started again.
 
-    def __init__(self, home: Path, checkout: Path) -> None:
-        self.home, self.checkout = home, checkout
+    Args:
+        variables: further ones of their environment.
+    """
+
+    def __init__(self, home: Path, checkout: Path, **variables: str) -> None:
+        self.home, self.checkout, self.variables = home, checkout, variables
         home.mkdir()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -41,7 +45,7 @@ class PrefectStack:
             "DO_NOT_TRACK": "1",
             "RETRIEVAL_PYTHON": warm_python.for_stages(),
         }
-        return kept | own
+        return kept | own | self.variables
 
     def _start(self, log: str, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.home / log).open("ab") as stream:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.contracts.collections import current_version
 from tests import warm_python
 from tests.end_to_end.prefect_stack import PrefectStack
 from tests.end_to_end.project import METHOD, Project
+from tests.loopback import LoopbackServer
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +56,9 @@ class Site:
         self.project.commit_all("Start")
         self.project.git("remote", "add", "origin", str(self.remote))
         self.project.git("push", "--quiet", "--set-upstream", "origin", "main")
-        self.stack = PrefectStack(folder / "prefect", self.folder)
+        self.told, self.published = LoopbackServer(), folder / "published"
+        self.told.__enter__()
+        self.stack = PrefectStack(folder / "prefect", self.folder, RETRIEVAL_NOTIFY_URL=self.told.url, RETRIEVAL_PUBLISHED=str(self.published))
 
     def pushed(self, *arguments: str) -> str:
         """What `git log -1` with these arguments says of the remote."""
@@ -77,6 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield found
     finally:
         found.stack.stop()
+        found.told.__exit__()
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,7 @@ def test_setting_up_twice_leaves_one_of_each(site: Site) -> None:
     assert [each["schedule"]["cron"] for each in deployments["nightly"]["schedules"]] == ["0 2 * * *"]
     assert all(found["global_concurrency_limit"]["limit"] == 1 for found in deployments.values())
     automations = site.stack.ask("POST", "/automations/filter")
-    assert [found["name"] for found in automations] == ["dead runs are crashed"]
+    assert sorted(found["name"] for found in automations) == ["dead runs are crashed", "failed runs are told"]
 
 
 def test_artifacts_follow_the_lines_of_a_stage_that_trains(site: Site) -> None:
@@ -182,6 +188,11 @@ def test_steps_are_off_by_parameter_and_local_work_is_kept(site: Site, first_nig
     assert state["type"] == "FAILED"
     assert "1 tracked files differ from the last commit (pipeline/whole.py)" in state["message"]
     assert file.read_bytes().endswith(b"# my work\n")
+    while not site.told.posted:
+        time.sleep(0.2)
+    told = json.loads(site.told.posted[-1])
+    assert told["subject"] == "Instance retrieval: nightly Failed"
+    assert "1 tracked files differ from the last commit" in told["text"]
     file.write_bytes(content)
     site.project.change("report.best", 1)
     site.project.commit_all("Show less")
@@ -209,14 +220,17 @@ def test_results_that_fell_are_kept_back_until_accepted(site: Site, first_night:
     site.project.commit_all("Better than it is")
     recorded.unlink()
     table.unlink()
+    shutil.rmtree(site.published)
     run = site.stack.trigger("nightly/nightly", push=False)
     state = site.stack.wait(run)
     assert state["type"] == "FAILED"
+    assert not site.published.exists(), "a service goes on with the collection before"
     assert "mAP fell by more than 0.02: gallery database" in state["message"]
     assert site.project.git("log", "-1", "--format=%s") == "Better than it is"
     state = site.stack.wait(site.stack.trigger("nightly/nightly", largest_drop=None))
     assert state["name"] == "Completed"
     assert (recorded.read_bytes(), table.read_bytes()) == true
+    assert current_version(site.published / "gallery").facts == current_version(site.folder / "data/collection/gallery").facts
     assert site.pushed("--format=%s").startswith("Rebuild: ")
 
 
@@ -253,7 +267,7 @@ def test_a_failed_stage_is_named_in_the_last_lines_and_its_siblings_run(site: Si
     assert done.returncode == 1
     last = done.stderr.splitlines()[-2:]
     assert last[0].startswith("error: download@mine failed: empty: no images in it")
-    missing = "data/images/mine, data/features/mine, reports/index.html"
+    missing = "data/images/mine, data/features/mine, reports/index.html, reports/pictures"
     assert last[1] == f"not run: resize@mine, extract@mine, report; out of date or missing: {missing}"
     assert not (site.folder / "data/raw/mine").exists()
     assert "Task run 'evaluate@gallery' - Finished in state Completed" in done.stdout + done.stderr
