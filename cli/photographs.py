@@ -44,12 +44,15 @@ def remove(
     dataset: Annotated[str, typer.Argument(help="a data set of the source `folder`")],
     ids: Annotated[list[str], typer.Argument(help="image ids, as `ask` shows them")],
 ) -> None:
-    """Move photographs out of the folder of a data set; `retrieval repro` takes them out of its collections."""
+    """Move photographs out of the folder of a data set; its collections find them no more at once, and `retrieval repro` makes them without."""
     from pipeline.acquisition.folder_edits import remove_photographs
     from pipeline.acquisition.source_scan import scan_sources
+    from tasks.published_collections import take_out_everywhere
 
     home = remove_photographs(dataset, ids)
     typer.echo(f"{dataset}: {len(set(ids))} photographs moved to {home}")
+    for line in take_out_everywhere(Path.cwd(), dataset, ids):
+        typer.echo(line)
     tell(scan_sources([dataset]))
 
 

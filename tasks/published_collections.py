@@ -1,9 +1,13 @@
-"""Collections that a service answers from while the stages make the next: handed over whole, once their results are accepted."""
+"""Collections that a service answers from while the stages make the next: handed over whole, once their results are accepted; and without
+photographs that were removed, at once."""
 
+from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.contracts.collections import POINTER, current_version, hand_over
+from pipeline.contracts.collections import POINTER, current_version, hand_over, take_out
 from pipeline.stage import places
+from pipeline.stage.errors import PipelineError
+from tasks.settings import flow_settings
 
 
 def hand_over_collections(root: Path, target: Path) -> str:
@@ -11,3 +15,18 @@ def hand_over_collections(root: Path, target: Path) -> str:
     found = [path.parent for path in sorted((root / places.COLLECTIONS).glob(f"*/{POINTER}"))]
     handed = [folder.name for folder in found if hand_over(current_version(folder), target / folder.name)]
     return f"{target}: {', '.join(handed) or 'nothing new'}"
+
+
+def take_out_everywhere(root: Path, dataset: str, image_ids: Collection[str]) -> list[str]:
+    """Let no collection of a data set find images any more, those that are published included; says for each what became of it."""
+    homes = [root / places.COLLECTIONS, *filter(None, [flow_settings().published])]
+    found = [path.parent for home in homes for path in sorted(home.glob(f"*/{POINTER}"))]
+    said = []
+    for folder in found:
+        shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
+        try:
+            if current_version(folder).facts.dataset == dataset and (count := take_out(folder, image_ids)):
+                said.append(f"{shown}: {count} photographs are found no more")
+        except PipelineError as error:  # they are gone from the data set all the same
+            said.append(f"{shown}: as before ({error})")
+    return said

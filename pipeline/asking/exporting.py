@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.contracts.collections import CATALOGUE, INDEX, LISTS, ROWS, Version, map_rows, open_version
+from pipeline.contracts.collections import CATALOGUE, INDEX, LISTS, ROWS, Version, map_rows, open_version, removed_images
 from pipeline.search.candidate_index import save_index
 from pipeline.search.indexes import build_index
 from pipeline.stage.checksums import verify
@@ -44,6 +44,9 @@ def export(collection: Path, target: Path, form: str) -> str:
 
 def _whole(version: Version, target: Path, write: Callable[[Version, Path], str]) -> str:
     """Write into a folder that takes its name when all is there."""
+    if removed := removed_images(version.folder):
+        benchmark = version.facts.benchmark
+        raise ParameterError(f"{benchmark}: {len(removed)} images were taken out since it was made; first `retrieval repro collection@{benchmark}`")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:

@@ -16,20 +16,25 @@ from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.descriptors import DescriptorFacts
 from pipeline.stage.checksums import MANIFEST, verify
 from pipeline.stage.errors import PipelineError, ShardError
 from pipeline.stage.manifest import Facts, Manifest, describe_parts, load_manifest
-from pipeline.stage.tables import read_json, write_json
+from pipeline.stage.tables import open_table, read_json, write_json
 
 KIND = "collection"
 POINTER = "current.json"
 ROWS, SHORTLIST_ROWS = "rows.npy", "shortlist_rows.npy"
 INDEX, LISTS = "index.faiss", "index.lists"
 """The second holds the inverted lists of an index that is too large to be put together in memory."""
-CATALOGUE, THUMBNAILS, CALIBRATION = "catalogue.parquet", "thumbnails.parquet", "calibration.json"
+CATALOGUE, THUMBNAILS, CALIBRATION, REMOVED = "catalogue.parquet", "thumbnails.parquet", "calibration.json", "removed.json"
+"""The last, where it is there, names images that were taken out since the version was made: their rows stay, and are no answer."""
+MOST_REMOVED = 1000
+"""Each question looks at as many rows more."""
 NETWORK, MODEL, HASHER, IMAGES, FEATURES = "network", "model", "hasher", "images", "features"
 """Folders of a version: copies of what the stages made."""
 Opened = TypeVar("Opened")
@@ -56,7 +61,7 @@ class CollectionFacts(Facts):
     """Of a version.
 
     Attributes:
-        images: rows.
+        images: that can be found.
         described: how they were described.
         hashed: the method that made codes of the descriptors; None where the rows are descriptors.
         search: the parameters of the benchmark's search that decide numbers.
@@ -111,6 +116,40 @@ def hand_over(version: Version, collection: Path) -> bool:
         shutil.copytree(version.folder, staging, dirs_exist_ok=True, copy_function=_link_or_copy)
         _put_to_use(staging, collection, version.folder.name)
     return True
+
+
+def removed_images(version: Path) -> set[str]:
+    """Ids of the images that were taken out of a version."""
+    if not (version / REMOVED).exists():
+        return set()
+    verify(version / REMOVED)
+    return set(read_json(version / REMOVED)["image_ids"])
+
+
+def take_out(collection: Path, image_ids: Collection[str]) -> int:
+    """Make a version in which images are found no more, without making rows or index again; returns how many it had.
+
+    Raises:
+        PipelineError: more than MOST_REMOVED would be out, which makes every question slower.
+    """
+    before = current_version(collection)
+    gone = removed_images(before.folder)
+    table = open_table(before.folder / CATALOGUE, "catalogue").read(columns=["image_id"])
+    found = set(table.filter(pc.is_in(table["image_id"], pa.array(sorted(image_ids), pa.string())))["image_id"].to_pylist()) - gone
+    if not found:
+        return 0
+    if len(gone | found) > MOST_REMOVED:
+        raise PipelineError(f"{collection}: more than {MOST_REMOVED} images would be taken out; `retrieval repro` makes it without them")
+    with new_version(collection) as staging:
+        shutil.copytree(before.folder, staging, dirs_exist_ok=True, copy_function=_link_or_copy)
+        write_json(staging / REMOVED, {"image_ids": sorted(gone | found)})
+        kept = [part for part in load_manifest(before.folder, KIND).parts if part.name != REMOVED]
+        facts = before.facts.model_copy(update={"images": before.facts.images - len(found)})
+        parts = sorted([*kept, *describe_parts(staging, [REMOVED])], key=lambda part: part.name)
+        manifest = Manifest(KIND, tuple(parts), facts.model_dump(mode="json"))
+        manifest.save(staging)
+        _put_to_use(staging, collection, manifest.fingerprint)
+    return len(found)
 
 
 def _link_or_copy(source: str, target: str) -> None:

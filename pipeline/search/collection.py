@@ -34,6 +34,7 @@ from pipeline.contracts.collections import (
     hold_version,
     is_version,
     open_version,
+    removed_images,
 )
 from pipeline.contracts.images.image_shards import StoredImage
 from pipeline.contracts.results import Counts, Results
@@ -77,6 +78,7 @@ class Collection:
         self._images: pa.Table = read_table(version.folder / CATALOGUE, "catalogue").select(["image_id", "instance", "path"])
         self._thumbnails = Thumbnails(version.folder / THUMBNAILS)
         self._database = Database(version.folder, self.facts.index, self._images.column("image_id"), self.parameters, device)
+        self._removed = removed_images(version.folder)
         self._describer = PhotographDescriber(version.folder, self.facts, device)
         learned = json.loads((version.folder / CALIBRATION).read_text(encoding="utf-8"))
         self._unknown = UnknownObjects(np.array(learned["unknown"], np.float64), learned["share"])
@@ -100,7 +102,7 @@ class Collection:
         return open_version(folder, lambda version: cls(version, chosen))
 
     def __len__(self) -> int:
-        return len(self._database)
+        return len(self._database) - len(self._database.removed)
 
     def __repr__(self) -> str:
         return f"<collection {self.facts.benchmark}: {len(self)} images, {self.facts.described.method}, {self.facts.index.kind} index>"
@@ -168,12 +170,15 @@ class Collection:
         Raises:
             KeyError: the collection has no such image.
         """
+        if image_id in self._removed:
+            raise KeyError(image_id)
         return self._thumbnails.read([image_id])[image_id]
 
     @property
     def images(self) -> pa.Table:
-        """Every image: image_id, instance, path."""
-        return self._images
+        """Every image that can be found: image_id, instance, path."""
+        removed = self._database.removed
+        return self._images if not len(removed) else self._images.take(np.delete(np.arange(len(self._images)), removed))
 
     def _prepared_or_told(self, photo: Photo, box: Box | None, broken: Broken | None) -> StoredImage | None:
         try:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
-from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows
+from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows, removed_images
 from pipeline.contracts.features.patches import patch_count
 from pipeline.contracts.results import Results
 from pipeline.search.candidate_index import load_index
@@ -38,6 +39,9 @@ class Database:
         folder: of a version of the collection.
         kind: of its index.
         names: the ids of the rows' images, a column of text.
+
+    Attributes:
+        removed: rows that are no answer.
     """
 
     def __init__(self, folder: Path, kind: IndexFacts, names: pa.ChunkedArray, parameters: SearchParameters, device: torch.device) -> None:
@@ -45,6 +49,7 @@ class Database:
         self.rows = map_rows(folder / ROWS)
         self.shortlist_rows = map_rows(folder / SHORTLIST_ROWS) if (folder / SHORTLIST_ROWS).exists() else None
         self.index = None if kind.kind == "flat" else load_index(folder / INDEX, codes=self.rows.dtype == np.uint8)
+        self.removed: Places = rows_of(names, removed_images(folder))
         self._places: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -62,14 +67,21 @@ class Database:
         Args:
             queries: (Q, D) float32 descriptors, (Q, P, D) float32 patches, or (Q, B) uint8 codes.
         """
-        if self.rows.dtype == np.uint8:
-            scores, places = self._nearest_codes(queries, k)
-        elif self.rows.ndim == 3:
-            scores, places = self._nearest_patches(torch.from_numpy(queries).to(self.device), k)
-        else:
-            own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
-            scores, places = self._nearest(own, k, score)
+        scores, places = self._nearest_rows(queries, k + len(self.removed))
+        if len(self.removed):
+            kept = [np.flatnonzero(~np.isin(own, self.removed))[:k] for own in places]
+            scores = [own[left] for own, left in zip(scores, kept, strict=True)]
+            places = [own[left] for own, left in zip(places, kept, strict=True)]
         return self._results(scores, places)
+
+    def _nearest_rows(self, queries: Rows, k: int) -> tuple[Sequence[npt.NDArray[np.float32]], Sequence[Places]]:
+        """Of each query the scores and places of the k nearest rows, removed ones among them."""
+        if self.rows.dtype == np.uint8:
+            return self._nearest_codes(queries, k)
+        if self.rows.ndim == 3:
+            return self._nearest_patches(torch.from_numpy(queries).to(self.device), k)
+        own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
+        return self._nearest(own, k, score)
 
     def read(self, image_ids: Sequence[Sequence[str]], like: torch.Tensor) -> torch.Tensor:
         """The descriptors (Q, S, D) of Q lists of S images that `top` found."""
@@ -89,7 +101,7 @@ class Database:
             names = self.names.take(pa.array(own)).to_pylist()
             self._places.update(zip(names, own.tolist(), strict=True))
             ids.append(names)
-        return Results(ids, [own.tolist() for own in scores], len(self))
+        return Results(ids, [own.tolist() for own in scores], len(self) - len(self.removed))
 
     def _nearest(self, queries: torch.Tensor, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
         if self.index is None:
@@ -138,6 +150,13 @@ class Database:
             scores.append(-own[order].astype(np.float32))
             found.append(own_places[order].astype(np.int64))
         return scores, found
+
+
+def rows_of(names: pa.ChunkedArray, image_ids: set[str]) -> Places:
+    """Where images stand, in order."""
+    if not image_ids:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(pc.is_in(names, pa.array(sorted(image_ids), pa.string())).to_numpy(zero_copy_only=False))
 
 
 def every_row_compared(queries: torch.Tensor, rows: Rows, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.collections import (
+    CATALOGUE,
     POINTER,
     CollectionFacts,
     IndexFacts,
@@ -15,13 +16,17 @@ from pipeline.contracts.collections import (
     new_version,
     open_version,
     publish,
+    removed_images,
+    take_out,
 )
 from pipeline.contracts.descriptors import DescriptorFacts, PatchCounts
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.held_out import HeldOutSet
 from pipeline.contracts.images.image_shards import ImageFacts
-from pipeline.stage.errors import ShardError
+from pipeline.stage.catalogue import CatalogueRow, write_catalogue
+from pipeline.stage.checksums import verify_all
+from pipeline.stage.errors import PipelineError, ShardError
 
 FACTS = CollectionFacts(
     benchmark="b",
@@ -135,3 +140,24 @@ def test_a_version_is_handed_over_whole_and_held_on_its_own(tmp_path: Path) -> N
         assert text_of(current_version(served)) == "one"
     assert hand_over(second, served)
     assert sorted(path.name for path in served.iterdir()) == sorted([POINTER, second.folder.name])
+
+
+def test_images_are_taken_out_without_writing_the_rest_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_version(tmp_path) as staging:
+        (staging / "rows").write_text("many", encoding="utf-8")
+        write_catalogue(staging / CATALOGUE, [CatalogueRow(name, f"{name}.jpg", "0", 1, 1, "database", status="ok") for name in "abcd"])
+        first = publish(staging, tmp_path, FACTS.model_copy(update={"images": 4}))
+    assert removed_images(first.folder) == set()
+    assert take_out(tmp_path, {"b", "nobody"}) == 1
+    second = current_version(tmp_path)
+    assert (second.folder != first.folder, second.facts.images, removed_images(second.folder)) == (True, 3, {"b"})
+    verify_all(second.folder)
+    assert take_out(tmp_path, {"b"}) == 0
+    assert current_version(tmp_path) == second
+    assert take_out(tmp_path, {"c", "d"}) == 2
+    third = current_version(tmp_path)
+    assert (third.facts.images, removed_images(third.folder)) == (1, {"b", "c", "d"})
+    monkeypatch.setattr("pipeline.contracts.collections.MOST_REMOVED", 3)
+    with pytest.raises(PipelineError, match="more than 3 images would be taken out"):
+        take_out(tmp_path, {"a"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([POINTER, third.folder.name])

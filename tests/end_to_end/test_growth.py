@@ -104,6 +104,14 @@ def test_what_was_removed_is_nowhere(grown: Project) -> None:
     removed = run(grown, "remove", "mine", "piece3/6.png", "piece3/7.png")
     assert removed.returncode == 0, removed.stderr
     assert removed.stdout.decode().splitlines()[-1].endswith("2 removed")
+    assert "data/collection/mine: 2 photographs are found no more" in removed.stdout.decode().splitlines()
+    at_once = Collection.open(grown.folder / "data/collection/mine", "cpu")
+    assert not {"piece3/6.png", "piece3/7.png"} & set(at_once.images.column("image_id").to_pylist())
+    assert all(found.instance != "piece3" for found in at_once.ask(encoded(6, 100, 80, "PNG"), top=20).results)
+    with pytest.raises(KeyError):
+        at_once.thumbnail("piece3/6.png")
+    refused = run(grown, "export", str(grown.folder / "exported"), "--collection", "mine")
+    assert "2 images were taken out since it was made" in refused.stderr.decode()
     lock = yaml.safe_load((grown.folder / "dvc.lock").read_text(encoding="utf-8"))
     grown.dvc("repro", "collection@mine")
     assert produced(grown, "features/mine") == 0, "the others are in the store"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows, new_rows
+from pipeline.contracts.collections import INDEX, REMOVED, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows, new_rows
 from pipeline.search.candidate_index import build_candidate_index, save_index
 from pipeline.search.code_scan import nearest_codes
 from pipeline.search.collection_params import CollectionParameters, refuse_index
@@ -21,6 +21,7 @@ from pipeline.search.patch_scan import scan_patches
 from pipeline.search.vector_scan import top_results
 from pipeline.search.whole_images import whole_image
 from pipeline.stage.errors import ModelError, ParameterError, ShardError
+from pipeline.stage.tables import write_json
 from tests.search.test_patch_matching import blocks_of, patches
 
 Kind = Literal["flat", "hnsw", "ivf_pq", "scalar", "multi_index"]
@@ -166,3 +167,29 @@ def test_one_block_is_as_good_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.search.database.BLOCK", 10)
     parts = every_row_compared(queries, rows, 17, scoring("dot"))
     np.testing.assert_array_equal(whole[1], parts[1])
+
+
+@pytest.mark.parametrize("kind", ["flat", "scalar", "codes", "multi_index", "patches"])
+def test_images_that_were_taken_out_are_no_answer_and_the_others_are_ranked_as_before(tmp_path: Path, kind: str) -> None:
+    generator = np.random.default_rng(3)
+    rows: npt.NDArray[Any] = clustered(1, 400)
+    queries: npt.NDArray[Any] = clustered(2, 6)
+    if kind in ("codes", "multi_index"):
+        rows, queries = generator.integers(0, 256, (400, 8), np.uint8), generator.integers(0, 256, (6, 8), np.uint8)
+        rows[50:80] = queries[0]
+    elif kind == "patches":
+        rows, queries = patches(4, 400, 5), patches(5, 6, 5)
+    index: Kind = {"scalar": "scalar", "multi_index": "multi_index"}.get(kind, "flat")  # type: ignore[assignment]
+    whole = database(tmp_path / "whole", rows, index).top(queries, 400)
+    gone = {image_id for ids in whole.image_ids for image_id in ids[:9:2]}
+    write_json(tmp_path / "whole" / REMOVED, {"image_ids": sorted(gone)})
+    names = pa.chunked_array([pa.array([f"image{place}" for place in range(400)])])
+    left = Database(tmp_path / "whole", IndexFacts(kind=index, candidates=50, loss={}), names, SearchParameters(), CPU)
+    found = left.top(queries, 12)
+    assert found.size == 400 - len(gone)
+    for query, ids in enumerate(found.image_ids):
+        expected = [image_id for image_id in whole.image_ids[query] if image_id not in gone][:12]
+        if kind in ("flat", "codes", "patches"):
+            assert ids == expected
+        assert len(ids) == 12 or kind == "multi_index"
+        assert not gone & set(ids)
