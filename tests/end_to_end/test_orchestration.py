@@ -107,6 +107,9 @@ def test_setting_up_twice_leaves_one_of_each(site: Site) -> None:
     deployments = {found["name"]: found for found in site.stack.ask("POST", "/deployments/filter")}
     assert set(deployments) == {"rebuild", "nightly", "sweep"}
     assert [each["schedule"]["cron"] for each in deployments["nightly"]["schedules"]] == ["0 2 * * *"]
+    schemas = {name: found["parameter_openapi_schema"]["properties"] for name, found in deployments.items()}
+    for name in ("rebuild", "nightly"):
+        assert {"extract", "extract@gallery", "report"} <= set(schemas[name]["targets"]["anyOf"][0]["items"]["enum"])
     assert all(found["global_concurrency_limit"]["limit"] == 1 for found in deployments.values())
     automations = site.stack.ask("POST", "/automations/filter")
     assert sorted(found["name"] for found in automations) == ["dead runs are crashed", "failed runs are told"]
