@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from pipeline.comparison.comparing import BenchmarkDifference, Comparison, MetricDifference
+from pipeline.reporting.wording import measure
 from pipeline.stage import text_tables
 
 WIDTH = 130
@@ -42,7 +43,7 @@ def rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     for benchmark in comparison.benchmarks:
         for metric in benchmark.metrics:
             if metric.name in NAMES or (metric.differs and metric.name not in SAME):
-                yield (benchmark.benchmark, benchmark.setting, NAMES.get(metric.name, metric.name), *_numbers(metric))
+                yield (benchmark.benchmark, benchmark.setting, NAMES.get(metric.name) or measure(metric.name), *_numbers(metric))
 
 
 def _numbers(metric: MetricDifference) -> tuple[str, ...]:
