@@ -1,7 +1,7 @@
 """What can be chosen on the page of the Prefect server: the stages and grids that the checkout has when `retrieval setup` describes the flows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
@@ -31,3 +31,8 @@ def stage_choices(root: Path) -> list[str]:
 def grid_choices(root: Path) -> list[str]:
     """The grids of experiments/, without the files that they share."""
     return [f"experiments/{path.name}" for path in sorted((root / "experiments").glob("*.yaml")) if not path.stem.endswith("_base")]
+
+
+StageName = Annotated[str, one_of(stage_choices(Path()))]
+GridFile = Annotated[str, one_of(grid_choices(Path()))]
+"""Types of parameters, of the checkout that is the current folder when the flows are imported."""

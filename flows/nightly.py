@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -12,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.choices import one_of, stage_choices
+from flows.choices import StageName
 from flows.rebuild import Rebuilt, rebuild_checkout
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.places import COMPARISON
@@ -32,7 +31,7 @@ REMOTE_PAUSES = (5.0, 30.0)
 def nightly(
     update: bool = True,
     pull: bool = True,
-    targets: list[Annotated[str, one_of(stage_choices(Path()))]] | None = None,
+    targets: list[StageName] | None = None,
     compare_with: str | None = "last results",
     largest_drop: float | None = 0.02,
     publish: bool = True,

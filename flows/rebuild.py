@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -10,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.choices import one_of, stage_choices
+from flows.choices import StageName
 from pipeline.stage.errors import PipelineError
 from tasks.comparison import metrics_markdown
 from tasks.execution import BEGUN, Execution, StageFeed
@@ -35,7 +34,7 @@ class Rebuilt:
 
 @flow(name="rebuild", flow_run_name="rebuild", persist_result=False, validate_parameters=True)
 def rebuild(
-    targets: list[Annotated[str, one_of(stage_choices(Path()))]] | None = None,
+    targets: list[StageName] | None = None,
     overrides: list[str] | None = None,
     force: bool = False,
     keep_going: bool = True,

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -10,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.choices import grid_choices, one_of
+from flows.choices import GridFile
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.parameters import read_section
@@ -26,7 +25,7 @@ from tasks.workspace import checkout_lock, git
 
 
 @flow(name="sweep", flow_run_name="sweep {file}", persist_result=False)
-def sweep(file: Annotated[str, one_of(grid_choices(Path()))], keep_going: bool = True, wait: bool = True) -> State[None]:
+def sweep(file: GridFile, keep_going: bool = True, wait: bool = True) -> State[None]:
     """Run every cell that has not run on the present commit, and write reports/sweeps/NAME.md, .csv and .json after each.
 
     Args:

@@ -4,11 +4,10 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.contracts.running.settings import settings
-from pipeline.stage.errors import ParameterError
+from pipeline.contracts.running.settings import read_settings, settings
 
 
 class FlowSettings(BaseSettings):
@@ -47,12 +46,7 @@ def flow_settings() -> FlowSettings:
     Raises:
         ParameterError: a variable has a value that is not allowed.
     """
-    try:
-        return FlowSettings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "RETRIEVAL_" + str(first["loc"][0]).upper()
-        raise ParameterError(f"{name}: {first['msg']}, got {first['input']!r}") from None
+    return read_settings(FlowSettings)
 
 
 def setting_lines() -> list[str]:

@@ -8,6 +8,7 @@ from pipeline.comparison.comparing import Comparison
 from pipeline.comparison.snapshot import Snapshot
 from pipeline.comparison.texts import HEADINGS, PARAMETER_HEADINGS, STAGE_HEADINGS, parameter_rows, rows, stage_rows, verdict
 from pipeline.reporting.retrievals import Hit
+from pipeline.reporting.style import FILE as STYLE
 from pipeline.reporting.style import style
 
 BothResults = dict[tuple[str, str, str], tuple[list[Hit], list[Hit]]]
@@ -36,7 +37,8 @@ def render(comparison: Comparison, results: BothResults, images: dict[str, str],
         images: `data:` addresses by image id.
         side: pixels of a picture's longer side.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    shared = jinja2.FileSystemLoader(STYLE.parent)
+    environment = jinja2.Environment(loader=shared, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     tables = {
         "metrics": (HEADINGS, list(rows(comparison))),

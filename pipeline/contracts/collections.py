@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.descriptors import DescriptorFacts
+from pipeline.contracts.running.scratch import link_or_copy
 from pipeline.stage.checksums import MANIFEST, verify
 from pipeline.stage.errors import PipelineError, ShardError
 from pipeline.stage.manifest import Facts, Manifest, describe_parts, load_manifest
@@ -113,7 +114,7 @@ def hand_over(version: Version, collection: Path) -> bool:
     if (collection / POINTER).exists() and _pointed_at(collection) == version.folder.name:
         return False
     with new_version(collection) as staging:
-        shutil.copytree(version.folder, staging, dirs_exist_ok=True, copy_function=_link_or_copy)
+        shutil.copytree(version.folder, staging, dirs_exist_ok=True, copy_function=_own_manifest)
         _put_to_use(staging, collection, version.folder.name)
     return True
 
@@ -141,7 +142,7 @@ def take_out(collection: Path, image_ids: Collection[str]) -> int:
     if len(gone | found) > MOST_REMOVED:
         raise PipelineError(f"{collection}: more than {MOST_REMOVED} images would be taken out; `retrieval repro` makes it without them")
     with new_version(collection) as staging:
-        shutil.copytree(before.folder, staging, dirs_exist_ok=True, copy_function=_link_or_copy)
+        shutil.copytree(before.folder, staging, dirs_exist_ok=True, copy_function=_own_manifest)
         write_json(staging / REMOVED, {"image_ids": sorted(gone | found)})
         kept = [part for part in load_manifest(before.folder, KIND).parts if part.name != REMOVED]
         facts = before.facts.model_copy(update={"images": before.facts.images - len(found)})
@@ -152,15 +153,12 @@ def take_out(collection: Path, image_ids: Collection[str]) -> int:
     return len(found)
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _own_manifest(source: str, target: str) -> None:
     """The manifest is always a file of its own: who holds one version must not hold the other (`hold_version`)."""
     if Path(source).name == MANIFEST:
         shutil.copyfile(source, target)
         return
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
+    link_or_copy(Path(source), Path(target))
 
 
 def _put_to_use(staging: Path, collection: Path, name: str) -> Path:

@@ -51,7 +51,7 @@ function results(benchmark) {
 const address = (benchmark, query, image) =>
   `#query=${benchmark}/${encodeURIComponent(query)}${image === undefined ? "" : `&image=${encodeURIComponent(image)}`}`;
 
-function show(picture, [name, file, path], note) {
+function show(picture, [name, , path], note) {
   picture.hidden = !path;
   note.hidden = Boolean(path);
   note.textContent = "no picture was made of it";

@@ -112,7 +112,7 @@ def render(
     side: int,
 ) -> str:
     """The page as HTML; text from data is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     shown = {"benchmarks": benchmarks, "sweeps": sweeps, "online_times": online_times, "matching": matching, "curves": curves, "costs": costs}
     template, script = ((FOLDER / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html.j2", "js"))
     look = {"style": style(), "script": script, "side": side, "words": wording, "mask_labels": LABELS}

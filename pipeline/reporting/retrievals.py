@@ -75,10 +75,20 @@ def first_hits(rankings: Path, name: str, results: int, queries: Collection[str]
         rankings: data/rankings/BENCHMARK.
         queries: all where None.
     """
-    table, counts = (read_table(rankings / f"{kind}-{name}.parquet", kind) for kind in ("ranking", "counts"))
+    table, counts = _tables(rankings, name)
     if queries is not None:
         own = pa.array(sorted(queries), pa.string())
         table, counts = (each.filter(pc.is_in(each["query_id"], own)) for each in (table, counts))
+    return _first_hits(table, counts, results)
+
+
+def _tables(rankings: Path, name: str) -> tuple[pa.Table, pa.Table]:
+    """The ranking of a database, and the counts of its labelled images."""
+    ranking, counts = (read_table(rankings / f"{kind}-{name}.parquet", kind) for kind in ("ranking", "counts"))
+    return ranking, counts
+
+
+def _first_hits(table: pa.Table, counts: pa.Table, results: int) -> dict[str, list[Hit]]:
     labels = {(row["query_id"], row["image_id"]): row["relevance"] for row in counts.select(["query_id", "image_id", "relevance"]).to_pylist()}
     found: dict[str, list[Hit]] = {}
     for row in table.filter(pc.less(table["rank"], results)).to_pylist():
@@ -90,11 +100,11 @@ def first_hits(rankings: Path, name: str, results: int, queries: Collection[str]
 def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: int, worst: int, results: int) -> Retrievals:
     """Choose by the per-query table and the ranking of one setting ('database', 'with_distractors/hard', …)."""
     name = setting.partition("/")[0]
-    ranking = first_hits(rankings, name, results)
+    table, counts = _tables(rankings, name)
+    ranking = _first_hits(table, counts, results)
     unlabelled: dict[str, list[Hit]] = {}
     for row in read_table(rankings / f"irrelevant-{name}.parquet", "ranking").to_pylist():
         unlabelled.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], "irrelevant", row["score"], _box(row)))
-    table = read_table(rankings / f"ranking-{name}.parquet", "ranking")
     boxes = {(row["query_id"], row["image_id"]): _box(row) for row in table.filter(pc.is_valid(table["x0"])).to_pylist()}
     scored = sorted((row for row in per_query if row["setting"] == setting), key=lambda row: (-float(row["ap"]), row["query_id"]))
     answers = {row["query_id"]: _told(row) for row in read_table(rankings / ANSWERS, "answers").to_pylist()}
@@ -105,7 +115,7 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     ]
     lowest = shown[max(best, len(shown) - worst) :][::-1]
     relevant: dict[str, list[Hit]] = {}
-    for row in read_table(rankings / f"counts-{name}.parquet", "counts").to_pylist():
+    for row in counts.to_pylist():
         if row["relevance"] in RELEVANT:
             found = boxes.get((row["query_id"], row["image_id"]))
             relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"], found))

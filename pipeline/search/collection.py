@@ -34,7 +34,6 @@ from pipeline.contracts.collections import (
     hold_version,
     is_version,
     open_version,
-    removed_images,
 )
 from pipeline.contracts.images.image_shards import StoredImage
 from pipeline.contracts.results import Counts, Results
@@ -78,7 +77,6 @@ class Collection:
         self._images: pa.Table = read_table(version.folder / CATALOGUE, "catalogue").select(["image_id", "instance", "path"])
         self._thumbnails = Thumbnails(version.folder / THUMBNAILS)
         self._database = Database(version.folder, self.facts.index, self._images.column("image_id"), self.parameters, device)
-        self._removed = removed_images(version.folder)
         self._describer = PhotographDescriber(version.folder, self.facts, device)
         learned = json.loads((version.folder / CALIBRATION).read_text(encoding="utf-8"))
         self._unknown = UnknownObjects(np.array(learned["unknown"], np.float64), learned["share"])
@@ -170,7 +168,7 @@ class Collection:
         Raises:
             KeyError: the collection has no such image.
         """
-        if image_id in self._removed:
+        if image_id in self._database.removed_ids:
             raise KeyError(image_id)
         return self._thumbnails.read([image_id])[image_id]
 

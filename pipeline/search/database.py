@@ -41,7 +41,7 @@ class Database:
         names: the ids of the rows' images, a column of text.
 
     Attributes:
-        removed: rows that are no answer.
+        removed_ids, removed: images that are no answer, and their rows.
     """
 
     def __init__(self, folder: Path, kind: IndexFacts, names: pa.ChunkedArray, parameters: SearchParameters, device: torch.device) -> None:
@@ -49,7 +49,8 @@ class Database:
         self.rows = map_rows(folder / ROWS)
         self.shortlist_rows = map_rows(folder / SHORTLIST_ROWS) if (folder / SHORTLIST_ROWS).exists() else None
         self.index = None if kind.kind == "flat" else load_index(folder / INDEX, codes=self.rows.dtype == np.uint8)
-        self.removed: Places = rows_of(names, removed_images(folder))
+        self.removed_ids = removed_images(folder)
+        self.removed: Places = rows_of(names, self.removed_ids)
         self._places: dict[str, int] = {}
 
     def __len__(self) -> int:

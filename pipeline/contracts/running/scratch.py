@@ -37,7 +37,7 @@ class ScratchStore:
         staging.mkdir(parents=True)
         try:
             for name in names:
-                _link(self.path(name), staging / name)
+                link_or_copy(self.path(name), staging / name)
             manifest = Manifest(kind, describe_parts(staging, names), facts.model_dump(mode="json") if facts else {})
             manifest.save(staging)
             if destination.exists():
@@ -49,8 +49,9 @@ class ScratchStore:
         return manifest
 
 
-def _link(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the other name lies on another file system."""
     try:
         os.link(source, target)
-    except OSError:  # another file system
+    except OSError:
         shutil.copyfile(source, target)

@@ -3,12 +3,14 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.stage.errors import ParameterError
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -53,8 +55,17 @@ def settings() -> Settings:
     Raises:
         ParameterError: a variable has a value that is not allowed.
     """
+    return read_settings(Settings)
+
+
+def read_settings(model: type[SettingsT]) -> SettingsT:
+    """Settings of one kind, from the environment and `.env`.
+
+    Raises:
+        ParameterError: a variable has a value that is not allowed.
+    """
     try:
-        return Settings()
+        return model()
     except ValidationError as error:
         first = error.errors()[0]
         name = "RETRIEVAL_" + str(first["loc"][0]).upper()
