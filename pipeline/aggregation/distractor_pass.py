@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from pipeline.contracts.executors.executing import Done, Place, Worker
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.features.storage import STORED, Storage
 from pipeline.contracts.running.disk import human_bytes, require_free_space
-from pipeline.extraction.known_values import KnownValues, Values, completed
-from pipeline.extraction.loading import LoadedBatch, load_batches
+from pipeline.extraction.known_values import NOTHING, KnownValues, completed
+from pipeline.extraction.loading import LoadedBatch, Values
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.extraction.shards import ExtractTask
 from pipeline.stage import places
@@ -85,20 +85,23 @@ class DistractorDescriber:
         name = f"distractors-{task.name.removeprefix('part-')}.parquet"
         computed = 0
         with DescriptorSink(self._place.folder / name, self._storage) as sink:
-            for batch, (vectors,), fresh in completed(task.batches, self._known, self._place.threads, self._described):
+            for batch, (vectors,), fresh in self._completed(task.batches, self._known):
                 sink.add(list(batch.image_ids), vectors)
                 computed += fresh
                 self._place.advance(fresh, len(batch.image_ids) - fresh)
         return Done([name], task.images, computed, {"rounding": sink.rounding})
 
     def _seconds_per_pixel(self, batches: Sequence[PlannedBatch]) -> float:
-        """Of the last of some batches; the first warms up."""
-        started = 0.0
-        for loaded in list(load_batches(batches, self._place.threads)):
+        """Of the last of some batches, all of whose images are computed; the first warms up."""
+        seconds = 0.0
+        for batch in batches:
             started = time.monotonic()
-            self._described(loaded)
-        last = batches[-1]
-        return (time.monotonic() - started) / (len(last.image_ids) * last.width * last.height)
+            list(self._completed([batch], NOTHING))
+            seconds = time.monotonic() - started
+        return seconds / (len(batches[-1].image_ids) * batches[-1].width * batches[-1].height)
+
+    def _completed(self, batches: Sequence[PlannedBatch], known: KnownValues) -> Iterator[tuple[PlannedBatch, Values, int]]:
+        return completed(batches, known, self._place.threads, self._described, self._extractor.at_once)
 
     def _described(self, batch: LoadedBatch) -> Values:
         import torch

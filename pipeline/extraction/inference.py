@@ -24,11 +24,19 @@ BATCH_SIZES = {"cpu": 1, "cuda": 4}
 """Images that are fed together. A smaller batch is filled up, so that no image's maps depend on its neighbours: a processor rounds
 differently in batches of other sizes. Photographs of many sizes leave large batches nearly empty: on an H100, 64 photographs of their own
 sizes went through VGG16 four times as fast in batches of 4 as in batches of 32."""
+BATCHES_AT_ONCE = 4
+"""That one thread of a processor computes before the next may; the fewer, the shorter threads wait for the last one."""
 
 
 @dataclass
 class FeatureExtractor:
-    """A network on a device, as a function from loaded batches to feature maps."""
+    """A network on a device, as a function from loaded batches to feature maps.
+
+    Attributes:
+        channels: K of the maps.
+        batch_size: images that are fed together.
+        at_once: images that one thread of a processor computes at a time; None on an accelerator.
+    """
 
     network: Network | ConcatenatedNetwork
     parameters: ExtractParameters
@@ -36,7 +44,9 @@ class FeatureExtractor:
 
     def __post_init__(self) -> None:
         self.network.to(self.device)
+        self.channels = self.network.channels  # which makes the layers' modules, before several threads ask for them
         self.batch_size = settings().batch_size or BATCH_SIZES[self.device.type]
+        self.at_once = BATCHES_AT_ONCE * self.batch_size if self.device.type == "cpu" else None
 
     @property
     def grid(self) -> Grid:
@@ -60,7 +70,7 @@ class FeatureExtractor:
         if form := self.form:
             return images * sum(form.parts) * patch_count(form.levels) * form.grid**2
         cells = pixels / self.network.stride**2 * sum(scale**2 for scale in self.parameters.scales)
-        return cells * self.network.channels
+        return cells * self.channels
 
     def maps(self, batch: LoadedBatch) -> list[torch.Tensor]:
         """One tensor (B, K, H, W) float32 per scale, on the device; H×W is the window of the batch's part where it has one.

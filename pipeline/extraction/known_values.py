@@ -3,20 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.contracts.executors.store import Store, digest_of, machine, pack_arrays, unpack_arrays
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
-from pipeline.extraction.loading import LoadedBatch, load_batches
+from pipeline.extraction.loading import LoadedBatch, Values, computed_batches
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.stage.fingerprint import code_fingerprint
 
 KIND = "feature maps"
-Values = list[npt.NDArray[Any]]
-"""Of feature maps an array per scale, of descriptors one."""
 
 
 def way_of_extraction(choice: NetworkChoice, parameters: ExtractParameters, weights: str) -> str:
@@ -58,21 +54,22 @@ NOTHING = KnownValues(Store(Path(), 0), "", "")
 
 
 def completed(
-    batches: Sequence[PlannedBatch], known: KnownValues, threads: int, compute: Callable[[LoadedBatch], Values]
+    batches: Sequence[PlannedBatch], known: KnownValues, threads: int, compute: Callable[[LoadedBatch], Values], at_once: int | None
 ) -> Iterator[tuple[PlannedBatch, Values, int]]:
     """Each batch with its arrays (B, …), and how many of its images were computed, which are kept; the others were known.
 
     Args:
-        compute: arrays (B, …) of a loaded batch.
+        compute: arrays (B, …) of a loaded batch; called from several threads.
+        at_once: images that one thread computes; None where the caller's thread computes everything, on an accelerator.
     """
     keys = [keys_of(batch, known.way) for batch in batches]
     found = known.read([key for own in keys for key in own])
     missing = [[place for place, key in enumerate(own) if key not in found] for own in keys]
-    fresh = load_batches([batch.only(places) for batch, places in zip(batches, missing, strict=True) if places], threads)
+    fresh = computed_batches([batch.only(places) for batch, places in zip(batches, missing, strict=True) if places], compute, threads, at_once)
     for batch, own, places in zip(batches, keys, missing, strict=True):
         values = [found.get(key, []) for key in own]
         if places:
-            computed = compute(next(fresh))
+            computed = next(fresh)
             known.write([own[place] for place in places], computed)
             for row, place in enumerate(places):
                 values[place] = [array[row] for array in computed]

@@ -1,7 +1,7 @@
-"""Decoding planned batches in threads, ahead of the network."""
+"""Planned batches decoded in threads, ahead of what is computed of them."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.images.image_shards import read_images
+from pipeline.contracts.running.parallel import in_order
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.stage.errors import ShardError
 
 IMAGES_AHEAD = 48
+Values = list[npt.NDArray[Any]]
+"""What is computed of a batch, arrays (B, …): of feature maps one per scale, of descriptors one."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,25 @@ class LoadedBatch:
 
     plan: PlannedBatch
     pixels: npt.NDArray[np.uint8]
+
+
+def computed_batches(
+    batches: Sequence[PlannedBatch], compute: Callable[["LoadedBatch"], Values], threads: int, at_once: int | None
+) -> Iterator[Values]:
+    """What is computed of every batch, in their order.
+
+    Args:
+        compute: called from several threads at a time.
+        at_once: images of a batch that one thread computes; None where the caller's thread computes whole batches, on an accelerator.
+    """
+    if at_once is None:
+        yield from map(compute, load_batches(batches, threads))
+        return
+    pieces = [batch.pieces(at_once) for batch in batches]
+    computed = in_order(compute, load_batches([piece for own in pieces for piece in own], threads), threads)
+    for own in pieces:
+        found = [next(computed) for _ in own]
+        yield found[0] if len(found) == 1 else [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
 
 
 def load_batches(batches: Sequence[PlannedBatch], threads: int) -> Iterator[LoadedBatch]:

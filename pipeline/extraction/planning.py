@@ -32,8 +32,13 @@ class PlannedBatch:
 
     def only(self, places: list[int]) -> "PlannedBatch":
         """The images at some places."""
-        ids, digests = tuple(self.image_ids[place] for place in places), tuple(self.digests[place] for place in places)
+        ids, digests = tuple(self.image_ids[place] for place in places), tuple(self.digests[place] for place in places if self.digests)
         return replace(self, image_ids=ids, digests=digests)
+
+    def pieces(self, size: int) -> list["PlannedBatch"]:
+        """Batches of at most `size` of its images each, in their order."""
+        places = list(range(len(self.image_ids)))
+        return [self.only(places[first : first + size]) for first in range(0, len(places), size)]
 
 
 def plan_batches(folder: Path, wanted: dict[str, str]) -> list[PlannedBatch]:

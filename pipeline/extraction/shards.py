@@ -113,7 +113,8 @@ class ShardWriter:
         extracted = 0
         with ThreadPoolExecutor(1) as disk, feature_writer(self._place.folder / name, storage, extractor.form, **self._facts) as writer:
             written: Future[None] | None = None
-            for batch, maps, fresh in completed(batches, self._known, self._place.threads, lambda loaded: extractor.features(loaded).maps):
+            done = completed(batches, self._known, self._place.threads, lambda loaded: extractor.features(loaded).maps, extractor.at_once)
+            for batch, maps, fresh in done:
                 features = extractor.batch(batch, maps)
                 if written is not None:
                     written.result()

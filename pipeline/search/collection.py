@@ -150,7 +150,8 @@ class Collection:
         """
         if not prepared:
             return
-        results = self._search([self._describer.question(each) for each in prepared], max(top, self.parameters.top_k), refine=refine)
+        questions = self._describer.questions(prepared) if len(prepared) > 1 else [self._describer.question(prepared[0])]
+        results = self._search(questions, max(top, self.parameters.top_k), refine=refine)
         instances = self._shown(results)
         for place, asked in enumerate(prepared):
             found = Results([results.image_ids[place]], [results.scores[place]], results.size, [results.boxes[place]] if results.boxes else None)
@@ -159,7 +160,7 @@ class Collection:
 
     def describe(self, photo: Photo, box: Sequence[float] | None = None) -> npt.NDArray[Any]:
         """The row that is compared: a descriptor (D,), those of patches (P, D) float32, or a code (B,) uint8."""
-        row: npt.NDArray[Any] = self._describer.question(self.prepare(photo, box)).row[0]
+        row: npt.NDArray[Any] = self._describer.questions([self.prepare(photo, box)])[0].row[0]
         return row
 
     def thumbnail(self, image_id: str) -> bytes:

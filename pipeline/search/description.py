@@ -1,5 +1,7 @@
 """From a photograph to what is compared with a collection: resized, extracted and described exactly as the stages do it."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,8 @@ from pipeline.aggregation.describers.registry import load_describer
 from pipeline.contracts.collections import HASHER, MODEL, NETWORK, CollectionFacts
 from pipeline.contracts.features.storage import rounded
 from pipeline.contracts.images.image_shards import StoredImage
+from pipeline.contracts.running.parallel import single_threads
+from pipeline.contracts.running.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch
@@ -87,8 +91,19 @@ class PhotographDescriber:
             raise ImageError(f"{name}: {row.status.removeprefix('unreadable: ')}")
         return stored
 
+    def questions(self, prepared: Sequence[StoredImage]) -> list[Question]:
+        """Describe prepared photographs, on a processor each by one thread: as the stages do it to the last bit, and the fastest way for several."""
+        return [self.question(stored) for stored in prepared] if self._threads is None else list(self._threads.map(self.question, prepared))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor | None:
+        if self.device.type != "cpu" or settings().threads == 1:
+            return None
+        _ = self._extractor, self._describer, self.facts.hashed and self._hasher  # loaded before several threads ask for them
+        return single_threads(settings().threads)
+
     def question(self, stored: StoredImage) -> Question:
-        """Describe a prepared photograph."""
+        """Describe a prepared photograph by all threads: the fastest way for one. Their number moves a descriptor by some 1e-5."""
         plan = PlannedBatch(NOT_STORED, (stored.image_id,), stored.width, stored.height, stored.part)
         describer, pixels = self._describer, np.stack([decode(stored.bytes)])
         with torch.inference_mode():

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.contracts.collections import CALIBRATION, current_version, new_version, publish
+from pipeline.contracts.running.settings import settings
 from pipeline.search.collection import Collection
 from pipeline.stage.errors import ImageError, ShardError
 from pipeline.stage.fingerprint import file_sha256
@@ -72,6 +74,26 @@ def test_photographs_come_as_files_bytes_pictures_and_pixels(museum: Project, co
     assert replies[0].instance in replies[0]._repr_html_()
     with Image.open(io.BytesIO(replies[0].results[0].thumbnail)) as small:
         assert max(small.size) <= 240
+
+
+def test_photographs_that_are_asked_together_are_answered_as_each_alone(museum: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs = {photograph.image_id: photograph for photograph in query_photographs(museum)}
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("RETRIEVAL_WORKERS", "3")
+    settings.cache_clear()
+    try:
+        own = Collection.open(museum.folder / "data/collection/gallery", "cpu")
+        together = list(own.ask_all([photograph.data for photograph in photographs.values()]))
+        alone = [own.ask(photograph.data) for photograph in photographs.values()]
+        described = {image_id: own.describe(photograph.data, photograph.box) for image_id, photograph in photographs.items()}
+    finally:
+        torch.set_num_threads(threads)
+    assert len(together) == len(alone) == 5
+    for one, other in zip(together, alone, strict=True):
+        assert [found.image_id for found in one.results] == [found.image_id for found in other.results]
+        assert [found.score for found in one.results] == pytest.approx([found.score for found in other.results], abs=1e-4)
+    for image_id, stored in stored_queries(museum).items():
+        np.testing.assert_allclose(described[image_id], stored, atol=1e-6)
 
 
 def test_the_command_prints_and_writes_what_was_found_and_changes_nothing(museum: Project, tmp_path: Path) -> None:
@@ -193,6 +215,7 @@ def test_exports_that_need_a_package_say_so_or_write_all_rows(museum: Project, t
 ASKING = """
 import sys
 from pathlib import Path
+from pipeline.contracts.running.settings import settings
 from pipeline.search.collection import Collection
 folder, photo, stop = map(Path, sys.argv[1:])
 while not stop.exists():

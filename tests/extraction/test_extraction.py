@@ -1,8 +1,10 @@
 """Extraction: plans that depend on sizes alone, maps that do not depend on batches, shards that survive."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from pipeline.contracts.images.cells import Part
 from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
-from pipeline.extraction.loading import LoadedBatch, load_batches
+from pipeline.extraction.loading import LoadedBatch, computed_batches, load_batches
 from pipeline.extraction.planning import LARGEST_BATCH, PlannedBatch, plan_batches, plan_shards
 from pipeline.extraction.shards import ExtractTask, ShardWriter, extract_tasks
 from pipeline.imaging.images import decode
@@ -86,6 +88,21 @@ def test_loading_keeps_order_and_pixels(tmp_path: Path, threads: int) -> None:
     for batch in loaded:
         for image_id, image in zip(batch.plan.image_ids, batch.pixels, strict=True):
             np.testing.assert_array_equal(image, pixels(int(image_id[1:]), batch.plan.width, batch.plan.height))
+
+
+def test_the_bytes_of_maps_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    store_images(tmp_path / "x", [(96, 64), (64, 96), (96, 64)] * 6)
+    own, batches = extractor(), plan_batches(tmp_path / "x", wanted(18))
+    one, three = ([own.batch(plan, maps) for plan, maps in zip(batches, computed(own, batches, threads), strict=True)] for threads in (1, 3))
+    assert [each.image_ids for each in one] == [each.image_ids for each in three] == [list(batch.image_ids) for batch in batches]
+    for first, second in zip(one, three, strict=True):
+        np.testing.assert_array_equal(first.maps[0], second.maps[0])
+        assert len(first.maps[0]) == len(first.image_ids)
+
+
+def computed(own: FeatureExtractor, batches: list[PlannedBatch], threads: int) -> list[list[npt.NDArray[Any]]]:
+    """Maps by so many threads."""
+    return list(computed_batches(batches, lambda batch: own.features(batch).maps, threads, own.at_once))
 
 
 def loaded(count: int, width: int = 64, height: int = 48, part: Part | None = None) -> LoadedBatch:

@@ -1,0 +1,54 @@
+"""Several items at a time, each by one thread."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from pipeline.contracts.running.parallel import in_order
+
+
+def test_results_come_in_order_and_each_thread_computes_alone() -> None:
+    before = torch.get_num_threads()
+
+    def late(item: int) -> tuple[int, int]:
+        time.sleep(0.02 * (item % 3))
+        torch.ones(300, 300) @ torch.ones(300, 300)  # a thread decides its number at its first operation
+        return item, torch.get_num_threads()
+
+    assert list(in_order(late, range(20), 3)) == [(item, 1) for item in range(20)]
+    assert torch.get_num_threads() == before
+    seen: list[int] = []
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert seen == [before], "threads that start later have as many as before"
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = in_order(lambda item: item, items(), 2)
+    assert next(results) == 0
+    assert len(taken) <= 4
+    del results
+    assert len(taken) <= 4
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_one_item_ends_the_others(threads: int) -> None:
+    def refuse(item: int) -> int:
+        if item == 5:
+            raise ValueError("no fives")
+        return item
+
+    results = in_order(refuse, range(1000), threads)
+    with pytest.raises(ValueError, match="no fives"):
+        list(results)
