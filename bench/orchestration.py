@@ -117,12 +117,13 @@ def _server(folder: Path, environment: dict[str, str]) -> Iterator[dict[str, str
     )
     try:
         address = f"http://127.0.0.1:{port}/api"
-        while True:
-            try:
-                if httpx.get(f"{address}/health", timeout=5).is_success:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.2)
+        with httpx.Client(timeout=5) as client:
+            while True:
+                try:
+                    if client.get(f"{address}/health").is_success:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.2)
         yield environment | {"PREFECT_API_URL": address}
     finally:
         process.terminate()

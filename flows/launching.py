@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.stage.errors import PipelineError
 from tasks.execution import BEGUN, Execution
+from tasks.rare_collections import collect_rarely
 from tasks.temporary_server import TemporaryServer
 from tasks.workspace import checkout_lock
 
@@ -62,6 +63,7 @@ def run_rebuild(root: Path, targets: list[str], overrides: list[str], *, force: 
 
 def _rebuild(execution: Execution | None, targets: list[str], overrides: list[str], *, force: bool, keep_going: bool, wait: bool) -> None:
     temporary = None if has_server() else TemporaryServer()
+    collect_rarely()
     from flows.rebuild import rebuild
 
     if temporary is not None:
@@ -81,6 +83,7 @@ def run_sweep(file: str, *, keep_going: bool, wait: bool) -> None:
     """
     if not has_server():
         TemporaryServer().wait()
+    collect_rarely()
     from flows.sweep import sweep
 
     _show(lambda: sweep(file=file, keep_going=keep_going, wait=wait, return_state=True))

@@ -8,6 +8,7 @@ gone), all are ended.
 
 import array
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from tasks.rare_collections import collect_rarely  # noqa: E402
 from tasks.supervisor import end  # noqa: E402
 
 sys.path.pop(0)
@@ -27,7 +29,9 @@ sys.path.pop(0)
 def serve(asking: socket.socket) -> None:
     """Answer requests until the socket closes, then end what still runs."""
     children: dict[int, int] = {}
+    collect_rarely()
     load_dvc()
+    gc.freeze()  # what is loaded is never garbage, so children do not look at it
     deaths, died = os.pipe()
     os.set_blocking(died, False)
     signal.set_wakeup_fd(died, warn_on_full_buffer=False)

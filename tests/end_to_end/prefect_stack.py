@@ -30,6 +30,7 @@ class PrefectStack:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.api = f"http://127.0.0.1:{self.port}/api"
+        self.client = httpx.Client(verify=False, timeout=30)  # one for all requests: making one takes longer than a request
         self.server: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
 
@@ -60,10 +61,10 @@ class PrefectStack:
             )
 
     def start_server(self) -> None:
-        self.server = self._start("server.log", "prefect", "server", "start", "--port", str(self.port), "--no-ui")
+        self.server = self._start("server.log", "tasks.prefect_server", str(self.port))  # `prefect server start` imports the server twice
         while True:
             try:
-                if httpx.get(f"{self.api}/health", timeout=5).is_success:
+                if self.client.get(f"{self.api}/health").is_success:
                     return
             except httpx.TransportError:
                 pass
@@ -95,7 +96,7 @@ class PrefectStack:
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """Ask the API; a database that is busy answers 503, and is asked again as Prefect's own client does."""
         for _ in range(20):
-            response = httpx.request(method, self.api + path, json=body or None, timeout=30)
+            response = self.client.request(method, self.api + path, json=body or None)
             if response.status_code != 503:
                 break
             time.sleep(0.5)
@@ -136,6 +137,7 @@ class PrefectStack:
 
     def stop(self) -> None:
         """End both at once; nothing of their home is needed any more."""
+        self.client.close()
         for process in (self.worker, self.server):
             if process is not None and process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
