@@ -48,11 +48,16 @@ def estimate(
 
 
 @commands.command()
-def networks() -> None:
-    """List every architecture with its layers, strides and receptive fields."""
-    from pipeline.networks.listing import print_networks
+def networks(
+    architecture: Annotated[str, typer.Argument(help="one architecture, or one of the library timm as timm/NAME; all without a name")] = "",
+) -> None:
+    """List every architecture with its layers, strides and receptive fields, or the layers of one."""
+    from pipeline.networks.listing import print_network, print_networks
 
-    print_networks()
+    if architecture:
+        print_network(architecture)
+    else:
+        print_networks()
 
 
 @commands.command()

@@ -2,16 +2,17 @@
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.contracts.models import save_tensors
 from pipeline.contracts.running.scratch import ScratchStore
-from pipeline.networks.classifier import classes_of, published
+from pipeline.networks.classifier import ClassifierForm, classes_of, published
 from pipeline.networks.heads import CLASSIFIER
-from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, network_from
+from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, is_timm, network_from
 from pipeline.networks.region_projection import PROJECTION, RegionProjection
-from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_network, member_weights, own_keys
+from pipeline.networks.registry import ARCHITECTURES, CARD, MODELS_OWN, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.weights import fetch_weights, read_weights
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
@@ -50,14 +51,15 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     place = store.folder / Path(target).stem  # of its own: two members' files may have one name
     place.mkdir(exist_ok=True)
     file = fetch_weights(name, source, place)
-    architecture = ARCHITECTURES[source.architecture]
+    known = _Known.of(source.architecture)
     content = read_weights(file)
     tensors = own_keys(source.architecture, content)
     save_tensors(store.path(target), tensors)
-    classifier = {} if isinstance(source, MemberSource) else published(architecture.classifier, content)
+    form = None if isinstance(source, MemberSource) else known.classifier
+    classifier = published(form, content) if form else {}
     if classifier:
         save_tensors(store.path(CLASSIFIER), classifier)
-    preprocessing = source.preprocessing or architecture.preprocessing
+    preprocessing = source.preprocessing or known.preprocessing
     layers = source.layers if isinstance(source, MemberSource) else ()
     network = load_network(source.architecture, tensors, layers, preprocessing)
     projection = None if isinstance(source, MemberSource) else RegionProjection.published(content, network.channels)
@@ -66,17 +68,43 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     return {
         "architecture": source.architecture,
         "preprocessing": preprocessing,
-        "weights": {"from": source.weights, "file": file.name, "sha256": file_sha256(file)},
+        "weights": {"from": source.weights, "file": file.name, "sha256": file_sha256(file)} | known.published,
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
-        "default_layer": architecture.default,
+        "default_layer": known.default,
         "layers": list(network.layer_names),
         "used_layers": list(network.layers),
         "stride": network.stride,
         "receptive_field": network.receptive_field,
         "channels": network.channels,
-        "classes": classes_of(architecture.classifier, classifier) if classifier else 0,
+        "classes": classes_of(form, classifier) if form and classifier else 0,
         "projection": len(projection.components_) if projection else 0,
     }
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of an architecture.
+
+    Attributes:
+        classifier: None where it is not read from the weights.
+        published: what its source says of the published weights, where a source does.
+    """
+
+    default: str
+    preprocessing: str
+    classifier: ClassifierForm | None
+    published: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str) -> "_Known":
+        if not is_timm(name):
+            architecture = ARCHITECTURES[name]
+            return cls(architecture.default, architecture.preprocessing, architecture.classifier, {})
+        from pipeline.networks.timm_layers import FINAL
+        from pipeline.networks.timm_layers import published as about
+
+        found = about(name)
+        return cls(FINAL, MODELS_OWN, None, {"published": found.hub_id, "license": found.license})
 
 
 if __name__ == "__main__":

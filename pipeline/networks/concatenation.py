@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy.typing as npt
 import torch
 
+from pipeline.networks.geometry import Geometry, largest
 from pipeline.networks.network import Network, concatenate
 from pipeline.stage.errors import ModelError
 
@@ -20,9 +21,8 @@ class ConcatenatedNetwork:
 
     def __init__(self, members: Sequence[Network]) -> None:
         self.members = tuple(members)
-        self.stride = max(member.stride for member in self.members)
-        self.receptive_field = max(member.receptive_field for member in self.members)
-        self.first_centre = max(self.members, key=lambda member: member.stride).first_centre
+        geometry = largest([Geometry(member.stride, member.receptive_field, member.first_centre) for member in self.members])
+        self.stride, self.receptive_field, self.first_centre = geometry.stride, geometry.receptive_field, geometry.first
 
     @property
     def parts(self) -> tuple[int, ...]:

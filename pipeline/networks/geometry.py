@@ -15,12 +15,21 @@ class Geometry:
     """In input pixels.
 
     Attributes:
+        receptive_field: None where a cell may see the whole image.
         first: from the image's edge to the centre of the first cell's receptive field.
     """
 
     stride: int = 1
-    receptive_field: int = 1
+    receptive_field: int | None = 1
     first: float = 0.5
+
+    def grown(self, pixels: int) -> int | None:
+        """The receptive field with so many pixels more."""
+        return None if self.receptive_field is None else self.receptive_field + pixels
+
+    def pooled(self) -> "Geometry":
+        """After pooling of 2×2 cells with stride 2."""
+        return Geometry(self.stride * 2, self.grown(self.stride), self.first + self.stride / 2)
 
 
 def geometry_of(graph: fx.Graph, root: nn.Module, layer: fx.Node) -> Geometry:
@@ -43,7 +52,8 @@ def geometry_of(graph: fx.Graph, root: nn.Module, layer: fx.Node) -> Geometry:
 def largest(geometries: Sequence[Geometry]) -> Geometry:
     """Of maps that are joined, which are brought to the size of those with the largest stride."""
     coarsest = max(geometries, key=lambda item: item.stride)
-    return replace(coarsest, receptive_field=max(item.receptive_field for item in geometries))
+    fields = [item.receptive_field for item in geometries]
+    return replace(coarsest, receptive_field=None if None in fields else max(field for field in fields if field is not None))
 
 
 def _after(module: nn.Module, before: Geometry, node: fx.Node) -> Geometry:
@@ -56,7 +66,7 @@ def _after(module: nn.Module, before: Geometry, node: fx.Node) -> Geometry:
         dilation = _first(getattr(module, "dilation", 1))
         reach = (kernel - 1) * dilation
         first = before.first + (reach / 2 - _first(module.padding)) * before.stride
-        return Geometry(before.stride * stride, before.receptive_field + reach * before.stride, first)
+        return Geometry(before.stride * stride, before.grown(reach * before.stride), first)
     raise ModelError(f"{node}: {type(module).__name__} is not a local operation; choose a layer before it")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from pipeline.networks.params import is_timm
 from pipeline.stage.tables import read_json, write_json
 from pipeline.stage.text_tables import markdown
 
@@ -26,9 +27,29 @@ def print_networks() -> None:
     rows = [[name, *(described[column] for column in columns)] for name, described in listed.items()]
     print("Values of `architecture` of a network in params.yaml, each with its default layer:\n")
     print(markdown(["architecture", *columns], rows))
+    print("\nAny of the library timm is one, too: timm/NAME. `retrieval networks timm/NAME` lists its layers.")
     print("\nAll layers, from the input to the output:\n")
     for name, described in listed.items():
         print(fill(f"{name}: {' '.join(described['layers'])}", WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
+
+
+def print_network(architecture: str) -> None:
+    """Print every layer of one architecture with its stride, receptive field and channels; of timm's also where its weights are and their licence.
+
+    Raises:
+        ModelError: there is no such architecture.
+    """
+    names = network_without_weights(architecture, ()).layer_names
+    network = network_without_weights(architecture, names)
+    geometries = [network.geometry(layer) for layer in names]
+    fields = ["the whole image" if each.receptive_field is None else each.receptive_field for each in geometries]
+    rows = [list(row) for row in zip(names, [each.stride for each in geometries], fields, network.parts, strict=True)]
+    print(markdown(["layer", "stride", "receptive_field", "channels"], rows))
+    if is_timm(architecture):
+        from pipeline.networks.timm_layers import published
+
+        found = published(architecture)
+        print(f"\nWeights: {found.url or 'timm names none'}\nLicence: {found.license or 'not said'}")
 
 
 def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -58,6 +79,8 @@ def layer_channels(architecture: str, layer: str | None) -> int:
     Raises:
         ModelError: no such layer.
     """
+    if is_timm(architecture):
+        return network_without_weights(architecture, (layer,) if layer else ()).channels
     described = _listed()[architecture]
     if layer is None or layer in described["layers"]:
         return int(described["layer_channels"][described["layers"].index(layer or described["layer"])])
@@ -71,13 +94,17 @@ def _listed() -> dict[str, dict[str, Any]]:
 
 
 def network_without_weights(architecture: str, layers: Sequence[str], *, pooled: bool = False) -> "Network":
-    """A network whose weights are all zero; of the architecture's default layer where none are named."""
+    """A network whose weights are all zero, or random where it is timm's; of the architecture's default layer where none are named."""
     import torch
 
-    from pipeline.networks.registry import ARCHITECTURES, load_network
+    from pipeline.networks.registry import find_architecture, load_network
 
+    if is_timm(architecture):
+        from pipeline.networks.timm_layers import build
+
+        return load_network(architecture, build(architecture).state_dict(), layers, pooled=pooled)
     with torch.device("meta"):
-        shapes = ARCHITECTURES[architecture].build().state_dict()
+        shapes = find_architecture(architecture).build().state_dict()
     return load_network(architecture, {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}, layers, pooled=pooled)
 
 

@@ -1,46 +1,55 @@
-"""A network as a function from images to the feature maps of named layers, with stride and receptive field read off its graph."""
+"""A network as a function from images to the feature maps of named layers, with their stride and receptive field."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn import functional as F
 
-from pipeline.networks.folding import fold_batch_norm
-from pipeline.networks.geometry import Geometry, geometry_of, largest
+from pipeline.networks.geometry import Geometry, largest
 from pipeline.networks.preprocessing import Preprocessing
-from pipeline.networks.tracing import PathTracer
 from pipeline.stage.errors import ModelError
 
 OVERSHOOT = 0.5
 """Of the range of preprocessed values, that resized ones may exceed it by."""
 
 
+class LayerMaps(Protocol):
+    """The layers of a network."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all layers, from the input to the output."""
+
+    def geometry(self, layer: str) -> Geometry:
+        """Of a layer's cells."""
+
+    def module(self, layers: Sequence[str]) -> nn.Module:
+        """A module from images (B, 3, H, W) to a list of the maps (B, K, H', W') of layers."""
+
+
 class Network:
-    """Feature maps of a convolutional network.
+    """Feature maps of a network.
 
     Attributes:
         layers: whose outputs `feature_maps` gives by default.
         preprocess: (B, H, W, 3) uint8 RGB to (B, 3, H, W) float32.
-        stride: input pixels per feature-map cell, computed from the graph.
-        receptive_field: input pixels that one cell sees, computed from the graph.
-        first_centre: of the first cell's receptive field, in input pixels from the edge, computed from the graph.
+        stride: input pixels per feature-map cell.
+        receptive_field: input pixels that one cell sees; None where it may see the whole image.
+        first_centre: of the first cell's receptive field, in input pixels from the edge.
     """
 
-    def __init__(self, module: nn.Module, names: Mapping[str, str], layers: Sequence[str], preprocess: Preprocessing, pooled: bool = False) -> None:
-        tracer = PathTracer()
-        self._graph, self._root, self._paths = tracer.trace(module), module, tracer.paths
-        self._names = names
-        self._modules: dict[tuple[str, ...], fx.GraphModule] = {}
+    def __init__(self, source: LayerMaps, layers: Sequence[str], preprocess: Preprocessing, pooled: bool = False) -> None:
+        self._source = source
+        self._modules: dict[tuple[str, ...], nn.Module] = {}
         self._device, self._pooled = torch.device("cpu"), pooled
         self.preprocess = preprocess
         self.layers = tuple(layers)
-        geometries = [geometry_of(self._graph, self._root, self._node(layer)) for layer in self.layers]
-        geometry = largest(geometries)
+        geometry = largest([source.geometry(layer) for layer in self.layers])
         if pooled:
-            geometry = Geometry(geometry.stride * 2, geometry.receptive_field + geometry.stride, geometry.first + geometry.stride / 2)
+            geometry = geometry.pooled()
         self.stride, self.receptive_field, self.first_centre = geometry.stride, geometry.receptive_field, geometry.first
 
     @functools.cached_property
@@ -51,6 +60,14 @@ class Network:
             maps = self._module(self.layers)(torch.zeros(1, 3, side, side, device=self._device))
         return tuple(int(item.shape[1]) for item in maps)
 
+    def geometry(self, layer: str) -> Geometry:
+        """Of a layer's cells.
+
+        Raises:
+            ModelError: unknown layer.
+        """
+        return self._source.geometry(layer)
+
     @property
     def channels(self) -> int:
         """K of the default layers' maps."""
@@ -59,7 +76,7 @@ class Network:
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The field's names; any name of an operation in the module will do besides."""
-        return tuple(self._names)
+        return self._source.names
 
     def to(self, device: torch.device) -> Self:
         """Move to a device."""
@@ -104,30 +121,9 @@ class Network:
                 f"to {high:.4g}; give it `network.preprocess(pixels)`"
             )
 
-    def _node(self, layer: str) -> fx.Node:
-        """The last operation of a layer, a container or an operation by its name in the module."""
-        path = self._names.get(layer, layer)
-        found = [node for node in self._graph.nodes if self._path(node) == path or self._path(node).startswith(path + ".")]
-        if not found:
-            raise ModelError(f"layer {layer!r} is unknown; there are: {', '.join(self._names)}")
-        last: fx.Node = found[-1]
-        return last
-
-    def _path(self, node: fx.Node) -> str:
-        return str(self._paths.get(str(node), node))
-
-    def _module(self, layers: tuple[str, ...]) -> fx.GraphModule:
+    def _module(self, layers: tuple[str, ...]) -> nn.Module:
         if layers not in self._modules:
-            nodes = [str(self._node(layer)) for layer in layers]
-            graph = fx.Graph()
-            copies: dict[fx.Node, fx.Node] = {}
-            graph.graph_copy(self._graph, copies)
-            by_name = {str(old): new for old, new in copies.items()}
-            graph.output([by_name[name] for name in nodes])
-            module = fx.GraphModule(self._root, graph).eval()
-            module.graph.eliminate_dead_code()
-            module = fold_batch_norm(module)
-            self._modules[layers] = module.to(self._device).to(memory_format=torch.channels_last)
+            self._modules[layers] = self._source.module(layers).to(self._device).to(memory_format=torch.channels_last)
         return self._modules[layers]
 
 

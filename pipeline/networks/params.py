@@ -1,8 +1,9 @@
 """The sections networks.NETWORK of params.yaml: which architecture with which weights."""
 
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.stage.parameters import Section, validate
 
@@ -17,19 +18,31 @@ ARCHITECTURES = {
     "efficientnet_lite0": "efficientnet_lite0:EFFICIENTNET_LITE0",
 }
 """The module of pipeline/networks/ and the `Architecture` in it, by name."""
-if TYPE_CHECKING:
-    ArchitectureName: TypeAlias = str
-else:
-    ArchitectureName = Literal[tuple(ARCHITECTURES)]
+TIMM = "timm/"
+"""What the names of the library timm's architectures start with."""
+
+
+def is_timm(architecture: str) -> bool:
+    """Whether an architecture is one of timm's."""
+    return architecture.startswith(TIMM)
+
+
+def _known(name: str) -> str:
+    if name not in ARCHITECTURES and not re.fullmatch(r"timm/\w+(\.\w+)?", name, re.ASCII):
+        raise ValueError(f"unknown; allowed: {', '.join(ARCHITECTURES)}, or timm/NAME with a name of the library timm")
+    return name
+
+
+ArchitectureName = Annotated[str, AfterValidator(_known)]
 PreprocessingName = Literal["torchvision", "caffe", "tensorflow"]
 
 
 class NetworkSource(Section):
     """Where one network's weights come from, and what input they were trained on."""
 
-    architecture: ArchitectureName
-    weights: Literal["package", "torchvision", "file", "url"] = Field(
-        description="an installed package, torchvision's address, a local file, any address"
+    architecture: ArchitectureName = Field(description="one of `retrieval networks`, or timm/NAME; `retrieval networks timm/NAME` lists its layers")
+    weights: Literal["package", "torchvision", "timm", "file", "url"] = Field(
+        description="an installed package, torchvision's address, the address that timm names, a local file, any address"
     )
     location: str | None = Field(None, description="for file: its path, absolute or from RETRIEVAL_DATA; for url: the address")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$", description="digest of the file, or its beginning")
@@ -39,8 +52,12 @@ class NetworkSource(Section):
     def _complete(self) -> Self:
         if self.weights in ("file", "url") and not (self.location and self.sha256):
             raise ValueError(f"weights: {self.weights} needs location and sha256")
-        if self.weights in ("package", "torchvision") and self.location:
+        if self.weights in ("package", "torchvision", "timm") and self.location:
             raise ValueError(f"weights: {self.weights} takes no location")
+        if self.weights == "timm" and not (is_timm(self.architecture) and self.sha256):
+            raise ValueError("weights: timm needs an architecture timm/NAME, and sha256")
+        if self.weights in ("package", "torchvision") and is_timm(self.architecture):
+            raise ValueError(f"weights of {self.architecture} come by timm, file or url, not {self.weights}")
         return self
 
 

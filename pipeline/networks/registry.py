@@ -11,7 +11,9 @@ from pipeline.networks import params
 from pipeline.networks.architecture import Architecture
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
+from pipeline.networks.params import is_timm
 from pipeline.networks.preprocessing import PREPROCESSINGS
+from pipeline.networks.traced_layers import TracedLayers
 from pipeline.stage.errors import ModelError
 from pipeline.stage.named import Named
 from pipeline.stage.places import NETWORK_CARD
@@ -19,6 +21,8 @@ from pipeline.stage.tables import read_json
 
 ARCHITECTURES: Named[Architecture] = Named("pipeline.networks", params.ARCHITECTURES)
 WEIGHTS, CARD = "weights.safetensors", NETWORK_CARD
+MODELS_OWN = "timm"
+"""The name in a card of the input convention that timm gives with a model."""
 
 
 def load_network(
@@ -31,7 +35,7 @@ def load_network(
     """An architecture with its weights, ready for inference.
 
     Args:
-        name: a key of ARCHITECTURES.
+        name: a key of ARCHITECTURES, or timm/NAME.
         weights: a safetensors file, or the tensors themselves, by the architecture's keys.
         layers: whose outputs are the feature maps, concatenated; the architecture's default where none are named.
         preprocessing: a key of PREPROCESSINGS; the architecture's own where nothing is said.
@@ -40,20 +44,43 @@ def load_network(
     Raises:
         ModelError: unknown architecture or layer, or weights of another architecture.
     """
-    if name not in ARCHITECTURES:
-        raise ModelError(f"architecture {name!r} is unknown; there are: {', '.join(ARCHITECTURES)}")
-    architecture = ARCHITECTURES[name]
-    module = load_convolutions(name, load_tensors(weights) if isinstance(weights, Path) else weights)
+    tensors = load_tensors(weights) if isinstance(weights, Path) else weights
+    if is_timm(name):
+        return _timm_network(name, tensors, layers, preprocessing, pooled)
+    architecture = find_architecture(name)
+    module = load_convolutions(name, tensors)
     chosen = PREPROCESSINGS[preprocessing or architecture.preprocessing]
-    return Network(architecture.finish(module), architecture.layers, layers or (architecture.default,), chosen, pooled)
+    return Network(TracedLayers(architecture.finish(module), architecture.layers), layers or (architecture.default,), chosen, pooled)
+
+
+def _timm_network(name: str, tensors: dict[str, torch.Tensor], layers: Sequence[str] | None, preprocessing: str | None, pooled: bool) -> Network:
+    """timm is imported here, so that networks without it do not wait for it."""
+    from pipeline.networks import timm_layers
+
+    own = timm_layers.published(name).preprocessing
+    chosen = own if preprocessing in (None, MODELS_OWN) else PREPROCESSINGS[str(preprocessing)]
+    return Network(timm_layers.TimmLayers(timm_layers.load(name, tensors)), layers or (timm_layers.FINAL,), chosen, pooled)
+
+
+def find_architecture(name: str) -> Architecture:
+    """One of ARCHITECTURES.
+
+    Raises:
+        ModelError: there is no such architecture here.
+    """
+    if name not in ARCHITECTURES:
+        raise ModelError(f"architecture {name!r} is unknown; there are: {', '.join(ARCHITECTURES)}, and timm/NAME")
+    return ARCHITECTURES[name]
 
 
 def load_convolutions(name: str, tensors: dict[str, torch.Tensor]) -> nn.Module:
     """An architecture's convolutions with their weights, in evaluation mode, not yet prepared for fast inference.
 
     Raises:
-        ModelError: weights of another architecture.
+        ModelError: weights of another architecture, or one of timm's, which is not trained here.
     """
+    if is_timm(name):
+        raise ModelError(f"{name}: fine-tuning trains {', '.join(ARCHITECTURES)}; networks of timm give features")
     with torch.device("meta"):
         module = ARCHITECTURES[name].build()
     _load(module, tensors, name)
@@ -90,6 +117,10 @@ def own_keys(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     Raises:
         ModelError: they are weights of another architecture.
     """
+    if is_timm(name):
+        from pipeline.networks.timm_layers import own_tensors
+
+        return own_tensors(name, tensors)
     architecture = ARCHITECTURES[name]
     with torch.device("meta"):
         module = architecture.build()

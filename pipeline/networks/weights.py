@@ -19,10 +19,8 @@ def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:
     Raises:
         SourceError: not to be had, or its digest is not the one expected.
     """
-    if source.weights in ("torchvision", "url"):
-        url = ARCHITECTURES[source.architecture].url if source.weights == "torchvision" else source.location
-        if url is None:
-            raise SourceError(f"networks.{name}: torchvision has no weights of {source.architecture}; use weights: package or file")
+    if source.weights in ("torchvision", "timm", "url"):
+        url = _address(name, source)
         digest = source.sha256 or Path(url).stem.rpartition("-")[2]
         path = folder / Path(url).name
         download(RemoteFile(url, path.name, checksum=f"sha256:{digest}"), path)
@@ -33,6 +31,17 @@ def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:
     if source.sha256:
         verify_checksum(path, f"sha256:{source.sha256}", f"networks.{name}: {path.name}")
     return path
+
+
+def _address(name: str, source: NetworkSource) -> str:
+    if source.weights == "timm":
+        from pipeline.networks.timm_layers import address
+
+        return address(name, source.architecture)
+    url = ARCHITECTURES[source.architecture].url if source.weights == "torchvision" else source.location
+    if url is None:
+        raise SourceError(f"networks.{name}: torchvision has no weights of {source.architecture}; use weights: package or file")
+    return url
 
 
 def _package_file(name: str, source: NetworkSource) -> Path:

@@ -37,7 +37,7 @@ def test_maps_are_those_of_the_members_at_the_size_of_the_smallest() -> None:
     assert both.parts == (256, 512, 112)
     assert both.channels == maps.shape[1]
     assert both.stride == 16
-    assert both.receptive_field == max(fine.receptive_field, coarse.receptive_field)
+    assert both.receptive_field == max(fine.receptive_field or 0, coarse.receptive_field or 0)
     with pytest.raises(ModelError, match="need 6 input channels, got 3"):
         both.feature_maps(fine.preprocess(pixels))
 

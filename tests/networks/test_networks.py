@@ -12,6 +12,7 @@ from pipeline.networks.network import Network
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.preprocessing import PREPROCESSINGS
 from pipeline.networks.registry import ARCHITECTURES, load_from_folder, load_network, own_keys
+from pipeline.networks.traced_layers import TracedLayers
 from pipeline.networks.weights import fetch_weights, read_weights
 from pipeline.stage.errors import ModelError, SourceError
 from tests.loopback import LoopbackServer
@@ -58,6 +59,7 @@ def positive_weights(name: str) -> dict[str, torch.Tensor]:
 )
 def test_stride_and_receptive_field_are_what_gradients_see(name: str, layer: str) -> None:
     network = load_network(name, positive_weights(name), [layer])
+    assert network.receptive_field is not None
     side = network.receptive_field * 2 + 8 * network.stride
     images = torch.full((1, 3, side, side), 0.1, requires_grad=True)
     maps = network.feature_maps(images)
@@ -101,7 +103,7 @@ def test_first_centre_is_the_middle_of_what_gradients_see() -> None:
     module = torch.nn.Sequential(
         torch.nn.ZeroPad2d((1, 2, 1, 2)), torch.nn.Conv2d(3, 4, 5, 2), torch.nn.AvgPool2d(3, 2), torch.nn.Conv2d(4, 2, 3, padding=1)
     )
-    network = Network(module, {"last": "3"}, ["last"], PREPROCESSINGS["torchvision"])
+    network = Network(TracedLayers(module, {"last": "3"}), ["last"], PREPROCESSINGS["torchvision"])
     images = torch.zeros(1, 3, 96, 96, requires_grad=True)
     gradient = torch.autograd.grad(module(images)[0, :, 10, 10].sum(), images)[0]
     seen = gradient[0].abs().sum(dim=(0, 1)).nonzero().flatten()
