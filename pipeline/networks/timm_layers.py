@@ -69,7 +69,6 @@ def own_tensors(architecture: str, tensors: Mapping[str, torch.Tensor]) -> dict[
     name, classifier = architecture.removeprefix(TIMM), published(architecture).classifier
     classes = len(tensors[f"{classifier}.weight"]) if f"{classifier}.weight" in tensors else 0
     overlay = {"state_dict": dict(tensors), "num_classes": classes, "custom_load": False}
-    build(architecture)  # names it where it is unknown
     try:
         model: Any = _created(name, {"num_classes": classes, "pretrained": True, "pretrained_cfg_overlay": overlay})
     except (RuntimeError, KeyError) as error:

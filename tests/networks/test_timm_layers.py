@@ -1,7 +1,7 @@
 """Architectures of timm: their maps are timm's own, for any size; their weights are read as timm reads them; the methods run on them."""
 
 import hashlib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.maps.fresh import fresh_maps
-from pipeline.maps.stream import MapBatch
 from pipeline.networks import __main__ as stage
 from pipeline.networks.listing import layer_channels, print_network
 from pipeline.networks.network import Network
@@ -210,29 +209,27 @@ def test_layers_are_listed_with_where_the_weights_are(capsys: pytest.CaptureFixt
     assert layer_channels(CONVOLUTIONAL, "layer3") == 256
 
 
-@pytest.mark.parametrize("method", ["rmac", "selective", "clusters", "patches"])
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, CONVNEXT, REGISTERS, SWIN])
-def test_the_papers_methods_run_on_them(name: str, method: str) -> None:
-    levels = 2 if method == "patches" else 0
-    parameters = ExtractParameters(patch_levels=levels, patch_sides=(96,), storage="float32")
-    extractor = FeatureExtractor(network(name)[1], parameters, torch.device("cpu"))
+def test_the_papers_methods_run_on_them(name: str) -> None:
     small: dict[str, dict[str, Any]] = {
         "rmac": {"regional_dimensions": 4},
         "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3},
         "clusters": {"local_dimensions": 3, "feature_counts": [2, 5], "colour_counts": []},
         "patches": {"levels": 2, "dimensions": 4},
     }
-    describer = new_describer(method, METHODS[method].model_validate(small[method]))
-
-    def batches() -> Iterator[MapBatch]:
-        for first in (0, 4):
-            plan = PlannedBatch(Path("s"), tuple(f"i{first + index}" for index in range(4)), 150, 133)
-            yield fresh_maps(LoadedBatch(plan, np.stack([pixels(first + index, 150, 133) for index in range(4)])), extractor, with_pictures=False)
-
-    with torch.inference_mode():
-        describer.fit(batches)
-        rows = torch.cat([describer.describe_each(batch) for batch in batches()])
-    assert rows.isfinite().all()
-    norms = rows.norm(dim=-1)
-    torch.testing.assert_close(norms, torch.ones_like(norms))
-    assert (rows[0] - rows[1]).abs().max() > 1e-3, "different photographs have different descriptors"
+    shown = np.stack([pixels(index, 150, 133) for index in range(6)])
+    loaded = LoadedBatch(PlannedBatch(Path("s"), tuple(f"i{index}" for index in range(6)), 150, 133), shown)
+    own = network(name)[1]
+    whole, patches = (
+        fresh_maps(loaded, FeatureExtractor(own, ExtractParameters(patch_levels=levels, patch_sides=(96,)), torch.device("cpu")), with_pictures=False)
+        for levels in (0, 2)
+    )
+    for method, parameters in small.items():
+        maps = patches if method == "patches" else whole
+        describer = new_describer(method, METHODS[method].model_validate(parameters))
+        with torch.inference_mode():
+            describer.fit(partial(iter, [maps]))
+            rows = describer.describe_each(maps)
+        assert rows.isfinite().all(), method
+        torch.testing.assert_close(rows.norm(dim=-1), torch.ones(rows.shape[:-1]))
+        assert (rows[0] - rows[1]).abs().max() > 1e-3, f"{method}: different photographs have different descriptors"
