@@ -150,8 +150,7 @@ class Collection:
         """
         if not prepared:
             return
-        questions = self._describer.questions(prepared) if len(prepared) > 1 else [self._describer.question(prepared[0])]
-        results = self._search(questions, max(top, self.parameters.top_k), refine=refine)
+        results = self._search(self._describer.questions(prepared), max(top, self.parameters.top_k), refine=refine)
         instances = self._shown(results)
         for place, asked in enumerate(prepared):
             found = Results([results.image_ids[place]], [results.scores[place]], results.size, [results.boxes[place]] if results.boxes else None)

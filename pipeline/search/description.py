@@ -103,7 +103,7 @@ class PhotographDescriber:
         return single_threads(settings().threads)
 
     def question(self, stored: StoredImage) -> Question:
-        """Describe a prepared photograph by all threads: the fastest way for one. Their number moves a descriptor by some 1e-5."""
+        """Describe a prepared photograph by all threads; their number moves a descriptor by some 1e-5, so `questions` is what answers come from."""
         plan = PlannedBatch(NOT_STORED, (stored.image_id,), stored.width, stored.height, stored.part)
         describer, pixels = self._describer, np.stack([decode(stored.bytes)])
         with torch.inference_mode():

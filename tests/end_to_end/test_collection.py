@@ -91,7 +91,7 @@ def test_photographs_that_are_asked_together_are_answered_as_each_alone(museum: 
     assert len(together) == len(alone) == 5
     for one, other in zip(together, alone, strict=True):
         assert [found.image_id for found in one.results] == [found.image_id for found in other.results]
-        assert [found.score for found in one.results] == pytest.approx([found.score for found in other.results], abs=1e-4)
+        assert [found.score for found in one.results] == pytest.approx([found.score for found in other.results], abs=1e-6)
     for image_id, stored in stored_queries(museum).items():
         np.testing.assert_allclose(described[image_id], stored, atol=1e-6)
 

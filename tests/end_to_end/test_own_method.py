@@ -48,7 +48,7 @@ def extended(museum: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
         with (code / place).open("a", encoding="utf-8") as stream:
             stream.write("\n\n" + text)
     table = code / "networks/params.py"
-    line = block("before `ArchitectureName` is made of it:")
+    line = block("In the table `ARCHITECTURES` of `pipeline/networks/params.py`:")
     table.write_text(table.read_text(encoding="utf-8").replace("ARCHITECTURES = {\n", f"ARCHITECTURES = {{\n    {line}", 1), encoding="utf-8")
     return project
 
