@@ -1,5 +1,6 @@
 """Planned batches decoded in threads, ahead of what is computed of them."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.images.image_shards import read_images
-from pipeline.contracts.running.parallel import in_order
+from pipeline.contracts.running.parallel import Result, in_order
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.imaging.images import decode
 from pipeline.stage.errors import ShardError
@@ -29,22 +30,26 @@ class LoadedBatch:
     pixels: npt.NDArray[np.uint8]
 
 
-def computed_batches(
-    batches: Sequence[PlannedBatch], compute: Callable[["LoadedBatch"], Values], threads: int, at_once: int | None
-) -> Iterator[Values]:
-    """What is computed of every batch, in their order.
+def computed_pieces(
+    batches: Sequence[PlannedBatch], compute: Callable[["LoadedBatch"], Result], threads: int, at_once: int | None
+) -> Iterator[Result]:
+    """What is computed of every piece of every batch, in their order.
 
     Args:
         compute: called from several threads at a time.
-        at_once: images of a batch that one thread computes; None where the caller's thread computes whole batches, on an accelerator.
+        at_once: images of a piece, which one thread computes; None where the caller's thread computes whole batches, on an accelerator.
     """
-    if at_once is None:
-        yield from map(compute, load_batches(batches, threads))
-        return
-    pieces = [batch.pieces(at_once) for batch in batches]
-    computed = in_order(compute, load_batches([piece for own in pieces for piece in own], threads), threads)
-    for own in pieces:
-        found = [next(computed) for _ in own]
+    pieces = [piece for batch in batches for piece in batch.pieces(at_once)]
+    return in_order(compute, load_batches(pieces, threads), threads if at_once else 1)
+
+
+def computed_batches(
+    batches: Sequence[PlannedBatch], compute: Callable[["LoadedBatch"], Values], threads: int, at_once: int | None
+) -> Iterator[Values]:
+    """What is computed of every batch, put together from its pieces; see `computed_pieces`."""
+    computed = computed_pieces(batches, compute, threads, at_once)
+    for batch in batches:
+        found = list(itertools.islice(computed, len(batch.pieces(at_once))))
         yield found[0] if len(found) == 1 else [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
 
 

@@ -35,8 +35,10 @@ class PlannedBatch:
         ids, digests = tuple(self.image_ids[place] for place in places), tuple(self.digests[place] for place in places if self.digests)
         return replace(self, image_ids=ids, digests=digests)
 
-    def pieces(self, size: int) -> list["PlannedBatch"]:
-        """Batches of at most `size` of its images each, in their order."""
+    def pieces(self, size: int | None) -> list["PlannedBatch"]:
+        """Batches of at most `size` of its images each, in their order; itself where it is None."""
+        if size is None:
+            return [self]
         places = list(range(len(self.image_ids)))
         return [self.only(places[first : first + size]) for first in range(0, len(places), size)]
 

@@ -72,8 +72,7 @@ def own_tensors(architecture: str, tensors: Mapping[str, torch.Tensor]) -> dict[
     try:
         model: Any = _created(name, {"num_classes": classes, "pretrained": True, "pretrained_cfg_overlay": overlay})
     except (RuntimeError, KeyError) as error:
-        reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise ModelError(f"the weights are not those of {architecture}: {reason}") from None
+        raise _other_weights(architecture, error) from None
     model.reset_classifier(0)
     return {key: value.contiguous() for key, value in model.state_dict().items()}
 
@@ -88,9 +87,13 @@ def load(architecture: str, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
     try:
         model.load_state_dict(dict(tensors), assign=True)
     except RuntimeError as error:
-        reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise ModelError(f"the weights are not those of {architecture}: {reason}") from None
+        raise _other_weights(architecture, error) from None
     return model
+
+
+def _other_weights(architecture: str, error: Exception) -> ModelError:
+    reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
+    return ModelError(f"the weights are not those of {architecture}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -163,8 +166,7 @@ class TimmLayers:
         Raises:
             ModelError: unknown layer.
         """
-        if layer not in self.names:
-            raise ModelError(f"layer {layer!r} is unknown; there are: {', '.join(self.names)}")
+        self._require(layer)
         path = list(self._stages)[-1] if layer == FINAL else layer
         stride = self._stages[path][1]
         whole = Geometry(stride, None, stride / 2)
@@ -185,9 +187,12 @@ class TimmLayers:
             ModelError: unknown layer.
         """
         for layer in layers:
-            if layer not in self.names:
-                raise ModelError(f"layer {layer!r} is unknown; there are: {', '.join(self.names)}")
+            self._require(layer)
         return _Maps(self._model, [None if layer == FINAL else self._stages[layer][0] for layer in layers])
+
+    def _require(self, layer: str) -> None:
+        if layer not in self.names:
+            raise ModelError(f"layer {layer!r} is unknown; there are: {', '.join(self.names)}")
 
 
 class _Maps(nn.Module):

@@ -9,10 +9,9 @@ import torch
 
 from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.images.image_shards import KIND, StoredImage, read_images
-from pipeline.contracts.running.parallel import in_order
 from pipeline.contracts.running.settings import settings
 from pipeline.extraction.inference import FeatureExtractor
-from pipeline.extraction.loading import LoadedBatch, load_batches
+from pipeline.extraction.loading import LoadedBatch, computed_pieces
 from pipeline.extraction.planning import plan_batches
 from pipeline.maps.fresh import fresh_maps
 from pipeline.maps.stream import MapBatch, stream_maps
@@ -77,11 +76,8 @@ class Content:
 
     def _extracted(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
         batches = [batch for folder in self.images[1:] for batch in plan_batches(folder, dict.fromkeys(wanted, "distractor"))]
-        if self._extractor.at_once:
-            batches = [piece for batch in batches for piece in batch.pieces(self._extractor.at_once)]
-        threads = settings().threads
 
         def extracted(loaded: LoadedBatch) -> tuple[list[str], MapBatch]:
             return list(loaded.plan.image_ids), fresh_maps(loaded, self._extractor, with_pictures)
 
-        yield from in_order(extracted, load_batches(batches, threads), threads if self._extractor.at_once else 1)
+        yield from computed_pieces(batches, extracted, settings().threads, self._extractor.at_once)

@@ -92,8 +92,8 @@ class PhotographDescriber:
         return stored
 
     def questions(self, prepared: Sequence[StoredImage]) -> list[Question]:
-        """Describe prepared photographs, on a processor each by one thread: as the stages do it to the last bit, and the fastest way for several."""
-        return [self.question(stored) for stored in prepared] if self._threads is None else list(self._threads.map(self.question, prepared))
+        """Describe prepared photographs, on a processor each by one thread as the stages do it: more threads move a descriptor by some 1e-5."""
+        return list((map if self._threads is None else self._threads.map)(self._question, prepared))
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor | None:
@@ -102,8 +102,7 @@ class PhotographDescriber:
         _ = self._extractor, self._describer, self.facts.hashed and self._hasher  # loaded before several threads ask for them
         return single_threads(settings().threads)
 
-    def question(self, stored: StoredImage) -> Question:
-        """Describe a prepared photograph by all threads; their number moves a descriptor by some 1e-5, so `questions` is what answers come from."""
+    def _question(self, stored: StoredImage) -> Question:
         plan = PlannedBatch(NOT_STORED, (stored.image_id,), stored.width, stored.height, stored.part)
         describer, pixels = self._describer, np.stack([decode(stored.bytes)])
         with torch.inference_mode():
