@@ -71,7 +71,7 @@ class Project:
 
     def _take_over(self, origin: Path) -> None:
         for name in LINKED:
-            shutil.copytree(origin / name, self.folder / name, copy_function=os.link, symlinks=True)
+            shutil.copytree(origin / name, self.folder / name, copy_function=_link_unless_held, symlinks=True)
         shutil.rmtree(self.folder / "reports")
         shutil.copytree(origin / "reports", self.folder / "reports", symlinks=True)
         for name in ("dvc.lock", "params.yaml"):
@@ -188,6 +188,11 @@ class Project:
         self.change("datasets.copies", {"source": "folder", "path": str(folder)})
         self.change("benchmarks.gallery.distractors", "copies")
         self.make("names", "download@copies", "resize@copies")
+
+
+def _link_unless_held(origin: str, copy: str) -> None:
+    """Link a file; copy those of a collection, which stay as long as anybody holds the file, by whatever name."""
+    (shutil.copy2 if "/data/collection/" in origin else os.link)(origin, copy)
 
 
 def ran_in(output: str) -> set[str]:
