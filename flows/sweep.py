@@ -15,6 +15,7 @@ from pipeline.stage.errors import PipelineError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.places import SWEEPS
 from tasks.experiments import check_overrides, find_experiment, metrics_of, per_query_of, remove_leftovers, run_experiment, uncommitted
+from tasks.figure_studies import studies_of
 from tasks.grids import Cell, SweepFile, cell_name, cells, load_sweep
 from tasks.processes import Processes
 from tasks.publication import store_artifact
@@ -43,7 +44,7 @@ def sweep(file: GridFile, keep_going: bool = True, wait: bool = True) -> State[N
             remove_leftovers(root)
             results = _run_cells(root, path.stem, grid, chosen, keep_going)
         rows = table(grid, results, measure_intervals(root, grid, results))
-        text = write_tables(root / SWEEPS, path.stem, grid, _commit(root), rows, _seconds(results))
+        text = write_tables(root / SWEEPS, path.stem, grid, _commit(root), rows, results)
     except PipelineError as error:
         return Failed(message=str(error))
     store_artifact(create_markdown_artifact, key="sweep", markdown=text, description=grid.title)
@@ -65,8 +66,8 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
     try:
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
-            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid.targets))
-            write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results), _seconds(results))
+            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid))
+            write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results), results)
             if results[-1].state.startswith("failed") and not keep_going:
                 break
     finally:
@@ -74,29 +75,23 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
     return results
 
 
-def _seconds(results: list[Measured]) -> float | None:
-    """That a cell which ran took, on average."""
-    taken = [result.seconds for result in results if result.seconds is not None]
-    return round(sum(taken) / len(taken), 1) if taken else None
-
-
 @task(name="cell", cache_policy=NO_CACHE, persist_result=False)
-def run_cell(processes: Processes, cell: Cell, experiment: str, targets: list[str]) -> Measured:
+def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile) -> Measured:
     """Run one cell, unless its experiment is there already."""
     logger = get_run_logger()
     logger.info("%s sets %s", experiment, " ".join(cell.overrides))
     commit, state, seconds = find_experiment(processes.root, experiment), "finished before", None
     if commit is None:
         began = time.monotonic()
-        done = run_experiment(processes, experiment, cell.overrides, targets, only_telling(logger.info))
+        done = run_experiment(processes, experiment, cell.overrides, grid.targets, only_telling(logger.info))
         seconds = time.monotonic() - began
         commit, state = find_experiment(processes.root, experiment), "ran"
         if done.status or commit is None:
             return Measured(cell, experiment, f"failed: {last_reason(done)}")
-    metrics = _measured(processes.root, commit, targets)
+    metrics = _measured(processes.root, commit, grid.targets)
     tables = {name: per_query_of(processes.root, commit, name) for name in metrics}
     per_query = {(name, setting): own for name, settings in tables.items() for setting, own in settings.items()}
-    return Measured(cell, experiment, state, numbers(metrics), per_query, seconds)
+    return Measured(cell, experiment, state, numbers(metrics), per_query, seconds, studies_of(processes.root, commit, grid.sections))
 
 
 def _measured(root: Path, commit: str, targets: list[str]) -> dict[str, Metrics]:

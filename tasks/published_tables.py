@@ -11,6 +11,7 @@ from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import read_json, replacing
 from pipeline.stage.text_tables import markdown, read_rows
 from tasks.experiments import experiments, uncommitted
+from tasks.figure_studies import study_text
 from tasks.grids import cell_name, cells, load_sweep
 
 GRIDS = Path("experiments")
@@ -27,6 +28,7 @@ class PublishedTable:
         name: paper and number: P3-IV is table IV of paper 3, P1-F4 figure 4 of paper 1.
         grids, small: files of experiments/ that make it on the published benchmarks, and on the embedded one.
         command: what makes it where that is no grid.
+        study: of its grids' cells that it shows, a key of tasks.figure_studies.ROWS; empty where it shows their metrics.
     """
 
     name: str
@@ -34,6 +36,7 @@ class PublishedTable:
     grids: tuple[str, ...]
     small: tuple[str, ...]
     command: str
+    study: str = ""
 
     def files(self, small: bool) -> list[Path]:
         """The grids to run.
@@ -67,7 +70,10 @@ class Progress:
 def published_tables(root: Path) -> list[PublishedTable]:
     """Every table and figure, in the order of the papers."""
     rows = read_rows(root / LIST)
-    return [PublishedTable(row["id"], row["title"], tuple(row["grids"].split()), tuple(row["small"].split()), row["command"]) for row in rows]
+    return [
+        PublishedTable(row["id"], row["title"], tuple(row["grids"].split()), tuple(row["small"].split()), row["command"], row["study"])
+        for row in rows
+    ]
 
 
 def find_table(root: Path, name: str) -> PublishedTable:
@@ -109,18 +115,25 @@ def _hours(root: Path, name: str, left: int) -> float | None:
 
 
 def write_page(root: Path, table: PublishedTable, small: bool) -> Path:
-    """reports/tables/NAME.md: what its sweeps measured next to what is published, and the difference."""
+    """reports/tables/NAME.md: what its sweeps measured next to what is published, and the difference; of a study what that measured."""
     parts = [f"# {table.name}: {table.title}\n"]
     for file in table.files(small):
         sweep = read_json(root / places.SWEEPS / f"{file.stem}.json")
-        rows = [_with_differences(row) for row in sweep["rows"]]
-        headings = [heading for heading in (rows[0] if rows else {}) if heading not in NOT_ON_PAGE and any(row[heading] for row in rows)]
-        shown = markdown(headings, ([row[heading] for heading in headings] for row in rows))
-        parts.append(f"## {sweep['title']}\n\nMeasured on commit {sweep['commit']}. {_summary(rows)}\n\n{shown}\n")
+        measured = f"Measured on commit {sweep['commit']}."
+        study = sweep.get("studies", {}).get(table.study, {"headings": (), "rows": ()})
+        text = f"\n\n{study_text(study['headings'], study['rows'])}" if table.study else f" {_compared(sweep['rows'])}"
+        parts.append(f"## {sweep['title']}\n\n{measured}{text}\n")
     target = root / places.PAPER_TABLES / f"{table.name}{'-small' if small else ''}.md"
     with replacing(target) as partial:
         partial.write_text("\n".join(parts), encoding="utf-8")
     return target
+
+
+def _compared(own: list[dict[str, str]]) -> str:
+    """Measured and published numbers of all cells, and how far apart they are."""
+    rows = [_with_differences(row) for row in own]
+    headings = [heading for heading in (rows[0] if rows else {}) if heading not in NOT_ON_PAGE and any(row[heading] for row in rows)]
+    return f"{_summary(rows)}\n\n{markdown(headings, ([row[heading] for heading in headings] for row in rows))}"
 
 
 def _with_differences(row: dict[str, str]) -> dict[str, str]:

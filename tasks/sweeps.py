@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.tables import replacing, write_json
 from pipeline.stage.text_tables import markdown, write_csv
+from tasks.figure_studies import Study, headings_of, study_tables
 from tasks.grids import Cell, Printed, SweepFile
 from tasks.processes import run_checked
 
@@ -27,6 +28,7 @@ class Measured:
         state: how they came about.
         per_query: values by measure and query, by benchmark and database.
         seconds: that the cell took; None where it had run before.
+        studies: what the studies of its grid wrote, by study and benchmark.
     """
 
     cell: Cell
@@ -35,6 +37,7 @@ class Measured:
     numbers: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
     per_query: dict[tuple[str, str], dict[str, dict[str, float]]] = field(default_factory=dict)
     seconds: float | None = None
+    studies: dict[str, dict[str, Study]] = field(default_factory=dict)
 
 
 def evaluated(benchmarks: list[str], targets: list[str]) -> list[str]:
@@ -130,11 +133,11 @@ def _difference(sure: dict[str, Any] | None) -> str:
     return f"{own['mean']:+.4f} ({own['low']:+.4f} to {own['high']:+.4f}){'*' if own['certain'] else ''}"
 
 
-def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: list[dict[str, str]], seconds: float | None = None) -> str:
+def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: list[dict[str, str]], results: Sequence[Measured] = ()) -> str:
     """Write NAME.csv, NAME.md, and NAME.json for the report; returns the Markdown. Columns without any value are left out.
 
     Args:
-        seconds: that a cell took, on average; None where none ran.
+        results: the cells, for the time that one took on average and for what its studies measured.
     """
     always = {*sweep.axes, "benchmark", "database", "mAP", "published", "source", "experiment", "state"}
     headings = [heading for heading in rows[0] if heading in always or any(row[heading] for row in rows)] if rows else []
@@ -144,6 +147,14 @@ def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: l
         partial.write_text(text, encoding="utf-8")
     write_csv(folder / f"{name}.csv", headings, rows)
     figure = sweep.figure.model_dump() if sweep.figure else None
-    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit, "seconds_per_cell": seconds}
-    write_json(folder / f"{name}.json", about | {"headings": headings, "rows": rows})
+    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit, "seconds_per_cell": _seconds(results)}
+    tables = study_tables([(result.cell.labels, result.experiment, result.studies) for result in results])
+    studies = {study: {"headings": headings_of(own), "rows": own} for study, own in tables.items()}
+    write_json(folder / f"{name}.json", about | {"headings": headings, "rows": rows} | ({"studies": studies} if studies else {}))
     return text
+
+
+def _seconds(results: Sequence[Measured]) -> float | None:
+    """That a cell which ran took, on average; None where none ran."""
+    taken = [result.seconds for result in results if result.seconds is not None]
+    return round(sum(taken) / len(taken), 1) if taken else None

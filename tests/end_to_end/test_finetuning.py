@@ -12,6 +12,7 @@ from pipeline.contracts.descriptors import DescriptorFacts
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_json, read_table
 from pipeline.stage.text_tables import read_rows
+from tasks.figure_studies import study_tables
 from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import METHOD, Project
 
@@ -70,6 +71,8 @@ def test_the_report_shows_training_activations_and_what_was_trained_on(searched:
         assert text in page
     assert "fine-tuned on 6 database images of 3 instances of gallery, then on 6 database images" in page
     study = read_json(searched.folder / "reports/activations/gallery.json")
+    (row,) = study_tables([({}, "e", {"activations": {"gallery": study}})])["activations"]
+    assert (row["classifier of"], row["photographs"]) == ("described", str(len(study["pictures"])))
     trained = read_json(searched.folder / "data/networks/described/network.json")["trained_on"]
     for picture in study["pictures"]:
         assert set(picture["names"].values()) <= set(trained[0]["instances"])

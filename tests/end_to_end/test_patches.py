@@ -9,6 +9,7 @@ import pytest
 from pipeline.contracts.descriptors import DescriptorFacts, read_folder
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
+from tasks.figure_studies import study_tables
 from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import METHOD, Project, original_id
 from tests.patches.reference import plain_distances
@@ -124,3 +125,5 @@ def test_the_report_shows_patches(matched: Project) -> None:
     study = json.loads((matched.folder / "reports/patch_similarity/gallery.json").read_text(encoding="utf-8"))
     assert study["squares"] == 3
     assert study["variants"]["neither"]["shift"][0] == pytest.approx(1, abs=1e-3)
+    rows = study_tables([({}, "e", {"patch_similarity": {"gallery": study}})])["patch_similarity"]
+    assert {row["search"]: row["shift 0"] for row in rows} == {way: f"{own['shift'][0]:.4f}" for way, own in study["variants"].items()}

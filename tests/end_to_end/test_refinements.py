@@ -17,6 +17,7 @@ from pipeline.maps.stream import stream_maps
 from pipeline.stage.tables import read_json, read_table
 from pipeline.studies.region_precision import THRESHOLDS, whole_queries
 from pipeline.studies.region_precision import main as region_precision
+from tasks.figure_studies import study_tables
 from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import METHOD, Project, original_id
 
@@ -113,6 +114,8 @@ def test_regions_are_those_of_whole_photographs_whatever_is_cropped(refined: Pro
     study = read_json(refined.folder / "reports/regions/gallery.json")
     assert study["queries"] == 3
     assert set(study["ways"]) == {"squares", "clusters", "clusters with a spatial term", "clusters of colours"}
+    rows = study_tables([({}, "e", {"regions": {"gallery": study}})])["regions"]
+    assert {row["regions by"]: row["mean precision"] for row in rows} == {way: f"{own['mean']:.4f}" for way, own in study["ways"].items()}
     for way in study["ways"].values():
         assert len(way["reached"]) == len(THRESHOLDS)
         assert way["reached"][0] == 1

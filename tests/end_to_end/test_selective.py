@@ -16,6 +16,8 @@ from pipeline.hashing.__main__ import main as hash_stage
 from pipeline.hashing.itq import ITQ
 from pipeline.stage.errors import LeakageError, SanityError
 from pipeline.stage.manifest import load_manifest
+from pipeline.stage.tables import read_json
+from tasks.figure_studies import study_tables
 from tests.end_to_end.asking import answers_as_the_stages_do
 from tests.end_to_end.project import METHOD, Project, original_id
 
@@ -88,6 +90,9 @@ def test_metrics_say_bits_and_count_both_databases(encoded: Project) -> None:
     page = (encoded.folder / "reports/index.html").read_text(encoding="utf-8")
     assert "16 bits by itq" in page
     assert "Masks of local features, 10 images" in page
+    study = read_json(encoded.folder / "reports/masks/gallery.json")
+    rows = study_tables([({}, "e", {"masks": {"gallery": study}})])["masks"]
+    assert {row["mask"]: row["features kept"] for row in rows} == {mask: f"{own['kept']:.4f}" for mask, own in study["masks"].items()}
 
 
 def test_other_bits_rerun_the_hash_and_what_follows_only(encoded: Project) -> None:

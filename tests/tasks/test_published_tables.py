@@ -9,6 +9,7 @@ import pytest
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import write_json
+from tasks.figure_studies import ROWS
 from tasks.grids import cell_name, cells, load_sweep
 from tasks.published_tables import LIST, find_table, progress_of, published_tables, table_lines, write_page
 from tests.conftest import PROJECT
@@ -73,7 +74,7 @@ def test_the_list_has_a_line_for_each_table() -> None:
 
 def test_the_page_shows_published_beside_measured(tmp_path: Path) -> None:
     (tmp_path / "experiments").mkdir()
-    (tmp_path / LIST).write_text("id,title,grids,small,command\nP9-T1,A | table,,tiny,\n", encoding="utf-8")
+    (tmp_path / LIST).write_text("id,title,grids,small,command,study\nP9-T1,A | table,,tiny,,\n", encoding="utf-8")
     row = {"axis": "x", "benchmark": "b", "database": "database", "mAP": "0.5000", "published": "0.6; 0.7", "source": "s", "state": "ran"}
     other = row | {"axis": "y", "mAP": "", "published": "0.4"}
     sweep = {"title": "Tiny", "commit": "abc", "rows": [row, other]}
@@ -85,3 +86,23 @@ def test_the_page_shows_published_beside_measured(tmp_path: Path) -> None:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["axis", "benchmark", "database", "mAP", "published", "mAP − published"]
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["x", "b", "database", "0.5000", "0.6; 0.7", "-0.1000"]
+
+
+def test_the_page_of_a_figure_shows_what_its_study_measured(tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / LIST).write_text("id,title,grids,small,command,study\nP9-F1,A figure,,tiny,,masks\n", encoding="utf-8")
+    row = {"layer": "x", "benchmark": "b", "mask": "max", "features kept": "0.2500", "experiment": "e1"}
+    sweep = {
+        "title": "Tiny",
+        "commit": "abc",
+        "rows": [{"layer": "x", "mAP": "0.5000"}],
+        "studies": {"masks": {"headings": list(row), "rows": [row]}},
+    }
+    write_json(tmp_path / "reports/sweeps/tiny.json", sweep)
+    text = write_page(tmp_path, find_table(tmp_path, "P9-F1"), small=True).read_text(encoding="utf-8")
+    assert "mAP" not in text
+    assert re.search(r"\| x +\| b +\| max +\| 0.2500 +\| e1 +\|", text)
+
+
+def test_every_study_that_a_figure_shows_is_known() -> None:
+    assert {table.study for table in published_tables(PROJECT)} - {""} == set(ROWS)
