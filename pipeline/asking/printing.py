@@ -90,7 +90,7 @@ def csv_writer() -> Iterator[Write]:
 @contextmanager
 def page_writer(path: Path, title: str) -> Iterator[Write]:
     """A page that is written when all photographs are answered."""
-    from pipeline.search.reply_page import page
+    from pipeline.asking.answer_page import page
 
     replies: list[Reply] = []
     yield replies.append

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import jinja2
-
 from pipeline.comparison.comparing import Comparison
 from pipeline.comparison.snapshot import Snapshot
 from pipeline.comparison.texts import HEADINGS, PARAMETER_HEADINGS, STAGE_HEADINGS, parameter_rows, rows, stage_rows, verdict
+from pipeline.look.templates import templates
 from pipeline.reporting.retrievals import Hit
 from pipeline.reporting.style import FILE as STYLE
 from pipeline.reporting.style import style
@@ -37,9 +36,7 @@ def render(comparison: Comparison, results: BothResults, images: dict[str, str],
         images: `data:` addresses by image id.
         side: pixels of a picture's longer side.
     """
-    shared = jinja2.FileSystemLoader(STYLE.parent)
-    environment = jinja2.Environment(loader=shared, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    page = templates(STYLE.parent).from_string(TEMPLATE.read_text(encoding="utf-8"))
     tables = {
         "metrics": (HEADINGS, list(rows(comparison))),
         "parameters": (PARAMETER_HEADINGS, parameter_rows(comparison)),

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from pipeline.contracts.collections import IndexFacts
 from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
+from pipeline.look.templates import templates
 from pipeline.reporting import wording
 from pipeline.reporting.activation_studies import ActivationPage
 from pipeline.reporting.figures import reliability
@@ -112,8 +111,6 @@ def render(
     side: int,
 ) -> str:
     """The page as HTML; text from data is escaped."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     shown = {"benchmarks": benchmarks, "sweeps": sweeps, "online_times": online_times, "matching": matching, "curves": curves, "costs": costs}
-    template, script = ((FOLDER / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html.j2", "js"))
-    look = {"style": style(), "script": script, "side": side, "words": wording, "mask_labels": LABELS}
-    return environment.from_string(template).render(**shown, **look, images=images)
+    look = {"style": style(), "script": (FOLDER / "page.js").read_text(encoding="utf-8"), "side": side, "words": wording, "mask_labels": LABELS}
+    return templates(FOLDER).get_template("page.html.j2").render(**shown, **look, images=images)

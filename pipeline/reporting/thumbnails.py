@@ -1,6 +1,5 @@
 """Thumbnails of stored images as data addresses, so that the page is one file."""
 
-import base64
 import io
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.contracts.images.image_shards import KIND, read_images
+from pipeline.look.templates import data_address
 from pipeline.stage.manifest import load_manifest
 
 OPACITY = 160
@@ -57,4 +57,4 @@ def jpeg_address(image: Image.Image) -> str:
     """A picture as a `data:` address."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_address(buffer.getvalue())

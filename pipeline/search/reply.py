@@ -91,6 +91,6 @@ class Reply:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from pipeline.search.reply_page import fragment
+        from pipeline.search.reply_fragment import fragment
 
         return fragment(self)

@@ -3,18 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from pipeline.look.templates import templates
 
 
 def overview(document: dict[str, Any]) -> str:
     """The page of an OpenAPI document; it needs no script and no other address."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined)
     rows = [
         {"method": method.upper(), "path": path, "description": operation["description"], "fields": _fields(operation)}
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     ]
-    return environment.get_template("overview.html.j2").render(title=document["info"]["title"], rows=rows)
+    return templates(Path(__file__).parent).get_template("overview.html.j2").render(title=document["info"]["title"], rows=rows)
 
 
 def _fields(operation: dict[str, Any]) -> list[dict[str, str]]:
