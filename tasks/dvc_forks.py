@@ -59,7 +59,7 @@ def serve(asking: socket.socket) -> None:
 
 def load_dvc() -> None:
     """Import what `dvc repro` will use, by reading the graph once."""
-    for name in ("dvc.cli", "dvc.commands.repro"):
+    for name in ("dvc.cli", "dvc.cli.parser"):
         importlib.import_module(name)
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -32,6 +32,16 @@ os._exit(int(answer) if answer else 255)
 """What is run as if it were Python: it hands module, folder, environment and files over, and waits for the exit status."""
 
 
+DVC = (
+    *("dvc.cli", "dvc.cli.parser", "dvc._debug", "dvc.repo.reproduce", "dvc.repo.stage", "dvc.repo.plots", "dvc.repo.artifacts", "dvc.repo.datasets"),
+    *("dvc.repo.index", "dvc.repo.graph", "networkx", "dvc.stage.loader", "dvc.stage.cache", "dvc.dependency.param", "dvc.parsing.interpolate"),
+    *("ruamel.yaml", "dvc.utils.strictyaml", "dvc.dvcfile", "dvc.dirs", "configobj", "platformdirs", "flatten_dict", "scmrepo.git.backend.dulwich"),
+    *("dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "zc.lockfile", "flufl.lock", "dvc_data.hashfile.db.local", "dvc_data.hashfile.status"),
+    "fsspec.implementations.memory",
+)
+"""Much of DVC is imported by its functions only."""
+
+
 class WarmPython:
     """The process with the libraries; `program` takes the arguments of `python -m`."""
 
@@ -61,15 +71,14 @@ def for_stages() -> str:
 @functools.cache
 def for_dvc() -> str:
     """The program that `dvc` runs by."""
-    return str(WarmPython("dvc.cli", "dvc.commands.repro", "dvc.repo", "dvc.repo.reproduce").program)
+    return str(WarmPython(*DVC).program)
 
 
 @functools.cache
 def for_flows() -> str:
     """The program that the command `retrieval` runs by, where it starts flows."""
-    return str(
-        WarmPython("prefect.main", "prefect.flow_engine", "prefect.task_engine", "prefect.events.clients", "prefect.artifacts", "typer").program
-    )
+    prefect = ("prefect.main", "prefect.flow_engine", "prefect.task_engine", "prefect.events.clients", "prefect.artifacts")
+    return str(WarmPython(*prefect, *DVC, "typer", "fastapi", "graphviz", "filelock", "pyarrow.parquet", "pydantic_settings", "PIL.Image").program)
 
 
 def serve(address: str, libraries: list[str]) -> list[str]:
