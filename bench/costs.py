@@ -65,8 +65,8 @@ SMALL = {
     "aggregate.bag_of_words.words": 200,
 }
 *MAPS, LEARN, _ = BEFORE
-LEFT_OUT = ("region_descriptor",)
-"""Methods that need a network which a step of training makes; it costs what rmac costs."""
+LEFT_OUT = ("region_descriptor", "class_token")
+"""Methods that need a network of their own: one that is fine-tuned, or one with a class token. `retrieval estimate` takes others for them."""
 
 
 def processor(work: Callable[[], object], least: float = 1.0) -> float:

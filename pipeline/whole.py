@@ -178,7 +178,7 @@ def _check_forms(whole: Parameters, origin: str) -> None:
     """Maps or patches, descriptors or codes: what one section makes, the next one can read."""
     method: MethodParameters = whole.aggregate.parameters
     levels, hashing = whole.extract.patch_levels, whole.hash.name
-    refuse_unreadable_features(whole.aggregate.name, method, levels)
+    refuse_unreadable_features(whole.aggregate.name, method, levels, whole.network.layers)
     if levels and whole.resize.query_crop == "activations":
         raise ParameterError(f"{origin}: resize.query_crop: patches are cut from pixels; use image, image_own_size or none with extract.patch_levels")
     refuse_unsearchable(whole.search, levels, hashing if hashing != NO_HASH else None, origin)

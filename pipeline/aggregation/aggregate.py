@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> Produced:
     sets = load_benchmark(benchmark, "dataset", "held_out", "kept_back", "allow_self_learning")
     (method, parameters), storage = load_method(), load_storage()
     features = FeatureFacts.of(load_manifest(places.features(sets.dataset), FEATURES))
-    refuse_unreadable_features(method, parameters, features.extract.patch_levels)
+    refuse_unreadable_features(method, parameters, features.extract.patch_levels, features.network.layers)
     rows = read_catalogue(places.images(sets.dataset) / places.CATALOGUE)
     held_rows = read_catalogue(places.images(sets.held_out) / places.CATALOGUE)
     held_out, kept_back, role = learned_and_kept_back(held_rows, sets.kept_back)
@@ -76,6 +76,7 @@ def main(arguments: list[str]) -> Produced:
         parameters=parameters.model_dump(mode="json"),
         learned_on=learned_on,
         network_trained_on=card["network_trained_on"],
+        network_overlaps=card["network_overlaps"],
         held_out_set=HeldOutSet(dataset=sets.held_out, role=role, images=len(held_out), duplicates=len(pairs)),
         duplicates=len(pairs) if learned_on else 0,
         storage=storage,

@@ -50,7 +50,7 @@ class DescribingDistractors:
 
         device = torch.device(place.device)
         describer, _ = load_describer(places.models(self.benchmark), device)
-        refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels)
+        refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels, self.choice.layers)
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         patches = describer.patches("distractors", self.parameters.patch_levels)
         needed = (

@@ -14,12 +14,15 @@ from pipeline.contracts.held_out import LearnedOn, learned_and_kept_back, refuse
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.models import TENSORS, ModelFacts, State, save_model
 from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.networks.overlaps import known_overlaps
+from pipeline.networks.training_sets import trained_on
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ModelError
 from pipeline.stage.fingerprint import code_fingerprint, fingerprint
 from pipeline.stage.manifest import CARD, load_manifest
+from pipeline.stage.parameters import read_section
 from pipeline.stage.run_record import Produced
 from pipeline.stage.tables import read_json, replacing, write_json
 
@@ -38,9 +41,13 @@ def main(arguments: list[str]) -> Produced:
     ids, _, role = learned_and_kept_back(rows, sets.kept_back)
     manifest = load_manifest(places.features(sets.held_out), KIND)
     facts = FeatureFacts.of(manifest)
-    refuse_unreadable_features(method, parameters, facts.extract.patch_levels)
+    refuse_unreadable_features(method, parameters, facts.extract.patch_levels, facts.network.layers)
     network = places.network(facts.network.name)
-    trained_on = refuse_trained_network(benchmark, sets.dataset, read_json(network / places.NETWORK_CARD), sets.allow_self_learning)
+    network_card = read_json(network / places.NETWORK_CARD)
+    tuned_on = refuse_trained_network(benchmark, sets.dataset, network_card, sets.allow_self_learning)
+    overlaps = known_overlaps(trained_on(network_card), str(read_section(f"datasets.{sets.dataset}.source")))
+    for overlap in overlaps:
+        log.warning("%s: %s.", benchmark, overlap.warning)
     weights = load_manifest(network, "network")
     learned_on: LearnedOn | None = None
     if parameters.learns:
@@ -52,7 +59,11 @@ def main(arguments: list[str]) -> Produced:
     made_of = (method, parameters.model_dump(), manifest.fingerprint, weights.fingerprint)
     store = ScratchStore(f"learn-{benchmark}", fingerprint(*made_of, sorted(ids)))
     key = digest_of(*made_of, sorted(instances.items()), code_fingerprint("contracts", "aggregation", "maps", "projections"), machine())
-    about = {"learned_on": learned_on and learned_on.model_dump(), "network_trained_on": [step.model_dump() for step in trained_on]}
+    about = {
+        "learned_on": learned_on and learned_on.model_dump(),
+        "network_trained_on": [step.model_dump() for step in tuned_on],
+        "network_overlaps": [overlap.model_dump() for overlap in overlaps],
+    }
     learns = parameters.learns or parameters.adopts
     if not (learns and _taken_from_store(key, store.folder, about)):
         tensors, card = _learned(method, parameters, sets.held_out, instances, facts)

@@ -1,5 +1,6 @@
 """The section `aggregate` of params.yaml: the method in use, and one section per method; and the section `mask_study`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -64,6 +65,18 @@ class GemParameters(WhitenedParameters):
     """Generalised mean."""
 
     power: float = Field(3.0, gt=0, le=100)
+
+
+class ClassTokenParameters(WhitenedParameters):
+    """Class token of a transformer, alone or with pooled patch tokens."""
+
+    patches: Literal["none", "mean", "gem"] = Field("none", description="what follows: the mean of the patch tokens, or their generalised mean")
+    power: float = Field(3.0, gt=0, le=100, description="of the generalised mean")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What `network.layers` has to name."""
+        return ("class_token",) if self.patches == "none" else ("class_token", "final")
 
 
 class CrowParameters(WhitenedParameters):
@@ -256,6 +269,7 @@ METHODS: dict[str, type[MethodParameters]] = {
     "spoc": SpocParameters,
     "gem": GemParameters,
     "crow": CrowParameters,
+    "class_token": ClassTokenParameters,
     "rmac": RmacParameters,
     "clusters": ClustersParameters,
     "selective": SelectiveParameters,
@@ -270,6 +284,7 @@ DESCRIBERS = {
     "spoc": "global_pooling:GlobalPooling",
     "gem": "global_pooling:GlobalPooling",
     "crow": "global_pooling:GlobalPooling",
+    "class_token": "class_token:ClassToken",
     "rmac": "regional_max:RegionalMax",
     "clusters": "activation_clusters:ActivationClusters",
     "selective": "selective_features:SelectiveFeatures",
@@ -281,12 +296,15 @@ DESCRIBERS = {
 """The module of pipeline/aggregation/describers/ and the class in it that computes each method."""
 
 
-def refuse_unreadable_features(method: str, parameters: MethodParameters, patch_levels: int) -> None:
+def refuse_unreadable_features(method: str, parameters: MethodParameters, patch_levels: int, layers: Sequence[str]) -> None:
     """Refuse features of a form that the method cannot read.
 
     Raises:
-        ParameterError: patches for a method of whole maps, maps for `patches`, or fewer levels than it wants.
+        ParameterError: patches for a method of whole maps, maps for `patches`, fewer levels than it wants, or other layers.
     """
+    if isinstance(parameters, ClassTokenParameters) and tuple(layers) != parameters.layers:
+        wanted, got = (f"[{', '.join(names)}]" for names in (parameters.layers, layers))
+        raise ParameterError(f"{PARAMS_FILE}: network.layers: aggregate.class_token with patches: {parameters.patches} reads {wanted}, not {got}")
     if not isinstance(parameters, PatchesParameters):
         if patch_levels:
             raise ParameterError(f"{PARAMS_FILE}: extract.patch_levels: aggregate.{method} reads whole maps; set it to 0, not {patch_levels}")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.features.storage import STORED, Storage, decoded, encoded
-from pipeline.contracts.held_out import HeldOutSet, LearnedOn, TrainedOn
+from pipeline.contracts.held_out import HeldOutSet, KnownOverlap, LearnedOn, TrainedOn
 from pipeline.stage.manifest import Facts, load_manifest
 from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_table, open_writer, read_fixed_rows, table_facts
 
@@ -58,6 +58,7 @@ class DescriptorFacts(Facts):
     parameters: dict[str, Any]
     learned_on: LearnedOn | None
     network_trained_on: list[TrainedOn]
+    network_overlaps: list[KnownOverlap]
     held_out_set: HeldOutSet
     duplicates: int
     storage: Storage

@@ -42,6 +42,33 @@ class TrainedOn(BaseModel):
     instances: int
 
 
+class KnownOverlap(BaseModel):
+    """A set that the network's published weights were trained on, and that shows objects of the benchmark.
+
+    Attributes:
+        training_set, title: its name and what it is.
+        source: of the benchmark's data set.
+        reason: what it shows.
+        told_by: the publication that says so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training_set: str
+    title: str
+    source: str
+    reason: str
+    told_by: str
+
+    @property
+    def warning(self) -> str:
+        """For people."""
+        return (
+            f"the network is trained on {self.training_set} ({self.title}), which is not apart from {self.source}: {self.reason} "
+            f"({self.told_by}); results flatter it"
+        )
+
+
 def held_out_ids(rows: list[CatalogueRow]) -> tuple[set[str], str]:
     """(ids, role) of the images of a held-out set: those of role held_out, or the database's where there are none."""
     chosen = select(rows, "held_out")

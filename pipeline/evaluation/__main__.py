@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> Produced:
     )
     outputs = tuple(place(benchmark) for place in (places.provenance, places.metrics, places.curves, places.per_query))
     metrics.save(outputs[1])
+    for overlap in facts.computed_with.descriptors.network_overlaps:
+        log.warning("%s: %s.", benchmark, overlap.warning)
     write_csv(outputs[2], ("setting", "recall", "precision"), curves)
     write_csv(outputs[3], PER_QUERY, rows)
     about = {"protocol": truth.protocol, "ties": "expected value over all orders of equal scores", **parameters.model_dump()}

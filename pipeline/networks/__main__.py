@@ -13,7 +13,7 @@ from pipeline.networks.heads import CLASSIFIER
 from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, is_timm, network_from
 from pipeline.networks.region_projection import PROJECTION, RegionProjection
 from pipeline.networks.registry import ARCHITECTURES, CARD, MODELS_OWN, WEIGHTS, load_network, member_weights, own_keys
-from pipeline.networks.weights import fetch_weights, read_weights
+from pipeline.networks.weights import DOWNLOADED, address_of, fetch_weights, read_weights
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
 from pipeline.stage.fingerprint import file_sha256, fingerprint
@@ -68,7 +68,7 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     return {
         "architecture": source.architecture,
         "preprocessing": preprocessing,
-        "weights": {"from": source.weights, "file": file.name, "sha256": file_sha256(file)} | known.published,
+        "weights": _provenance(name, source, file, known),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "default_layer": known.default,
         "layers": list(network.layer_names),
@@ -81,30 +81,51 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     }
 
 
+def _provenance(name: str, source: NetworkSource, file: Path, known: "_Known") -> dict[str, Any]:
+    """Where the weights come from, what they were trained on, and their licence; what the parameters say goes before what is known."""
+    address = address_of(name, source) if source.weights in DOWNLOADED else None
+    named = is_timm(source.architecture) and "." in source.architecture  # with the tag of its weights, wherever the file lies
+    published = named or source.weights not in ("file", "url")
+    return {
+        "from": source.weights,
+        "address": address,
+        "file": file.name,
+        "sha256": file_sha256(file),
+        "trained_on": list(known.trained_on if published else ()) if source.trained_on is None else list(source.trained_on),
+        "licence": source.licence or (known.licence if published else None),
+        "published": known.hub_id if published else None,
+    }
+
+
 @dataclass(frozen=True)
 class _Known:
-    """What is known of an architecture.
+    """What is known of an architecture and of its published weights.
 
     Attributes:
         classifier: None where it is not read from the weights.
-        published: what its source says of the published weights, where a source does.
+        trained_on: training sets of the published weights.
+        licence: of these; None where nothing states one.
+        hub_id: their name on the Hugging Face hub; None where they are not there.
     """
 
     default: str
     preprocessing: str
     classifier: ClassifierForm | None
-    published: dict[str, str]
+    trained_on: tuple[str, ...]
+    licence: str | None
+    hub_id: str | None
 
     @classmethod
     def of(cls, name: str) -> "_Known":
         if not is_timm(name):
             architecture = ARCHITECTURES[name]
-            return cls(architecture.default, architecture.preprocessing, architecture.classifier, {})
+            known = architecture.classifier, architecture.trained_on, architecture.licence
+            return cls(architecture.default, architecture.preprocessing, *known, None)
         from pipeline.networks.timm_layers import FINAL
         from pipeline.networks.timm_layers import published as about
 
         found = about(name)
-        return cls(FINAL, MODELS_OWN, None, {"published": found.hub_id, "license": found.license})
+        return cls(FINAL, MODELS_OWN, None, found.trained_on, found.license or None, found.hub_id or None)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class Architecture:
         prefix: what the published keys start with.
         url: torchvision's weights.
         package: gives the weights file of an installed package.
+        licence: of the weights of `url` or `package`; None where the package states none.
+        trained_on: training sets of those weights.
         preprocessing: a name of PREPROCESSINGS.
         finish: what is done to the module once its weights are loaded.
     """
@@ -38,5 +40,7 @@ class Architecture:
     prefix: str = ""
     url: str | None = None
     package: Callable[[], Path] | None = None
+    licence: str | None = "BSD-3-Clause"
+    trained_on: tuple[str, ...] = ("imagenet-1k",)
     preprocessing: str = "torchvision"
     finish: Callable[[nn.Module], nn.Module] = field(default=_unchanged)

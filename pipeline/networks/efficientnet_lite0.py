@@ -69,6 +69,7 @@ EFFICIENTNET_LITE0 = Architecture(
     classifier=ClassifierForm(7, "_fc", pooled_classifier("_fc", 1280, dropout=0.2)),
     frozen="block12",
     package=_weights,
+    licence=None,
     preprocessing="tensorflow",
     finish=plain_convolutions,
 )

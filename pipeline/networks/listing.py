@@ -34,7 +34,7 @@ def print_networks() -> None:
 
 
 def print_network(architecture: str) -> None:
-    """Print every layer of one architecture with its stride, receptive field and channels; of timm's also where its weights are and their licence.
+    """Print every layer of one architecture with its stride, receptive field and channels, and where its weights come from.
 
     Raises:
         ModelError: there is no such architecture.
@@ -45,11 +45,21 @@ def print_network(architecture: str) -> None:
     fields = ["the whole image" if each.receptive_field is None else each.receptive_field for each in geometries]
     rows = [list(row) for row in zip(names, [each.stride for each in geometries], fields, network.parts, strict=True)]
     print(markdown(["layer", "stride", "receptive_field", "channels"], rows))
+    where, trained_on, licence = _published(architecture)
+    print(f"\nWeights: {where}\nTrained on: {', '.join(trained_on) or 'not said'}\nLicence: {licence or 'not said'}")
+
+
+def _published(architecture: str) -> tuple[str, tuple[str, ...], str | None]:
+    """Where the published weights are, what they are trained on, and their licence."""
     if is_timm(architecture):
         from pipeline.networks.timm_layers import published
 
         found = published(architecture)
-        print(f"\nWeights: {found.url or 'timm names none'}\nLicence: {found.license or 'not said'}")
+        return found.url or "timm names none", found.trained_on, found.license
+    from pipeline.networks.registry import find_architecture
+
+    own = find_architecture(architecture)
+    return own.url or "in a package that is installed", own.trained_on, own.licence
 
 
 def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.networks.training_sets import checked
 from pipeline.stage.parameters import Section, validate
 
 ARCHITECTURES = {
@@ -34,6 +35,7 @@ def _known(name: str) -> str:
 
 
 ArchitectureName = Annotated[str, AfterValidator(_known)]
+TrainingSetName = Annotated[str, AfterValidator(checked)]
 PreprocessingName = Literal["torchvision", "caffe", "tensorflow"]
 
 
@@ -47,6 +49,10 @@ class NetworkSource(Section):
     location: str | None = Field(None, description="for file: its path, absolute or from RETRIEVAL_DATA; for url: the address")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$", description="digest of the file, or its beginning")
     preprocessing: PreprocessingName | None = Field(None, description="the input convention; the architecture's own where nothing is said")
+    trained_on: tuple[TrainingSetName, ...] | None = Field(
+        None, strict=False, description="training sets of the weights, by the names in docs/networks.md, or own/NAME; null: what their source says"
+    )
+    licence: str | None = Field(None, description="of the weights; null: what their source says")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -21,6 +21,21 @@ from pipeline.stage.errors import ModelError, SourceError
 
 FINAL = "final"
 """The layer of the whole network: its last maps after the final norm or convolution, without class and register tokens."""
+CLASS_TOKEN = "class_token"  # noqa: S105 -- a layer
+"""The layer of a transformer's class token after the final norm, the same in every cell of the patches' grid."""
+TAGS = {
+    "in1k": "imagenet-1k",
+    "in12k": "imagenet-21k",
+    "in21k": "imagenet-21k",
+    "in22k": "imagenet-21k",
+    "lvd142m": "lvd-142m",
+    "lvd1689m": "lvd-1689m",
+    "laion400m": "laion-400m",
+    "laion2b": "laion-2b",
+    "openai": "openai-400m",
+    "webli": "webli",
+}
+"""Training sets by the parts of a tag of timm's that mean them, as in vit_small_patch14_dinov2.lvd142m."""
 ANY_SIZE = ("dynamic_img_size", "dynamic_img_pad")
 """What lets a transformer take images of any size: position embeddings are interpolated, sides padded to whole patches."""
 LOCAL = frozenset({"add", "iadd", "relu", "batch_norm", "cat", "gelu", "silu", "hardtanh", "getattr", "size"})
@@ -103,12 +118,14 @@ class Published:
     Attributes:
         hub_id: on the Hugging Face hub; empty where they are not there.
         url: of the file there.
+        trained_on: training sets that the weights' tag names, as far as they are listed.
         classifier: the key of the layer that gives the scores.
     """
 
     hub_id: str
     url: str
     license: str
+    trained_on: tuple[str, ...]
     classifier: str
     preprocessing: Preprocessing
 
@@ -131,7 +148,8 @@ def published(architecture: str) -> Published:
     classifier = found.classifier if isinstance(found.classifier, str) else (found.classifier or ("",))[0]
     preprocessing = Preprocessing("RGB", 1 / 255, tuple(found.mean), tuple(found.std))
     url = f"https://huggingface.co/{hub_id}/resolve/main/{file}" if hub_id else found.url or ""
-    return Published(hub_id, url, found.license or "", classifier, preprocessing)
+    trained_on = tuple(dict.fromkeys(TAGS[part] for part in (found.tag or "").split("_") if part in TAGS))
+    return Published(hub_id, url, found.license or "", trained_on, classifier, preprocessing)
 
 
 def address(name: str, architecture: str) -> str:
@@ -147,7 +165,7 @@ def address(name: str, architecture: str) -> str:
 
 
 class TimmLayers:
-    """The layers of a model: its stages or blocks by their names in the module, and `final`."""
+    """The layers of a model: its stages or blocks by their names in the module, `final`, and `class_token` where it has one."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model: Any = model
@@ -158,7 +176,7 @@ class TimmLayers:
     @property
     def names(self) -> tuple[str, ...]:
         """Of all layers, from the input to the output."""
-        return (*self._stages, FINAL)
+        return (*self._stages, FINAL, *([CLASS_TOKEN] if getattr(self._model, "cls_token", None) is not None else []))
 
     def geometry(self, layer: str) -> Geometry:
         """Of a layer's cells: of convolutions without gates computed from the graph; every other cell may see the whole image.
@@ -167,9 +185,11 @@ class TimmLayers:
             ModelError: unknown layer.
         """
         self._require(layer)
-        path = list(self._stages)[-1] if layer == FINAL else layer
+        path = list(self._stages)[-1] if layer in (FINAL, CLASS_TOKEN) else layer
         stride = self._stages[path][1]
         whole = Geometry(stride, None, stride / 2)
+        if layer == CLASS_TOKEN:
+            return whole
         try:
             traced = TracedLayers(self._model, {path: path})
             found, before = traced.geometry(path), traced.before(path)
@@ -188,7 +208,7 @@ class TimmLayers:
         """
         for layer in layers:
             self._require(layer)
-        return _Maps(self._model, [None if layer == FINAL else self._stages[layer][0] for layer in layers])
+        return _Maps(self._model, [layer if layer in (FINAL, CLASS_TOKEN) else self._stages[layer][0] for layer in layers])
 
     def _require(self, layer: str) -> None:
         if layer not in self.names:
@@ -196,9 +216,9 @@ class TimmLayers:
 
 
 class _Maps(nn.Module):
-    """Images to the maps of stages by their places; None is the final one."""
+    """Images to the maps of stages by their places, of FINAL and of CLASS_TOKEN."""
 
-    def __init__(self, model: nn.Module, places: Sequence[int | None]) -> None:
+    def __init__(self, model: nn.Module, places: Sequence[int | str]) -> None:
         super().__init__()
         self.model: Any = model
         self.places = tuple(places)
@@ -230,13 +250,16 @@ class _Maps(nn.Module):
         return F.pad(images, (0, -images.shape[3] % width, 0, -images.shape[2] % height))
 
     def _taken(self, images: torch.Tensor) -> list[torch.Tensor]:
-        wanted = sorted({place for place in self.places if place is not None})
-        found: dict[int | None, torch.Tensor] = {}
+        wanted = sorted({place for place in self.places if isinstance(place, int)})
+        found: dict[int | str, torch.Tensor] = {}
         if wanted:
             maps = self.model.forward_intermediates(images, indices=wanted, intermediates_only=True, output_fmt="NCHW")
             found.update(zip(wanted, maps, strict=True))
-        if None in self.places:
-            found[None] = self._as_maps(self.model.forward_features(images), images)
+        if len(wanted) < len(set(self.places)):
+            features = self.model.forward_features(images)
+            found[FINAL] = self._as_maps(features, images)
+            if CLASS_TOKEN in self.places:
+                found[CLASS_TOKEN] = features[:, 0, :, None, None].expand_as(found[FINAL])
         return [found[place] for place in self.places]
 
     def _as_maps(self, features: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,9 @@ from pipeline.networks.params import NetworkSource
 from pipeline.networks.registry import ARCHITECTURES
 from pipeline.stage.errors import ModelError, SourceError
 
+DOWNLOADED = ("torchvision", "timm", "url")
+"""Values of `weights` that are downloaded."""
+
 
 def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:
     """The weights file of a section networks.NAME; downloads go to `folder`.
@@ -19,8 +22,8 @@ def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:
     Raises:
         SourceError: not to be had, or its digest is not the one expected.
     """
-    if source.weights in ("torchvision", "timm", "url"):
-        url = _address(name, source)
+    if source.weights in DOWNLOADED:
+        url = address_of(name, source)
         digest = source.sha256 or Path(url).stem.rpartition("-")[2]
         path = folder / Path(url).name
         download(RemoteFile(url, path.name, checksum=f"sha256:{digest}"), path)
@@ -33,7 +36,12 @@ def fetch_weights(name: str, source: NetworkSource, folder: Path) -> Path:
     return path
 
 
-def _address(name: str, source: NetworkSource) -> str:
+def address_of(name: str, source: NetworkSource) -> str:
+    """Where the weights of a section networks.NAME are downloaded.
+
+    Raises:
+        SourceError: torchvision has none.
+    """
     if source.weights == "timm":
         from pipeline.networks.timm_layers import address
 

@@ -93,7 +93,8 @@ class BenchmarkPage:
         found = [f"{setting.name}: the score is at chance level." for setting in self.metrics.settings if setting.scores.at_chance_level]
         if self.metrics.held_out_duplicates:
             found.append(f"{self.metrics.held_out_duplicates} images of the benchmark are also in the held-out set.")
-        return found
+        overlaps = [overlap.warning for overlap in self.about.descriptors.network_overlaps]
+        return found + [f"{text[0].upper()}{text[1:]}." for text in overlaps]
 
     @property
     def provenance(self) -> str:

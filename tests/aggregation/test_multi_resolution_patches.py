@@ -131,11 +131,11 @@ def test_shards_keep_every_patch(tmp_path: Path) -> None:
 
 
 def test_features_of_another_form_are_refused() -> None:
-    refuse_unreadable_features("patches", PatchesParameters(levels=4), 4)
-    refuse_unreadable_features("mac", MacParameters(), 0)
+    refuse_unreadable_features("patches", PatchesParameters(levels=4), 4, ())
+    refuse_unreadable_features("mac", MacParameters(), 0, ())
     with pytest.raises(ParameterError, match=r"extract\.patch_levels: aggregate\.mac reads whole maps; set it to 0, not 4"):
-        refuse_unreadable_features("mac", MacParameters(), 4)
+        refuse_unreadable_features("mac", MacParameters(), 4, ())
     with pytest.raises(ParameterError, match=r"aggregate\.patches\.levels is 5; set it to 5 at least, not 4"):
-        refuse_unreadable_features("patches", PatchesParameters(levels=5), 4)
+        refuse_unreadable_features("patches", PatchesParameters(levels=5), 4, ())
     with pytest.raises(ValueError, match="holds maps, not patches"):
         describer().describe(MapBatch([torch.zeros(1, 3, 4, 4)]))

@@ -44,6 +44,7 @@ FACTS = CollectionFacts(
         parameters={},
         learned_on=None,
         network_trained_on=[],
+        network_overlaps=[],
         held_out_set=HeldOutSet(dataset="h", role="held_out", images=0),
         duplicates=0,
         storage="float32",

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
+from pipeline.aggregation.learn import main as learn_stage
 from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import read_folder
 from pipeline.contracts.models import load_model
 from pipeline.hashing.__main__ import main as hash_stage
 from pipeline.hashing.itq import ITQ
+from pipeline.networks.training_sets import training_sets
 from pipeline.stage.errors import LeakageError, SanityError
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_json
@@ -158,3 +160,20 @@ def test_a_descriptor_that_is_not_finite_is_named_and_leaves_nothing(encoded: Pr
     with pytest.raises(SanityError, match="descriptor of i1 is not finite"):
         hash_stage(["b"])
     assert not (tmp_path / "data/codes").exists()
+
+
+def test_learning_warns_of_a_network_that_was_trained_on_what_is_asked_for(
+    encoded: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    card = read_json(encoded.folder / "data/networks/efficientnet_lite0/network.json")
+    assert (card["weights"]["trained_on"], card["weights"]["from"]) == (["imagenet-1k"], "package")
+    _, before = load_model(encoded.folder / "data/models/gallery")
+    assert before["network_overlaps"] == []
+    project = Project(tmp_path / "project", origin=encoded)
+    monkeypatch.chdir(project.folder)
+    shown = training_sets()["imagenet-1k"].model_copy(update={"shows": ("gallery",), "told_by": "a paper"})
+    monkeypatch.setattr("pipeline.networks.overlaps.training_sets", lambda: {"imagenet-1k": shown})
+    learn_stage(["gallery"])
+    assert "gallery: the network is trained on imagenet-1k" in caplog.text
+    (found,) = load_model(project.folder / "data/models/gallery")[1]["network_overlaps"]
+    assert (found["training_set"], found["source"], found["told_by"]) == ("imagenet-1k", "gallery", "a paper")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.aggregation.params import METHODS
 from pipeline.estimating.report import estimate
-from pipeline.estimating.stages import Machine, stage_costs
+from pipeline.estimating.stages import AS_MUCH_AS, Machine, stage_costs
 from pipeline.estimating.unit_costs import UnitCosts, cost_rows, unit_costs
 from pipeline.estimating.workload import Workload, counted_network, workload
 from pipeline.stage.errors import ParameterError
@@ -126,6 +127,12 @@ def test_what_cannot_be_estimated_is_refused(changes: dict[str, Any], message: s
     usual: dict[str, Any] = {"images": 10, "megapixels": 2, "cores": 2, "gpus": 0, "gpu": "h100", "euros": None, "questions": 0}
     with pytest.raises(ParameterError, match=message):
         estimate(**usual | changes)
+
+
+def test_every_method_has_a_cost() -> None:
+    costs = unit_costs().describe
+    assert {AS_MUCH_AS.get(method, method) for method in METHODS} <= set(costs)
+    assert not set(AS_MUCH_AS) & set(costs)
 
 
 def test_sizes_that_params_yaml_does_not_say_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch.nn import functional as F
 
 from pipeline.aggregation.describers.registry import new_describer
-from pipeline.aggregation.params import METHODS
+from pipeline.aggregation.params import METHODS, refuse_unreadable_features
 from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
@@ -189,7 +189,7 @@ def test_the_stage_downloads_from_where_timm_says_and_writes_a_card(workplace: P
     stage.main(["net"])
     card = read_json(workplace / "data/networks/net/network.json")
     assert card["weights"]["published"] == "timm/vit_pwee_patch16_reg1_gap_256.sbb_in1k"
-    assert card["weights"]["license"] == "apache-2.0"
+    assert card["weights"]["licence"] == "apache-2.0"
     assert (card["stride"], card["receptive_field"], card["default_layer"], card["classes"]) == (16, None, "final", 0)
     loaded = load_from_folder(Path("data/networks/net"))
     shown = np.stack([pixels(0, 150, 96)])
@@ -233,3 +233,33 @@ def test_the_papers_methods_run_on_them(name: str) -> None:
         assert rows.isfinite().all(), method
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(rows.shape[:-1]))
         assert (rows[0] - rows[1]).abs().max() > 1e-3, f"{method}: different photographs have different descriptors"
+
+
+def test_the_class_token_is_a_layer_and_a_descriptor() -> None:
+    name = "timm/vit_tiny_patch16_224"
+    model, both = network(name, "class_token", "final")
+    assert both.layer_names[-2:] == ("final", "class_token")
+    assert (both.receptive_field, both.channels) == (None, 2 * 192)
+    with torch.inference_mode():
+        tokens = model.forward_features(images(96, 160))
+        maps = both.feature_maps(images(96, 160))
+        alone = network(name, "class_token")[1].feature_maps(images(96, 160))
+    torch.testing.assert_close(alone, tokens[:, 0, :, None, None].expand(-1, -1, 6, 10), atol=1e-5, rtol=1e-5)
+    class_token, patches = F.normalize(tokens[:, 0], dim=1), tokens[:, 1:]
+    pooled = {"mean": patches.mean(dim=1), "gem": patches.clamp(min=1e-6).pow(3).mean(dim=1).pow(1 / 3)}
+    expected = {"none": class_token} | {
+        kind: F.normalize(torch.cat([class_token, F.normalize(own, dim=1)], 1), dim=1) for kind, own in pooled.items()
+    }
+    for kind, vectors in expected.items():
+        describer = new_describer("class_token", METHODS["class_token"].model_validate({"patches": kind}))
+        own = describer.describe_scale(alone if kind == "none" else maps)  # type: ignore[attr-defined]
+        torch.testing.assert_close(own, vectors, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ModelError, match="layer 'class_token' is unknown"):
+        network(CONVOLUTIONAL, "class_token")[1].channels  # noqa: B018 -- computed here
+
+
+def test_a_class_token_needs_its_layers() -> None:
+    parameters = METHODS["class_token"].model_validate({"patches": "gem"})
+    refuse_unreadable_features("class_token", parameters, 0, ("class_token", "final"))
+    with pytest.raises(ParameterError, match=r"network\.layers: aggregate.* with patches: gem reads \[class_token, final\], not \[final\]"):
+        refuse_unreadable_features("class_token", parameters, 0, ("final",))

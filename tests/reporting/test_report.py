@@ -121,7 +121,16 @@ def provenance() -> Provenance:
         "zero_descriptors": 0,
         "dimensions": 2,
     }
-    described |= {"method": "<mac>", "parameters": {}, "learned_on": None, "network_trained_on": [], "duplicates": 0, "features": features}
+    overlap = {"training_set": "gldv2", "title": "landmarks", "source": "paris6k", "reason": "it shows the queries", "told_by": "a paper"}
+    described |= {
+        "method": "<mac>",
+        "parameters": {},
+        "learned_on": None,
+        "network_trained_on": [],
+        "network_overlaps": [overlap],
+        "duplicates": 0,
+        "features": features,
+    }
     described |= {"held_out_set": {"dataset": "other", "role": "held_out", "images": 5}, "storage": "float16", "rounding": 1e-4}
     search = SearchParameters.model_validate(
         {"augmentation": {"neighbours": 3}, "rerank": {"method": "localization", "localization": {"shortlist": 9}}}
@@ -160,6 +169,7 @@ def test_the_page_escapes_names_and_shows_warnings(tmp_path: Path) -> None:
     assert "<mac>" not in page
     assert "database: the score is at chance level." in page
     assert "2 images of the benchmark are also in the held-out set." in page
+    assert "The network is trained on gldv2 (landmarks), which is not apart from paris6k: it shows the queries (a paper)" in page
     assert 'src="data:image/jpeg;base64,AA"' in page
     assert "learned on nothing" in page
     assert "64 bits by itq" in page
