@@ -87,10 +87,10 @@ def picture(number: int) -> bytes:
     return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
-def prepare(folder: Path, images: int) -> None:
-    """params.yaml and the raw buckets of the distractors."""
+def prepare(folder: Path, images: int, **changes: object) -> None:
+    """params.yaml, with further changes, and the raw buckets of the distractors."""
     folder.mkdir(parents=True, exist_ok=True)
-    written(folder, CHANGES)
+    written(folder, CHANGES | changes)
     raw = folder / "data/raw/many"
     if not (raw / "manifest.json").exists():
         raw.mkdir(parents=True, exist_ok=True)

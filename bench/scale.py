@@ -1,10 +1,12 @@
-"""A Ray cluster on this machine against the stage itself, on the same buckets: processor time, time, and memory of the stage as the data grow.
+"""A Ray cluster on this machine against the stages themselves, on the same buckets: processor time, time, and memory as the data grow.
 
-    python -m bench.scale [IMAGES…]        10,000 where none are named
+    python -m bench.scale [IMAGES…] [--stage resize|distractors]        10,000 where none are named
 
-Images are those of bench.million, resized. Processor time is that of the whole machine, Ray's own processes included, so nothing else may run.
+`resize` takes a millisecond for an image, so that it shows what Ray itself costs. `distractors` describes them at 224 pixels, as real work does.
+Images are those of bench.million. Processor time is that of the whole machine, Ray's own processes included, so nothing else may run.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -13,12 +15,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.million import ROOT, prepare
+from bench.million import BEFORE, ROOT, prepare
+from bench.million import run as finish
 from pipeline.stage.fingerprint import file_sha256
 from pipeline.stage.run_record import record_path
 from pipeline.stage.tables import read_json
 
-OUTPUT = "images/many"
+STAGES = {
+    "resize": ("pipeline.imaging", "many", "images/many"),
+    "distractors": ("pipeline.aggregation.distractors", "gallery", "distractors/gallery"),
+}
+"""Module, what it is run for, and output."""
+CHANGES: dict[str, dict[str, object]] = {"resize": {}, "distractors": {"resize.pixels": 224, "resize.enlarge": True}}
 WAYS = {
     "inline": {"RETRIEVAL_EXECUTOR": "inline"},
     "ray, 1 actor": {"RETRIEVAL_EXECUTOR": "ray", "RETRIEVAL_RAY_ACTORS": "1"},
@@ -42,30 +50,37 @@ def busy() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def run(folder: Path, variables: dict[str, str]) -> Cost:
-    """Resize everything anew."""
+def run(folder: Path, stage: str, variables: dict[str, str]) -> Cost:
+    """Compute everything anew."""
+    module, name, path = STAGES[stage]
     environment = os.environ | {"RETRIEVAL_STORE_GIB": "0", "RETRIEVAL_WORKERS": "1", "PYTHONPATH": str(ROOT)} | variables
     before, started = busy(), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "pipeline.imaging", "many"], cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", module, name], cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
     seconds, processor = time.perf_counter() - started, busy() - before
-    output = folder / "data" / OUTPUT
+    output = folder / "data" / path
     digests = tuple(file_sha256(path) for path in sorted(output.iterdir()))
     return Cost(seconds, processor, read_json(record_path(output))["peak_memory_bytes"] / 2**20, digests)
 
 
 def main() -> None:
-    for images in [int(size) for size in sys.argv[1:]] or [10_000]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=int, nargs="*", default=[10_000])
+    parser.add_argument("--stage", choices=STAGES, default="resize")
+    arguments = parser.parse_args()
+    for images in arguments.images:
         with tempfile.TemporaryDirectory(prefix="scale-") as place:
             folder = Path(place)
-            prepare(folder, images)
-            costs = {way: run(folder, variables) for way, variables in WAYS.items()}
+            prepare(folder, images, **CHANGES[arguments.stage])
+            if arguments.stage != "resize":
+                for each in (*BEFORE, STAGES["resize"]):
+                    finish(folder, *each)
+            costs = {way: run(folder, arguments.stage, variables) for way, variables in WAYS.items()}
         inline = costs["inline"]
         for way, cost in costs.items():
             same = "the same files" if cost.digests == inline.digests else "OTHER FILES"
             ratio = f"{cost.processor / inline.processor:.2f} times inline"
-            print(
-                f"{images}\t{way}\t{cost.seconds:.1f} s\t{cost.processor:.1f} s of processor, {ratio}\tpeak {cost.peak:.0f} MiB\t{same}", flush=True
-            )
+            took = f"{cost.seconds:.1f} s\t{cost.processor:.1f} s of processor, {ratio}"
+            print(f"{images}\t{arguments.stage}, {way}\t{took}\tpeak {cost.peak:.0f} MiB\t{same}", flush=True)
 
 
 if __name__ == "__main__":

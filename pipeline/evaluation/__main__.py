@@ -11,7 +11,7 @@ from pipeline.contracts.rankings import ANSWERS, KIND, SETS, ComputedWith, Prove
 from pipeline.evaluation.answers import score_answers, shown_by_queries
 from pipeline.evaluation.curves import RECALLS, mean_curve
 from pipeline.evaluation.params import EvaluateParameters
-from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, evaluate, score_query
+from pipeline.evaluation.protocols import FOUND_AT, MAP_AT, PROTOCOLS, Label, QueryResult, Ranks, evaluate, score_query
 from pipeline.stage import places
 from pipeline.stage.catalogue import GroundTruth, read_catalogue, read_ground_truth
 from pipeline.stage.entry import run_stage
@@ -93,8 +93,9 @@ def _score(
 ) -> Scores | dict[str, Scores]:
     """Numbers of one database in every setting of the protocol; adds to the per-query table and the curves."""
     found: dict[str, Scores] = {}
+    ranks = _ranks(parameters, truth.protocol)
     for setting, protocol in PROTOCOLS[truth.protocol].items():
-        scored = [score_query(query, labels[query], protocol, size, _at(parameters), parameters.recall_at) for query in truth.queries]
+        scored = [score_query(query, labels[query], protocol, size, ranks) for query in truth.queries]
         results = [result for result in scored if result is not None]
         numbers: dict[str, Any] = evaluate(results, truth.protocol, parameters.rule)
         full = "/".join(part for part in (name, setting) if part)
@@ -104,8 +105,10 @@ def _score(
     return found[""] if list(found) == [""] else found
 
 
-def _at(parameters: EvaluateParameters) -> tuple[int, ...]:
-    return tuple(sorted({1, *parameters.precision_at}))
+def _ranks(parameters: EvaluateParameters, protocol: str) -> Ranks:
+    """What the parameters ask for, and what the protocol itself reports."""
+    cut = {name: tuple(sorted({*getattr(parameters, f"{name}_at"), *own.get(protocol, ())})) for name, own in (("map", MAP_AT), ("found", FOUND_AT))}
+    return Ranks(tuple(sorted({1, *parameters.precision_at})), parameters.recall_at, **cut)
 
 
 def _row(result: QueryResult, setting: str, rule: str) -> dict[str, Any]:

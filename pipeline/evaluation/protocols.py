@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.average_precision import TieGroups, chance_level, expected_positives, tie_groups, tied_average_precision
+from pipeline.evaluation.cut_off import average_precision_at, found_at
 from pipeline.stage.errors import SanityError
 
 
@@ -23,6 +24,8 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "holidays": {"": GOOD},
     "ukbench": {"": GOOD},
     "instances": {"": GOOD},
+    "products": {"": GOOD},
+    "google_landmarks": {"": GOOD},
     "revisited": {
         "easy": Protocol(frozenset({"easy"}), frozenset({"junk", "hard"})),
         "medium": Protocol(frozenset({"easy", "hard"}), frozenset({"junk"})),
@@ -30,6 +33,9 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     },
 }
 """By the protocol that a data set's ground truth names: its settings by name, '' where there is one."""
+MAP_AT = {"google_landmarks": (100,)}
+FOUND_AT = {"products": (1, 10, 100, 1000)}
+"""Numbers of first results that a protocol's own measures look at."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class QueryResult:
         positives: relevant images, in the database or not.
         average_precision: by rule.
         precision, recall: by number of results.
+        map_at, found_at: AP of the first results, and whether one of them is a positive, by number of results.
         first: rank of the best positive from 0, ties averaged; None where none is in the database.
         groups: where the positives stand.
     """
@@ -64,14 +71,24 @@ class QueryResult:
     average_precision: dict[str, float]
     precision: dict[int, float]
     recall: dict[int, float]
+    map_at: dict[int, float]
+    found_at: dict[int, float]
     first: float | None
     groups: TieGroups
     chance: float
 
 
-def score_query(
-    query_id: str, labels: Sequence[Label], protocol: Protocol, database: int, precision_at: Sequence[int] = (1,), recall_at: Sequence[int] = ()
-) -> QueryResult | None:
+@dataclass(frozen=True)
+class Ranks:
+    """Numbers of first results that each measure looks at."""
+
+    precision: tuple[int, ...] = (1,)
+    recall: tuple[int, ...] = ()
+    map: tuple[int, ...] = ()
+    found: tuple[int, ...] = ()
+
+
+def score_query(query_id: str, labels: Sequence[Label], protocol: Protocol, database: int, ranks: Ranks = Ranks()) -> QueryResult | None:
     """Score one query; None where it has no positive.
 
     Precision at k divides by min(k, highest rank of a positive), as the revisited benchmarks' code does.
@@ -89,8 +106,10 @@ def score_query(
         query_id,
         n_positive,
         {rule: tied_average_precision(groups, n_positive, rule) for rule in ("trapezoid", "plain")},
-        {k: expected_positives(groups, k) / min(k, last) for k in precision_at},
-        {k: expected_positives(groups, k) / n_positive for k in recall_at},
+        {k: expected_positives(groups, k) / min(k, last) for k in ranks.precision},
+        {k: expected_positives(groups, k) / n_positive for k in ranks.recall},
+        {k: average_precision_at(groups, n_positive, k) for k in ranks.map},
+        {k: found_at(groups, k) for k in ranks.found},
         float(groups.before[0] + (groups.size[0] - groups.positives[0]) / (groups.positives[0] + 1)) if len(groups.size) else None,
         groups,
         chance_level(max(database - int((~positive).sum()), 1), n_positive, "trapezoid"),
@@ -126,7 +145,9 @@ def evaluate(results: Sequence[QueryResult], protocol: str, rule: str) -> dict[s
         "scored_queries": len(results),
     }
     numbers |= {f"precision_at_{k}": precision_at(results, k) for k in results[0].precision}
-    numbers |= {f"recall_at_{k}": float(np.mean([result.recall[k] for result in results])) for k in results[0].recall}
+    for name in ("recall", "map_at", "found_at"):
+        values: list[dict[int, float]] = [getattr(result, name) for result in results]
+        numbers |= {f"{name.removesuffix('_at')}_at_{k}": float(np.mean([own[k] for own in values])) for k in values[0]}
     if protocol == "ukbench":
         score = ukbench_score(results)
         numbers |= {"ukbench_score": score, "ukbench_percent": 25 * score}

@@ -26,7 +26,13 @@ ANSWERS = {
     "calibration_error": "calibration error of certainty",
 }
 YES_OR_NO = ("at_chance_level",)
-AT_RANK = re.compile(r"(precision|recall)_at_(\d+)")
+AT_RANK = re.compile(r"(precision|recall|map|found)_at_(\d+)")
+AT = {
+    "precision": "precision of the first {}",
+    "recall": "relevant images among the first {}",
+    "map": "mAP of the first {}",
+    "found": "queries with a relevant image among the first {}",
+}
 
 
 def measure(key: str) -> str:
@@ -34,7 +40,7 @@ def measure(key: str) -> str:
     if key == "precision_at_1":
         return "queries whose first result is right (P@1)"
     if found := AT_RANK.fullmatch(key):
-        return f"{found[1]} of the first {found[2]}" if found[1] == "precision" else f"relevant images among the first {found[2]}"
+        return AT[found[1]].format(found[2])
     return SCORES.get(key) or ANSWERS.get(key) or key.replace("_", " ")
 
 

@@ -1,6 +1,8 @@
 """Every published benchmark from a server on loopback with small archives of the same layout, through the stages download and resize."""
 
+import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import yaml
 
 from pipeline.acquisition import __main__ as acquisition
+from pipeline.acquisition import products
 from pipeline.acquisition.affine_covariant import SCENES
 from pipeline.acquisition.params import dataset_from
 from pipeline.acquisition.registry import DATASETS
@@ -157,6 +160,81 @@ def test_sculptures6k(server: LoopbackServer, workplace: Path, monkeypatch: pyte
     serve(server, "sculptures6k", contents)
     rows, _ = run(server, workplace, monkeypatch, "sculptures6k")
     assert {row.image_id: row.role for row in rows}["Rodin_0001"] == "held_out"
+
+
+PRODUCTS = {
+    "Ebay_train.txt": b"image_id class_id super_class_id path\n1 1 1 sofa_final/111_0.JPG\n2 1 1 sofa_final/111_1.JPG\n",
+    "Ebay_test.txt": b"image_id class_id super_class_id path\n1 7 2 lamp_final/222_0.JPG\n2 7 2 lamp_final/222_1.JPG\n3 8 2 lamp_final/333_0.JPG\n",
+}
+
+
+def serve_products(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, lists: dict[str, bytes]) -> None:
+    pictures = photos("sofa_final/111_0.JPG", "sofa_final/111_1.JPG", "lamp_final/222_0.JPG", "lamp_final/222_1.JPG", "lamp_final/333_0.JPG")
+    archive = zipped({f"Stanford_Online_Products/{name}": data for name, data in (lists | pictures).items()})
+    monkeypatch.setattr(products, "FILE", replace(products.FILE, checksum=f"md5:{hashlib.md5(archive, usedforsecurity=False).hexdigest()}"))
+    serve(server, "online_products", {products.FILE.name: archive})
+
+
+def test_online_products(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_products(server, monkeypatch, PRODUCTS)
+    rows, truth = run(server, workplace, monkeypatch, "online_products")
+    assert {row.image_id: (row.role, row.instance) for row in rows} == {
+        "111_0": ("held_out", "product_00001"),
+        "111_1": ("held_out", "product_00001"),
+        "222_0": ("database", "product_00007"),
+        "222_1": ("database", "product_00007"),
+        "333_0": ("database", "product_00008"),
+    }
+    assert (truth.protocol, truth.queries) == ("products", ("222_0", "222_1")), "a product with one photograph asks for nothing"
+    assert set(truth.rows[:2]) == {("222_0", "222_0", "junk"), ("222_0", "222_1", "good")}
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"Ebay_test.txt": PRODUCTS["Ebay_test.txt"]}, r"no Ebay_train\.txt in it"),
+        (PRODUCTS | {"Ebay_test.txt": b"image_id class_id\n1 7\n"}, r"Ebay_test\.txt, line 2: expected image_id, class_id"),
+        (
+            PRODUCTS | {"Ebay_test.txt": b"header\n1 7 2 lamp_final/9_0.JPG\n"},
+            r"1 photographs of its lists are not in it, the first is lamp_final/9_0",
+        ),
+    ],
+)
+def test_products_without_their_lists_are_refused(
+    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, lists: dict[str, bytes], message: str
+) -> None:
+    serve_products(server, monkeypatch, lists)
+    with pytest.raises(SourceError, match=message):
+        run(server, workplace, monkeypatch, "online_products")
+
+
+def test_google_landmarks(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = {"index": 2, "test": 1, "train": 1}
+    solution = "id,images,Usage\nq1q1,a1a1 b2b2 gone,Private\nq2q2,b2b2,Public\nq3q3,None,Ignored\nfar,a1a1,Public\n"
+    contents = {
+        "retrieval_solution_v2.1.csv": solution.encode(),
+        "train_clean.csv": b"landmark_id,images\n12,t1t1 t2t2\n",
+        "index_000.tar": tar(photos("a/1/a/a1a1.jpg"), ""),
+        "index_001.tar": tar(photos("b/2/b/b2b2.jpg", "c/3/c/c3c3.jpg"), ""),
+        "test_000.tar": tar(photos("q/1/q/q1q1.jpg", "q/2/q/q2q2.jpg", "q/3/q/q3q3.jpg"), ""),
+        "train_000.tar": tar(photos("t/1/t/t1t1.jpg", "t/9/t/t9t9.jpg"), ""),
+    }
+    serve(server, "google_landmarks", contents, **section)
+    rows, truth = run(server, workplace, monkeypatch, "google_landmarks", **section)
+    assert {row.image_id: (row.role, row.instance) for row in rows} == {
+        **dict.fromkeys(("a1a1", "b2b2", "c3c3"), ("database", None)),
+        **dict.fromkeys(("q1q1", "q2q2"), ("query", None)),
+        "t1t1": ("held_out", "landmark_12"),
+    }
+    assert (truth.protocol, truth.queries) == ("google_landmarks", ("q1q1", "q2q2"))
+    assert truth.rows == (("q1q1", "a1a1", "good"), ("q1q1", "b2b2", "good"), ("q2q2", "b2b2", "good")), "without those of other archives"
+
+
+def test_another_table_than_the_solution_is_refused(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = {"index": 1, "test": 1}
+    serve(server, "google_landmarks", {"": tar(photos("a/1/a/a1a1.jpg"), ""), "retrieval_solution_v2.1.csv": b"a,b\n1,2\n"}, **section)
+    with pytest.raises(SourceError, match=r"retrieval_solution_v2\.1\.csv: expected the columns id, images, Usage, got a, b"):
+        run(server, workplace, monkeypatch, "google_landmarks", **section)
 
 
 def test_flickr100k(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.evaluation.average_precision import average_precision
 from pipeline.evaluation.curves import RECALLS, mean_curve
-from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, evaluate, precision_at, score_query, ukbench_score
+from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, Ranks, evaluate, precision_at, score_query, ukbench_score
 from pipeline.stage.errors import SanityError
 
 
@@ -18,7 +18,7 @@ def labels_of(ranking: list[str], relevance: dict[str, str]) -> list[Label]:
 
 
 def scored(ranking: list[str], relevance: dict[str, str], protocol: str = "oxford", setting: str = "") -> QueryResult:
-    result = score_query("q", labels_of(ranking, relevance), PROTOCOLS[protocol][setting], len(ranking), (1, 2, 10), (1, 4))
+    result = score_query("q", labels_of(ranking, relevance), PROTOCOLS[protocol][setting], len(ranking), Ranks((1, 2, 10), (1, 4)))
     assert result is not None
     return result
 
@@ -79,7 +79,7 @@ def test_both_rules_are_reported_and_map_follows_the_parameter() -> None:
 
 def test_ties_share_the_first_place() -> None:
     labels = [Label("a", "good", 1.0, 0, 4)]
-    result = score_query("q", labels, PROTOCOLS["oxford"][""], 10, (1, 2))
+    result = score_query("q", labels, PROTOCOLS["oxford"][""], 10, Ranks((1, 2)))
     assert result is not None
     assert result.precision[1] == pytest.approx(0.25)
 
