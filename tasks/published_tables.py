@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.stage import places
 from pipeline.stage.checksums import MANIFEST
@@ -18,6 +19,7 @@ GRIDS = Path("experiments")
 LIST = GRIDS / "tables.csv"
 LISTED = ("table", "title", "grid", "cells done", "hours left", "not downloaded")
 NOT_ON_PAGE = ("experiment", "state", "source")
+DIFFERENCES = {"mAP − published": ("mAP", "published"), "P@1 − published": ("P@1", "published P@1")}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def write_page(root: Path, table: PublishedTable, small: bool) -> Path:
         sweep = read_json(root / places.SWEEPS / f"{file.stem}.json")
         measured = f"Measured on commit {sweep['commit']}."
         study = sweep.get("studies", {}).get(table.study, {"headings": (), "rows": ()})
-        text = f"\n\n{study_text(study['headings'], study['rows'])}" if table.study else f" {_compared(sweep['rows'])}"
+        text = f"\n\n{study_text(study['headings'], study['rows'])}" if table.study else f" {_compared(sweep)}"
         parts.append(f"## {sweep['title']}\n\n{measured}{text}\n")
     target = root / places.PAPER_TABLES / f"{table.name}{'-small' if small else ''}.md"
     with replacing(target) as partial:
@@ -129,19 +131,19 @@ def write_page(root: Path, table: PublishedTable, small: bool) -> Path:
     return target
 
 
-def _compared(own: list[dict[str, str]]) -> str:
+def _compared(sweep: dict[str, Any]) -> str:
     """Measured and published numbers of all cells, and how far apart they are."""
-    rows = [_with_differences(row) for row in own]
-    headings = [heading for heading in (rows[0] if rows else {}) if heading not in NOT_ON_PAGE and any(row[heading] for row in rows)]
+    rows = [_with_differences(row) for row in sweep["rows"]]
+    headings = [heading for heading in (*sweep["headings"], *DIFFERENCES) if heading not in NOT_ON_PAGE and any(row[heading] for row in rows)]
     return f"{_summary(rows)}\n\n{markdown(headings, ([row[heading] for heading in headings] for row in rows))}"
 
 
 def _with_differences(row: dict[str, str]) -> dict[str, str]:
     """A row with the measured minus the first published number, in both measures."""
     own = dict(row)
-    for measured, published in (("mAP", "published"), ("P@1", "published P@1")):
+    for difference, (measured, published) in DIFFERENCES.items():
         both = own.get(measured) and own.get(published)
-        own[f"{measured} − published"] = f"{float(own[measured]) - float(own[published].split(';')[0]):+.4f}" if both else ""
+        own[difference] = f"{float(own[measured]) - float(own[published].split(';')[0]):+.4f}" if both else ""
     return own
 
 

@@ -77,7 +77,7 @@ def test_the_page_shows_published_beside_measured(tmp_path: Path) -> None:
     (tmp_path / LIST).write_text("id,title,grids,small,command,study\nP9-T1,A | table,,tiny,,\n", encoding="utf-8")
     row = {"axis": "x", "benchmark": "b", "database": "database", "mAP": "0.5000", "published": "0.6; 0.7", "source": "s", "state": "ran"}
     other = row | {"axis": "y", "mAP": "", "published": "0.4"}
-    sweep = {"title": "Tiny", "commit": "abc", "rows": [row, other]}
+    sweep = {"title": "Tiny", "commit": "abc", "headings": list(row), "rows": [row, other]}
     write_json(tmp_path / "reports/sweeps/tiny.json", sweep)
     page = write_page(tmp_path, find_table(tmp_path, "P9-T1"), small=True)
     text = page.read_text(encoding="utf-8")
