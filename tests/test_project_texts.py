@@ -1,7 +1,8 @@
-"""No file names a machine's path or a package registry, no large file is tracked, and nothing is unpickled."""
+"""No file names a machine's path or a package registry, no large file is tracked, nothing is unpickled, a wheel has every file."""
 
 import re
 import subprocess
+import tomllib
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_nothing_is_unpickled() -> None:
         for name in sources
         if re.search(r"import pickle|pickle\.load|allow_pickle=True|weights_only=False", (PROJECT / name).read_text(encoding="utf-8"))
     ] == []
+
+
+def test_a_wheel_has_every_file_of_the_library() -> None:
+    packaged = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    found = {
+        file.relative_to(PROJECT).as_posix()
+        for package, patterns in packaged.items()
+        for pattern in patterns
+        for file in (PROJECT / package.replace(".", "/")).glob(pattern)
+    }
+    others = [name for name in tracked() if name.startswith(("pipeline/", "cli/", "tasks/", "flows/")) and not name.endswith(".py")]
+    assert [name for name in others if name not in found] == []
 
 
 def test_readme_is_short() -> None:
