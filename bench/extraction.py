@@ -24,21 +24,32 @@ from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.planning import plan_batches
 from pipeline.extraction.shards import ShardWriter, extract_tasks
 from pipeline.imaging.images import decode
+from pipeline.networks.params import is_timm
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
+from pipeline.networks.timm_layers import build
 from pipeline.networks.weights import read_weights
 from pipeline.stage.manifest import load_manifest
 
-COUNT, SIDE = 64, 640
+COUNT, SIDE = 32, 640
+NETWORKS = ("efficientnet_lite0", "squeezenet1_1", "timm/vit_small_patch16_224")
 
 
 def weights(name: str) -> dict[str, torch.Tensor]:
     """Real weights where a package ships them, else random ones of ordinary size."""
-    package = ARCHITECTURES[name].package
+    package = None if is_timm(name) else ARCHITECTURES[name].package
     if package is not None:
         return own_keys(name, read_weights(package()))
     torch.manual_seed(0)
-    module = ARCHITECTURES[name].build()
-    return dict(module.state_dict())
+    return dict(bare(name).state_dict())
+
+
+def bare(name: str) -> nn.Module:
+    """The module alone; one of timm's gives its tokens."""
+    if not is_timm(name):
+        return ARCHITECTURES[name].build()
+    model = build(name)
+    model.forward = model.forward_features  # type: ignore[assignment]
+    return model
 
 
 def plain(module: nn.Module, images: Path, output: Path) -> None:
@@ -62,7 +73,7 @@ def ours(extractor: FeatureExtractor, images: Path, ids: list[str]) -> None:
 def plain_process(name: str, images: Path, output: Path, line: Connection) -> None:
     """The plain loop in a process of its own, whose allocator nobody has set: one round for every message."""
     torch.set_num_threads(settings().threads)
-    module = ARCHITECTURES[name].build()
+    module = bare(name)
     module.load_state_dict(weights(name), strict=False)
     module.eval()
     while line.recv():
@@ -93,7 +104,7 @@ def main() -> None:
         images, output = Path(place) / "images", Path(place) / "maps"
         ids = store(images, COUNT, SIDE)
         output.mkdir()
-        for name in ("efficientnet_lite0", "squeezenet1_1"):
+        for name in NETWORKS:
             compare(name, images, ids, output)
 
 
