@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -87,10 +88,10 @@ def picture(number: int) -> bytes:
     return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
-def prepare(folder: Path, images: int, **changes: object) -> None:
+def prepare(folder: Path, images: int, changes: Mapping[str, object] = MappingProxyType({})) -> None:
     """params.yaml, with further changes, and the raw buckets of the distractors."""
     folder.mkdir(parents=True, exist_ok=True)
-    written(folder, CHANGES | changes)
+    written(folder, {**CHANGES, **changes})
     raw = folder / "data/raw/many"
     if not (raw / "manifest.json").exists():
         raw.mkdir(parents=True, exist_ok=True)

@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.million import BEFORE, ROOT, prepare
+from bench.million import STAGES as ALL
 from bench.million import run as finish
 from pipeline.stage.fingerprint import file_sha256
 from pipeline.stage.run_record import record_path
 from pipeline.stage.tables import read_json
 
-STAGES = {
-    "resize": ("pipeline.imaging", "many", "images/many"),
-    "distractors": ("pipeline.aggregation.distractors", "gallery", "distractors/gallery"),
-}
+STAGES = {stage: own for stage, *own in ALL if stage in ("resize", "distractors")}
 """Module, what it is run for, and output."""
 CHANGES: dict[str, dict[str, object]] = {"resize": {}, "distractors": {"resize.pixels": 224, "resize.enlarge": True}}
 WAYS = {
@@ -58,7 +56,7 @@ def run(folder: Path, stage: str, variables: dict[str, str]) -> Cost:
     subprocess.run([sys.executable, "-m", module, name], cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
     seconds, processor = time.perf_counter() - started, busy() - before
     output = folder / "data" / path
-    digests = tuple(file_sha256(path) for path in sorted(output.iterdir()))
+    digests = tuple(file_sha256(file) for file in sorted(output.iterdir()))
     return Cost(seconds, processor, read_json(record_path(output))["peak_memory_bytes"] / 2**20, digests)
 
 
@@ -70,7 +68,7 @@ def main() -> None:
     for images in arguments.images:
         with tempfile.TemporaryDirectory(prefix="scale-") as place:
             folder = Path(place)
-            prepare(folder, images, **CHANGES[arguments.stage])
+            prepare(folder, images, CHANGES[arguments.stage])
             if arguments.stage != "resize":
                 for each in (*BEFORE, STAGES["resize"]):
                     finish(folder, *each)

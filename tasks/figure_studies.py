@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,10 @@ def _masks(content: Study) -> Iterator[Row]:
 
 def _regions(content: Study) -> Iterator[Row]:
     """Paper 2, fig. 4: precision of the regions of each way, of queries that have a box."""
-    places_of_half = [index for index, threshold in enumerate(content.get("thresholds", ())) if threshold >= HALF]
+    half = bisect_left(content.get("thresholds", ()), HALF)
     for way, own in content.get("ways", {}).items():
-        reached = _share(own["reached"][places_of_half[0]]) if places_of_half else ""
         row = {"regions by": way, "queries": str(content["queries"]), "regions": str(own["regions"])}
-        yield row | {"mean precision": _share(own["mean"]), f"regions of precision ≥ {HALF:g}": reached}
+        yield row | {"mean precision": _share(own["mean"]), f"regions of precision ≥ {HALF:g}": _share(own["reached"][half])}
 
 
 def _patch_similarity(content: Study) -> Iterator[Row]:

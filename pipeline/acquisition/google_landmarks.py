@@ -4,7 +4,6 @@
 held-out set; the cleaned list (Yokoo et al., 2020) keeps 1.6 million photographs of all. Test photographs that are no query are left out.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -16,18 +15,22 @@ from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
+from pipeline.stage.text_tables import read_csv
 
 ADDRESS = "https://s3.amazonaws.com/google-landmark"
 SOLUTION = RemoteFile(f"{ADDRESS}/ground_truth/retrieval_solution_v2.1.csv", "retrieval_solution_v2.1.csv")
 CLEAN = RemoteFile(f"{ADDRESS}/metadata/train_clean.csv", "train_clean.csv")
+INDEX_ARCHIVES, TEST_ARCHIVES, TRAIN_ARCHIVES = 100, 20, 500
 USED = ("Public", "Private")
 """Values of the solution's column Usage whose queries count."""
 
 
 class GoogleLandmarksParameters(DatasetParameters):
-    index: int = Field(100, ge=1, le=100, description="archives of the index set, about 0.85 GB each")
-    test: int = Field(20, ge=1, le=20, description="archives of the test set, about 0.5 GB each")
-    train: int = Field(0, ge=0, le=500, description="archives of the train set, about 1 GB each, whose cleaned part becomes the held-out set")
+    index: int = Field(INDEX_ARCHIVES, ge=1, le=INDEX_ARCHIVES, description="archives of the index set, about 0.85 GB each")
+    test: int = Field(TEST_ARCHIVES, ge=1, le=TEST_ARCHIVES, description="archives of the test set, about 0.5 GB each")
+    train: int = Field(
+        0, ge=0, le=TRAIN_ARCHIVES, description="archives of the train set, about 1 GB each, whose cleaned part becomes the held-out set"
+    )
 
 
 class GoogleLandmarks(Dataset):
@@ -74,10 +77,12 @@ class GoogleLandmarks(Dataset):
         asking = {row.image_id for row in rows if row.role == "query"}
         relevant = _solution(raw / SOLUTION.name)
         missing = sorted(relevant.keys() - asking)
-        if missing and self._own.test == 20:
+        if missing and self._own.test == TEST_ARCHIVES:
             raise SourceError(f"{raw}: {len(missing)} queries of {SOLUTION.name} are not in the test archives, the first is {missing[0]}")
         relevant = {query: images for query, images in relevant.items() if query in asking}
-        labels = [(query, image, "good") for query, images in relevant.items() for image in images if image in there or self._own.index == 100]
+        labels = [
+            (query, image, "good") for query, images in relevant.items() for image in images if image in there or self._own.index == INDEX_ARCHIVES
+        ]
         return GroundTruth("google_landmarks", tuple(relevant), tuple(labels))
 
 
@@ -92,15 +97,16 @@ def _clean(path: Path) -> dict[str, str]:
     return {image: f"landmark_{row['landmark_id']}" for row in rows for image in row["images"].split()}
 
 
-def _rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """The rows of a table; its cells may be longer than the csv module allows by default.
+def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a table.
 
     Raises:
-        SourceError: it has other columns.
+        SourceError: it is none, or has other columns.
     """
-    csv.field_size_limit(2**30)
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if not set(columns) <= set(reader.fieldnames or ()):
-            raise SourceError(f"{path}: expected the columns {', '.join(columns)}, got {', '.join(reader.fieldnames or ())}")
-        yield from reader
+    try:
+        headings, rows = read_csv(path)
+    except ValueError as error:
+        raise SourceError(f"{path}: not a CSV table ({error}); remove it and run the download stage again") from None
+    if not set(columns) <= set(headings):
+        raise SourceError(f"{path}: expected the columns {', '.join(columns)}, got {', '.join(headings)}")
+    return rows

@@ -11,6 +11,7 @@ from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.networks.classifier import ClassifierForm, classes_of, published
 from pipeline.networks.heads import CLASSIFIER
 from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSource, is_timm, network_from
+from pipeline.networks.published_weights import PublishedWeights, published_weights
 from pipeline.networks.region_projection import PROJECTION, RegionProjection
 from pipeline.networks.registry import ARCHITECTURES, CARD, MODELS_OWN, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.weights import DOWNLOADED, address_of, fetch_weights, read_weights
@@ -22,6 +23,8 @@ from pipeline.stage.run_record import Produced
 from pipeline.stage.tables import write_json
 
 log = logging.getLogger(__name__)
+UNKNOWN = PublishedWeights(None, None, (), None)
+"""Of a file that may hold any weights."""
 
 
 def main(arguments: list[str]) -> Produced:
@@ -68,7 +71,7 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     return {
         "architecture": source.architecture,
         "preprocessing": preprocessing,
-        "weights": _provenance(name, source, file, known),
+        "weights": _provenance(name, source, file),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "default_layer": known.default,
         "layers": list(network.layer_names),
@@ -81,51 +84,42 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     }
 
 
-def _provenance(name: str, source: NetworkSource, file: Path, known: "_Known") -> dict[str, Any]:
+def _provenance(name: str, source: NetworkSource, file: Path) -> dict[str, Any]:
     """Where the weights come from, what they were trained on, and their licence; what the parameters say goes before what is known."""
     address = address_of(name, source) if source.weights in DOWNLOADED else None
     named = is_timm(source.architecture) and "." in source.architecture  # with the tag of its weights, wherever the file lies
-    published = named or source.weights not in ("file", "url")
+    known = published_weights(source.architecture) if named or source.weights not in ("file", "url") else UNKNOWN
     return {
         "from": source.weights,
         "address": address,
         "file": file.name,
         "sha256": file_sha256(file),
-        "trained_on": list(known.trained_on if published else ()) if source.trained_on is None else list(source.trained_on),
-        "licence": source.licence or (known.licence if published else None),
-        "published": known.hub_id if published else None,
+        "trained_on": list(known.trained_on if source.trained_on is None else source.trained_on),
+        "licence": source.licence or known.licence,
+        "published": known.hub_id,
     }
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of an architecture and of its published weights.
+    """What is known of an architecture.
 
     Attributes:
         classifier: None where it is not read from the weights.
-        trained_on: training sets of the published weights.
-        licence: of these; None where nothing states one.
-        hub_id: their name on the Hugging Face hub; None where they are not there.
     """
 
     default: str
     preprocessing: str
     classifier: ClassifierForm | None
-    trained_on: tuple[str, ...]
-    licence: str | None
-    hub_id: str | None
 
     @classmethod
     def of(cls, name: str) -> "_Known":
         if not is_timm(name):
             architecture = ARCHITECTURES[name]
-            known = architecture.classifier, architecture.trained_on, architecture.licence
-            return cls(architecture.default, architecture.preprocessing, *known, None)
+            return cls(architecture.default, architecture.preprocessing, architecture.classifier)
         from pipeline.networks.timm_layers import FINAL
-        from pipeline.networks.timm_layers import published as about
 
-        found = about(name)
-        return cls(FINAL, MODELS_OWN, None, found.trained_on, found.license or None, found.hub_id or None)
+        return cls(FINAL, MODELS_OWN, None)
 
 
 if __name__ == "__main__":

@@ -39,27 +39,17 @@ def print_network(architecture: str) -> None:
     Raises:
         ModelError: there is no such architecture.
     """
+    from pipeline.networks.published_weights import published_weights
+
     names = network_without_weights(architecture, ()).layer_names
     network = network_without_weights(architecture, names)
     geometries = [network.geometry(layer) for layer in names]
     fields = ["the whole image" if each.receptive_field is None else each.receptive_field for each in geometries]
     rows = [list(row) for row in zip(names, [each.stride for each in geometries], fields, network.parts, strict=True)]
     print(markdown(["layer", "stride", "receptive_field", "channels"], rows))
-    where, trained_on, licence = _published(architecture)
-    print(f"\nWeights: {where}\nTrained on: {', '.join(trained_on) or 'not said'}\nLicence: {licence or 'not said'}")
-
-
-def _published(architecture: str) -> tuple[str, tuple[str, ...], str | None]:
-    """Where the published weights are, what they are trained on, and their licence."""
-    if is_timm(architecture):
-        from pipeline.networks.timm_layers import published
-
-        found = published(architecture)
-        return found.url or "timm names none", found.trained_on, found.license
-    from pipeline.networks.registry import find_architecture
-
-    own = find_architecture(architecture)
-    return own.url or "in a package that is installed", own.trained_on, own.licence
+    found = published_weights(architecture)
+    where = found.url or ("timm names none" if is_timm(architecture) else "in a package that is installed")
+    print(f"\nWeights: {where}\nTrained on: {', '.join(found.trained_on) or 'not said'}\nLicence: {found.licence or 'not said'}")
 
 
 def computed(names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
