@@ -67,6 +67,35 @@ class GemParameters(WhitenedParameters):
     power: float = Field(3.0, gt=0, le=100)
 
 
+class SuperGlobalParameters(MethodParameters):
+    """Regional, whole and scale generalised means of SuperGlobal."""
+
+    power: float = Field(4.6, gt=0, le=100, description="of the generalised mean over the map (GeM+)")
+    region_power: float = Field(2.5, gt=0, le=100, description="of those over neighbourhoods (regional GeM)")
+    region_side: int = Field(5, ge=1, le=99, description="of a neighbourhood, in cells; odd")
+    whitening: Literal[WhiteningName, "network"] = Field(
+        "pca_whitening", description="of the vector of every scale; network: the projection that came with the active network's weights"
+    )
+    dimensions: int | None = Field(None, ge=1, description="of that vector afterwards; null: as many as the held-out set allows")
+    shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.whitening in ("none", "network") and self.dimensions is not None:
+            raise ValueError(f"dimensions needs whitening: pca or pca_whitening, not {self.whitening}; set it to null")
+        if self.region_side % 2 == 0:
+            raise ValueError(f"region_side {self.region_side} has no middle; set it to an odd number")
+        return self
+
+    @property
+    def learns(self) -> bool:
+        return self.whitening not in ("none", "network")
+
+    @property
+    def adopts(self) -> bool:
+        return self.whitening == "network"
+
+
 class ClassTokenParameters(WhitenedParameters):
     """Class token of a transformer, alone or with pooled patch tokens."""
 
@@ -269,6 +298,7 @@ METHODS: dict[str, type[MethodParameters]] = {
     "spoc": SpocParameters,
     "gem": GemParameters,
     "crow": CrowParameters,
+    "super_global": SuperGlobalParameters,
     "class_token": ClassTokenParameters,
     "rmac": RmacParameters,
     "clusters": ClustersParameters,
@@ -284,6 +314,7 @@ DESCRIBERS = {
     "spoc": "global_pooling:GlobalPooling",
     "gem": "global_pooling:GlobalPooling",
     "crow": "global_pooling:GlobalPooling",
+    "super_global": "super_global:SuperGlobal",
     "class_token": "class_token:ClassToken",
     "rmac": "regional_max:RegionalMax",
     "clusters": "activation_clusters:ActivationClusters",

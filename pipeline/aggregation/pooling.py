@@ -1,6 +1,7 @@
 """Whole-map poolings: a feature map (K, H, W), or a batch (B, K, H, W), to (…, K), not normalised."""
 
 import torch
+import torch.nn.functional as F
 
 
 def mac(maps: torch.Tensor) -> torch.Tensor:
@@ -29,6 +30,23 @@ def gem(maps: torch.Tensor, power: float = 3.0, floor: float = 1e-6) -> torch.Te
     raised = maps.clamp(min=floor)
     peaks = raised.amax(dim=(-2, -1), keepdim=True)  # dividing by it keeps high powers finite
     return (raised / peaks).pow(power).mean(dim=(-2, -1)).pow(1 / power) * peaks.flatten(-3)
+
+
+def regional_gem(maps: torch.Tensor, power: float = 2.5, side: int = 5) -> torch.Tensor:
+    """Regional GeM (Shao et al., 2023): the mean of a map (…, K, H, W) and of the generalised means of its neighbourhoods.
+
+    Args:
+        side: of a neighbourhood in cells, odd; smaller along sides of the map that have no room for its reflection.
+
+    Returns:
+        (…, K, H, W), not pooled yet.
+    """
+    down, right = (min(side // 2, length - 1) for length in maps.shape[-2:])
+    raised = maps.clamp(min=0)
+    peaks = raised.amax(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    padded = F.pad((raised / peaks).pow(power), (right, right, down, down), mode="reflect")
+    means = F.avg_pool2d(padded, (2 * down + 1, 2 * right + 1), stride=1).pow(1 / power) * peaks
+    return (maps + means) / 2
 
 
 def crow(maps: torch.Tensor, spatial_power: float = 0.5, epsilon: float = 1e-6) -> torch.Tensor:

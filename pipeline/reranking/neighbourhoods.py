@@ -1,4 +1,4 @@
-"""Re-ranking by the shortlist's own descriptors: k-reciprocal neighbours and diffusion."""
+"""Re-ranking by the shortlist's own descriptors: k-reciprocal neighbours, diffusion, refined descriptors."""
 
 from collections.abc import Callable
 

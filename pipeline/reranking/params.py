@@ -139,15 +139,24 @@ class DiffusionParameters(ExpandedParameters):
     iterations: int = Field(20, ge=1, le=1000, description="of the conjugate gradients")
 
 
+class RefinedDescriptorsParameters(ShortlistParameters):
+    """Descriptors refined by their neighbours (SuperGlobal, Shao et al., 2023)."""
+
+    shortlist: int = Field(400, ge=1, le=5000, description="images that are re-ranked (M); all pairs of them are compared")
+    neighbours: int = Field(9, ge=1, le=1000, description="that refine the descriptor of an image (K)")
+    weight: float = Field(0.15, ge=0, le=1, description="of a neighbour, times its product with the image (β)")
+
+
 class RerankParameters(Section):
     """The method in use, and one section per method."""
 
-    method: Literal["none", "localization", "spatial_verification", "k_reciprocal", "diffusion"] = "none"
+    method: Literal["none", "localization", "spatial_verification", "k_reciprocal", "diffusion", "refined_descriptors"] = "none"
     none: NoRerankParameters = NoRerankParameters()
     localization: LocalizationParameters = LocalizationParameters()
     spatial_verification: SpatialVerificationParameters = SpatialVerificationParameters()
     k_reciprocal: KReciprocalParameters = KReciprocalParameters()
     diffusion: DiffusionParameters = DiffusionParameters()
+    refined_descriptors: RefinedDescriptorsParameters = RefinedDescriptorsParameters()
 
     @property
     def chosen(self) -> ShortlistParameters | None:

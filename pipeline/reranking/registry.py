@@ -11,9 +11,11 @@ from pipeline.reranking.params import (
     DiffusionParameters,
     KReciprocalParameters,
     LocalizationParameters,
+    RefinedDescriptorsParameters,
     ShortlistParameters,
     SpatialVerificationParameters,
 )
+from pipeline.reranking.refined_descriptors import refined_scores
 from pipeline.reranking.shortlists import Reranker
 from pipeline.reranking.spatial_verification import SpatialVerifier
 
@@ -29,5 +31,7 @@ def build_reranker(parameters: ShortlistParameters, content: Content) -> Reranke
             return Neighbourhoods(partial(k_reciprocal_scores, nearest=nearest, local=local, balance=balance))
         case DiffusionParameters():
             return Neighbourhoods(partial(diffusion_scores, **parameters.model_dump(exclude={"shortlist", "expansion"})))
+        case RefinedDescriptorsParameters(neighbours=neighbours, weight=weight):
+            return Neighbourhoods(partial(refined_scores, neighbours=neighbours, weight=weight))
         case _:
             raise TypeError(f"{type(parameters).__name__} belongs to no way of re-ranking")

@@ -27,22 +27,27 @@ class FirstResults:
 
     def __init__(self, k: int, queries: int) -> None:
         self.k, self.queries = k, queries
-        self.least = self._block_least = np.full(queries, -np.inf)
+        self.least = np.full(queries, -np.inf)
         nothing: _Candidates = (np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, object))
         self._waiting = [nothing]
         self._count = 0
 
     def least_in(self, scores: torch.Tensor) -> Floats:
         """Of each query, the score below which nothing of a block (Q, n) is among the first results."""
-        if np.isfinite(self.least).all() or scores.shape[1] < self.k:
-            self._block_least = self.least
-        else:
-            self._block_least = np.maximum(self.least, scores.topk(self.k, dim=1).values[:, -1].double().cpu().numpy())
-        return self._block_least
+        least = self.least
+        if np.isfinite(least).all() or scores.shape[1] < self.k:
+            return least
+        lowest: Floats = scores.topk(self.k, dim=1).values[:, -1].double().cpu().numpy()
+        reached: Floats = np.maximum(least, lowest)
+        return reached
 
-    def take(self, rows: Ints, columns: Ints, scores: npt.NDArray[np.float32], ids: Sequence[str]) -> None:
-        """Take candidates of the block that `least_in` looked at, query by query."""
-        kept = scores >= self._block_least[rows]
+    def take(self, rows: Ints, columns: Ints, scores: npt.NDArray[np.float32], ids: Sequence[str], least: Floats) -> None:
+        """Take candidates of a block, query by query.
+
+        Args:
+            least: what `least_in` gave for it.
+        """
+        kept = scores >= np.maximum(least, self.least)[rows]
         rows, columns, scores = rows[kept], columns[kept], scores[kept]
         self._waiting.append((rows, scores, np.array(ids, object)[columns]))
         self._count += len(rows)

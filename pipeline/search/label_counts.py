@@ -64,13 +64,51 @@ def compare_labelled(queries: torch.Tensor, blocks: Blocks, labelled: Sequence[S
     return Labelled(np.array(asked, np.int64), list(image_ids), np.array(at, np.int64), flat)
 
 
+@dataclass(frozen=True)
+class Dense:
+    """Queries all of whose scores are counted on the device, and the entries of the table that belong to them.
+
+    Attributes:
+        queries: (n,) ascending.
+        least: of all queries, the score from which on candidates are counted; infinite for dense ones.
+        rows, line: (n,) and (n, 1) on the device: the queries, and their places among the dense ones.
+        high, low: (n, w) and (n, w + 1) on the device, by infinity where a query has fewer entries.
+    """
+
+    queries: Ints
+    least: npt.NDArray[np.float64]
+    rows: torch.Tensor
+    line: torch.Tensor
+    high: torch.Tensor
+    low: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a block has for the labelled images.
+
+    Attributes:
+        least: of each query, the score from which on the candidates of the block are counted.
+        met, met_scores: labelled pairs whose image lies in the block, and their scores.
+        dense, counted: the dense queries, and (n, w + 1) scores of the block between their entries.
+        near: queries, scores, and entries of the table that are passed, of scores that lie near an entry or above it.
+    """
+
+    least: npt.NDArray[np.float64]
+    met: Ints
+    met_scores: npt.NDArray[np.float32]
+    dense: Ints
+    counted: Ints
+    near: tuple[Ints, npt.NDArray[np.float32], Ints]
+
+
 class Counting:
     """Counts above and equal to labelled images.
 
     Queries whose labelled images score so low that many candidates pass them are *dense*: all their scores are counted on the device.
+    `look` changes nothing, so that several blocks may be looked at at once; `take` has to be called block by block.
 
     Attributes:
-        least: of each query, the score from which on candidates are counted; infinite for dense ones.
         too_many: whether more scores lie near labelled ones than are kept.
     """
 
@@ -83,76 +121,80 @@ class Counting:
         self._order, self._rows = order, known.queries[order]
         self._low, self._high = ((known.scores[order] + sign * self._margin[self._rows]).astype(np.float32) for sign in (-1.0, 1.0))
         self._starts = np.searchsorted(self._rows, np.arange(queries + 1))
-        self.least = np.full(queries, np.inf)
-        np.minimum.at(self.least, self._rows, self._low)
+        least = np.full(queries, np.inf)
+        np.minimum.at(least, self._rows, self._low)
         self._span = float(2 * max(np.abs(self._high).max(initial=1.0), np.abs(self._low).max(initial=1.0)) + 1)
+        self._line = self._rows * self._span
         self._passed = np.zeros(len(order) + queries, np.int64)
         self._near: list[tuple[npt.NDArray[np.float32], Ints, Ints]] = []
         self._near_count = 0
         self._met = np.full(len(known.places), np.nan, np.float32)
         self._by_place = np.argsort(known.places, kind="stable")
+        self._places = known.places[self._by_place]
         self._device = device
-        self._dense = np.empty(0, np.int64)
-        if device.type == "cuda":
-            self._make_dense(np.unique(self._rows))
+        self._dense = self._dense_of(np.unique(self._rows) if device.type == "cuda" else np.empty(0, np.int64), least)
 
     @property
     def too_many(self) -> bool:
         return self._near_count > MOST_NEAR
 
-    def meet(self, scores: torch.Tensor, offset: int, count: int) -> None:
-        """Note the scores of the labelled images in a block (Q, n) that starts at a place of the database."""
-        places = self._known.places[self._by_place]
-        chosen = self._by_place[np.searchsorted(places, offset) : np.searchsorted(places, offset + count)]
-        if len(chosen):
-            rows, columns = self._known.queries[chosen], self._known.places[chosen] - offset
-            self._met[chosen] = scores[torch.from_numpy(rows), torch.from_numpy(columns)].cpu().numpy()
+    def look(self, scores: torch.Tensor, offset: int, count: int) -> Seen:
+        """At the scores (Q, n) of a block that starts at a place of the database."""
+        dense = self._dense
+        chosen = self._by_place[np.searchsorted(self._places, offset) : np.searchsorted(self._places, offset + count)]
+        rows, columns = self._known.queries[chosen], self._known.places[chosen] - offset
+        met = scores[torch.from_numpy(rows), torch.from_numpy(columns)].cpu().numpy()
+        return Seen(dense.least, chosen, met, dense.queries, *self._look_dense(scores, dense))
 
-    def take(self, rows: Ints, scores: npt.NDArray[np.float32], count: int) -> None:
-        """Count candidates of a block of `count` images: each passes the labelled images that lie well below it, and is kept for those that
-        lie near."""
-        kept = scores >= self.least[rows]
+    def _look_dense(self, scores: torch.Tensor, dense: Dense) -> tuple[Ints, tuple[Ints, npt.NDArray[np.float32], Ints]]:
+        """`counted` and `near` of a block."""
+        if not len(dense.queries):
+            nothing = np.empty(0, np.int64)
+            return nothing, (nothing, np.empty(0, np.float32), nothing)
+        own = scores[dense.rows]
+        above = torch.searchsorted(dense.high, own)
+        width = dense.high.shape[1]
+        flat = (above + dense.line * (width + 1)).flatten()
+        counted = torch.bincount(flat, minlength=len(dense.queries) * (width + 1)).reshape(len(dense.queries), width + 1).cpu().numpy()
+        rows, columns = (own >= dense.low.gather(1, above)).nonzero(as_tuple=True)
+        near, passed = own[rows, columns].cpu().numpy(), above[rows, columns].cpu().numpy()
+        queries = dense.queries[rows.cpu().numpy()]
+        return counted, (queries, near, self._starts[queries] + passed)
+
+    def take(self, seen: Seen, rows: Ints, scores: npt.NDArray[np.float32], count: int) -> None:
+        """Count what was seen of a block of `count` images, and its candidates, which reach `seen.least`: each passes the labelled images
+        that lie well below it, and is kept for those that lie near."""
+        self._met[seen.met] = seen.met_scores
+        for query, counted in zip(seen.dense.tolist(), seen.counted, strict=True):
+            start, end = self._starts[query : query + 2]
+            self._passed[start + query : end + query + 1] += counted[: end - start + 1]
+        self._keep_near(*seen.near)
+        kept = scores >= seen.least[rows]
         rows, scores = rows[kept], scores[kept]
         if not len(rows):
             return
         above = self._passes(rows, scores, self._high, "left")
         self._passed += np.bincount(above + rows, minlength=len(self._passed))  # a query has one more place than labelled images
         self._keep_near(rows, scores, above)
-        self._make_dense(np.flatnonzero(np.bincount(rows, minlength=len(self.least)) > DENSE_SHARE * count))
-
-    def take_dense(self, scores: torch.Tensor) -> None:
-        """Count all scores of a block (Q, n) of the dense queries."""
-        if not len(self._dense):
-            return
-        own = scores[self._dense_rows]
-        above = torch.searchsorted(self._high_table, own)
-        width = self._high_table.shape[1]
-        flat = (above + self._line * (width + 1)).flatten()
-        counted = torch.bincount(flat, minlength=len(self._dense) * (width + 1)).reshape(len(self._dense), width + 1).cpu().numpy()
-        for row, query in enumerate(self._dense.tolist()):
-            start, end = self._starts[query : query + 2]
-            self._passed[start + query : end + query + 1] += counted[row, : end - start + 1]
-        rows, columns = (own >= self._low_table.gather(1, above)).nonzero(as_tuple=True)
-        near, passed = own[rows, columns].cpu().numpy(), above[rows, columns].cpu().numpy()
-        queries = self._dense[rows.cpu().numpy()]
-        self._keep_near(queries, near, self._starts[queries] + passed)
+        self._make_dense(np.flatnonzero(np.bincount(rows, minlength=len(seen.least)) > DENSE_SHARE * count))
 
     def _make_dense(self, queries: Ints) -> None:
-        """Count some more queries on the device from the next block on."""
-        if not len(queries):
-            return
-        self._dense = np.union1d(self._dense, queries)
-        self.least[queries] = np.inf
-        width = int((self._starts[self._dense + 1] - self._starts[self._dense]).max())
-        places = self._starts[self._dense][:, None] + np.arange(width)
-        inside = places < self._starts[self._dense + 1][:, None]
+        """Count some more queries on the device from the next block on that is looked at."""
+        more = np.union1d(self._dense.queries, queries)
+        if len(more) > len(self._dense.queries):
+            self._dense = self._dense_of(more, self._dense.least)
+
+    def _dense_of(self, queries: Ints, least: npt.NDArray[np.float64]) -> Dense:
+        least = least.copy()
+        least[queries] = np.inf
+        width = int((self._starts[queries + 1] - self._starts[queries]).max(initial=0))
+        places = self._starts[queries][:, None] + np.arange(width)
+        inside = places < self._starts[queries + 1][:, None]
         places = np.where(inside, places, 0)
         high, low = (np.where(inside, table[places], np.float32(np.inf)) for table in (self._high, self._low))
-        self._high_table = torch.from_numpy(np.ascontiguousarray(high)).to(self._device)
-        ending = np.full((len(self._dense), 1), np.inf, np.float32)
-        self._low_table = torch.from_numpy(np.concatenate([low, ending], axis=1)).to(self._device)
-        self._dense_rows = torch.from_numpy(self._dense).to(self._device)
-        self._line = torch.arange(len(self._dense), device=self._device)[:, None]
+        low = np.concatenate([low, np.full((len(queries), 1), np.inf, np.float32)], axis=1)
+        on_device = [torch.from_numpy(np.ascontiguousarray(values)).to(self._device) for values in (queries, high, low)]
+        return Dense(queries, least, on_device[0], torch.arange(len(queries), device=self._device)[:, None], *on_device[1:])
 
     def _keep_near(self, queries: Ints, scores: npt.NDArray[np.float32], above: Ints) -> None:
         """Keep scores that are not above some entries of the table, by `above` the first of them, and not below them either."""
@@ -165,8 +207,7 @@ class Counting:
     def _passes(self, rows: Ints, scores: npt.NDArray[np.float32], table: npt.NDArray[np.float32], side: str) -> Ints:
         """How many entries of the table, of all queries up to a candidate's own, stand before it. Queries lie apart on one line."""
         own, limit = scores.astype(np.float64), self._span / 2
-        line = self._rows * self._span + table
-        places: Ints = np.searchsorted(line, rows * self._span + np.clip(own, -limit, limit), side=side)  # type: ignore[call-overload]
+        places: Ints = np.searchsorted(self._line + table, rows * self._span + np.clip(own, -limit, limit), side=side)  # type: ignore[call-overload]
         return places
 
     def counts(self) -> Counts | None:

@@ -4,7 +4,8 @@ Scores below a query's k-th best so far and below its lowest labelled image deci
 A pass may be made of passes over parts of the database, whoever makes them; `join` puts them together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,34 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contracts.results import Counts, Results
+from pipeline.contracts.running.parallel import in_order
 from pipeline.search.first_results import FirstResults
-from pipeline.search.label_counts import Counting, Labelled, compare_labelled
+from pipeline.search.label_counts import Counting, Labelled, Seen, compare_labelled
 from pipeline.search.vector_scan import Blocks, Score, as_tensor, count_labelled, dot, top_results
 
+Block = tuple[Sequence[str], npt.NDArray[np.float32]]
+"""Image ids, and their vectors (n, D)."""
 STRETCH = 64
 """Columns that are looked at together on a processor."""
+
+
+@dataclass(frozen=True)
+class SeenBlock:
+    """What may decide something of a block of the database.
+
+    Attributes:
+        ids: of its images.
+        least: of each query, the score below which nothing of the block is among the first results.
+        labelled: what it has for the labelled images.
+        rows, columns, scores: queries, images and scores of those that reach one of the two.
+    """
+
+    ids: Sequence[str]
+    least: npt.NDArray[np.float64]
+    labelled: Seen
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
 
 
 class Pass:
@@ -26,10 +49,12 @@ class Pass:
     Args:
         queries: (Q, D) float32, on the device to compute on.
         known: their labelled images.
+        threads: that compare blocks on a processor, each alone, so that no score depends on their number.
     """
 
-    def __init__(self, queries: torch.Tensor, known: Labelled, k: int, score: Score) -> None:
+    def __init__(self, queries: torch.Tensor, known: Labelled, k: int, score: Score, threads: int = 1) -> None:
         self._queries, self._score = queries, score
+        self._threads = threads if queries.device.type == "cpu" else 1
         self._first, self._counting = FirstResults(k, len(queries)), Counting(known, len(queries), queries.device)
 
     @property
@@ -37,16 +62,23 @@ class Pass:
         """Whether more scores lie near labelled ones than are kept."""
         return self._counting.too_many
 
-    def take(self, ids: Sequence[str], vectors: npt.NDArray[np.float32], place: int) -> None:
-        """Compare a block (n, D) whose first row has a place in the database."""
-        scores = self._score(self._queries, as_tensor(vectors, self._queries.device))
-        self._counting.meet(scores, place, len(ids))
-        self._counting.take_dense(scores)
-        least = torch.from_numpy(np.minimum(self._first.least_in(scores), self._counting.least)).to(scores)
-        kept = _reaching(scores, least)
-        found, rows, columns = (each.cpu().numpy() for each in (scores[kept], *kept))
-        self._first.take(rows, columns, found, ids)
-        self._counting.take(rows, found, len(ids))
+    def over(self, blocks: Iterable[Block], place: int = 0) -> Iterator[int]:
+        """Compare blocks, the first of which starts at a place of the database; the number of images of each."""
+        for seen in in_order(self._look, _placed(blocks, place), self._threads):
+            self._first.take(seen.rows, seen.columns, seen.scores, seen.ids, seen.least)
+            self._counting.take(seen.labelled, seen.rows, seen.scores, len(seen.ids))
+            yield len(seen.ids)
+
+    def _look(self, placed: tuple[int, Block]) -> SeenBlock:
+        """At a block (n, D); thresholds that are some blocks old let more through, which changes nothing."""
+        place, (ids, vectors) = placed
+        with torch.inference_mode():
+            scores = self._score(self._queries, as_tensor(vectors, self._queries.device))
+            labelled = self._counting.look(scores, place, len(ids))
+            first = self._first.least_in(scores)
+            kept = _reaching(scores, torch.from_numpy(np.minimum(first, labelled.least)).to(scores))
+            found, rows, columns = (each.cpu().numpy() for each in (scores[kept], *kept))
+        return SeenBlock(ids, first, labelled, rows, columns, found)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """What `join` takes, as arrays that can be stored."""
@@ -72,15 +104,21 @@ def search_and_count(
         labelled: for each query, the ids of its labelled images.
         labelled_blocks: those blocks at the beginning of the database that hold all labelled images; all where none are given.
     """
-    own = Pass(queries, compare_labelled(queries, labelled_blocks or blocks, labelled, score), k, score)
+    own = Pass(queries, compare_labelled(queries, labelled_blocks or blocks, labelled, score), k, score, torch.get_num_threads())
     size = 0
-    for ids, vectors in blocks():
-        own.take(ids, vectors, size)
-        size += len(ids)
+    for images in own.over(blocks()):
+        size += images
         if own.too_many:
             return top_results(queries, blocks, k, score), count_labelled(queries, blocks, labelled, score)
     found, counts = own.ended(size)
     return found, counts if counts is not None else count_labelled(queries, blocks, labelled, score)
+
+
+def _placed(blocks: Iterable[Block], place: int) -> Iterator[tuple[int, Block]]:
+    """Blocks with the place of the database that each starts at."""
+    for block in blocks:
+        yield place, block
+        place += len(block[0])
 
 
 def _reaching(scores: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

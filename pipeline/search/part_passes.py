@@ -61,15 +61,12 @@ class Passing:
         queries, known = torch.from_numpy(asked["asked"]).to(place.device), Labelled.of(asked)
 
         def make(task: PassTask) -> Done:
-            own = Pass(queries, known, self.k, scoring(self.distance))
-            at = task.place
-            with torch.inference_mode():
-                for ids, vectors in gathered((block for shard in task.shards for block in read_descriptors(shard, BLOCK)), BLOCK):
-                    own.take(ids, vectors, at)
-                    at += len(ids)
-                    place.advance(len(ids), 0)
-                    if own.too_many:
-                        return Done([], task.images, task.images, {})
+            own = Pass(queries, known, self.k, scoring(self.distance), place.threads)
+            blocks = gathered((block for shard in task.shards for block in read_descriptors(shard, BLOCK)), BLOCK)
+            for images in own.over(blocks, task.place):
+                place.advance(images, 0)
+                if own.too_many:
+                    return Done([], task.images, task.images, {})
             _write(place.folder / f"{task.name}.npz", own.state())
             return Done([f"{task.name}.npz"], task.images, task.images, {})
 

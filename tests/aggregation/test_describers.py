@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pipeline.aggregation.describers.registry import load_describer, new_describer
 from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
@@ -24,6 +25,7 @@ from pipeline.contracts.models import save_model
 from pipeline.maps.stream import MapBatch
 from pipeline.stage.catalogue import CatalogueRow
 from pipeline.stage.errors import LeakageError, SanityError
+from tests.aggregation.test_pooling import plain_gem, plain_regional_gem
 
 SMALL = {
     "rmac": {"regional_whitening": "none"},
@@ -81,6 +83,35 @@ def test_descriptors_have_unit_length_and_black_images_are_zero(method: str) -> 
     assert torch.isfinite(black).all()
     if method != "gem":  # its floor makes a black image the uniform vector
         assert not black.any()
+
+
+def test_super_global_whitens_each_scale_and_takes_the_highest() -> None:
+    held_out, scales = [maps(0, 40), maps(1, 30, size=(7, 5))], [maps(2, 4), maps(3, 4, size=(12, 18))]
+    describer = new_describer("super_global", METHODS["super_global"].model_validate({"dimensions": 5}))
+    describer.fit(lambda: iter([MapBatch([batch]) for batch in held_out]))
+
+    def pooled(batch: torch.Tensor) -> Floats:
+        neighbourhoods = [plain_regional_gem(image, 2.5, 2, 2) for image in batch.double().numpy()]
+        return np.array([unit(plain_gem(image, 4.6)) for image in neighbourhoods])
+
+    mean, components = plain_whitening(np.concatenate([pooled(batch) for batch in held_out]), 5)
+    whitened = [[unit(components @ (row - mean)) for row in pooled(scale)] for scale in scales]
+    expected = [unit(row) for row in np.max(whitened, axis=0)]
+    np.testing.assert_allclose(describer.describe(MapBatch(scales)).numpy(), expected, atol=1e-3)
+    assert describer.dimensions(8) == 5
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"whitening": "none", "dimensions": 5}, "dimensions needs whitening: pca or pca_whitening, not none"),
+        ({"whitening": "network", "dimensions": 5}, "not network; set it to null"),
+        ({"region_side": 4}, "region_side 4 has no middle; set it to an odd number"),
+    ],
+)
+def test_super_global_refuses_what_makes_no_sense(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        METHODS["super_global"].model_validate(values)
 
 
 def test_several_scales_are_averaged_and_gem_by_its_own_mean() -> None:

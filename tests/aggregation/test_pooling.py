@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from pipeline.aggregation.pooling import crow, gem, mac, spoc
+from pipeline.aggregation.pooling import crow, gem, mac, regional_gem, spoc
 
 Map = npt.NDArray[np.float64]
 
@@ -29,6 +29,16 @@ def plain_spoc(feature_map: Map, centre_prior: bool) -> Map:
 
 def plain_gem(feature_map: Map, power: float) -> Map:
     return np.array([np.mean([max(value, 1e-6) ** power for value in channel.ravel()]) ** (1 / power) for channel in feature_map])
+
+
+def plain_regional_gem(feature_map: Map, power: float, down: int, right: int) -> Map:
+    """Of neighbourhoods of 2·down + 1 by 2·right + 1 cells; beyond its border the map is mirrored at the cells of the border."""
+    mirrored = np.pad(feature_map, ((0, 0), (down, down), (right, right)), mode="reflect")
+    found = np.empty_like(feature_map)
+    for channel, y, x in np.ndindex(*feature_map.shape):
+        window = mirrored[channel, y : y + 2 * down + 1, x : x + 2 * right + 1]
+        found[channel, y, x] = (feature_map[channel, y, x] + np.mean(window**power) ** (1 / power)) / 2
+    return found
 
 
 def plain_crow(feature_map: Map) -> Map:
@@ -55,6 +65,18 @@ def test_spoc(maps: torch.Tensor, centre_prior: bool) -> None:
 def test_gem(maps: torch.Tensor, power: float) -> None:
     expected = [plain_gem(feature_map, power) for feature_map in maps.double().numpy()]
     np.testing.assert_allclose(gem(maps, power).numpy(), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "down", "right"), [(5, 2, 2), (1, 0, 0), (13, 4, 6)])
+def test_regional_gem(maps: torch.Tensor, side: int, down: int, right: int) -> None:
+    expected = [plain_regional_gem(feature_map, 2.5, down, right) for feature_map in maps.double().numpy()]
+    np.testing.assert_allclose(regional_gem(maps, 2.5, side).numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_regional_gem_of_the_authors_layers(maps: torch.Tensor) -> None:
+    """LPPool2d over a reflected map, divided by what makes it a mean."""
+    pooled = torch.nn.LPPool2d(2.5, 5, stride=1)(torch.nn.ReflectionPad2d(2)(maps / 25 ** (1 / 2.5)))
+    torch.testing.assert_close(regional_gem(maps), (pooled + maps) / 2, rtol=1e-4, atol=1e-6)
 
 
 def test_gem_lies_between_mean_and_maximum(maps: torch.Tensor) -> None:

@@ -16,8 +16,17 @@ def of_a_new_thread() -> int:
         return pool.submit(torch.get_num_threads).result()
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch with two threads, in this thread and in those to come."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_results_come_in_order_and_each_thread_computes_alone() -> None:
-    before, started_before = torch.get_num_threads(), of_a_new_thread()
 
     def late(item: int) -> tuple[int, int]:
         time.sleep(0.02 * (item % 3))
@@ -25,8 +34,8 @@ def test_results_come_in_order_and_each_thread_computes_alone() -> None:
         return item, torch.get_num_threads()
 
     assert list(in_order(late, range(20), 3)) == [(item, 1) for item in range(20)]
-    assert torch.get_num_threads() == before
-    assert of_a_new_thread() == started_before, "threads that start later have as many as those that started before"
+    assert torch.get_num_threads() == 2
+    assert of_a_new_thread() == 2, "threads that start later have as many as the one that asked"
 
 
 def test_items_are_taken_as_they_are_needed() -> None:

@@ -57,6 +57,20 @@ def plain_diffusion(query: Floats, vectors: Floats, nearest: int, query_nearest:
     return solved
 
 
+def plain_refined(query: Floats, vectors: Floats, neighbours: int, weight: float) -> Floats:
+    """Shao et al., 2023, §3.2, as their code has it: refined descriptors, and the maximum over the best of them as a second query."""
+    refined = []
+    for place, vector in enumerate(vectors):
+        others = sorted((other for other in range(len(vectors)) if other != place), key=lambda other: -(vectors[other] @ vector))
+        shares = [weight * max(float(vectors[other] @ vector), 0) for other in others[:neighbours]]
+        total = vector + sum(share * vectors[other] for share, other in zip(shares, others, strict=False))
+        refined.append(total / (1 + sum(shares)))
+    first = [own @ query for own in refined]
+    best = np.argsort(-np.array(first), kind="stable")[: neighbours + 1]
+    maximum = np.max([refined[place] for place in best], axis=0)
+    return np.array([(score + own @ maximum) / 2 for score, own in zip(first, refined, strict=True)])
+
+
 def plain_localization(feature_map: Floats, query: Floats, aspect: float, tolerance: float) -> tuple[float, tuple[int, int, int, int]]:
     """Every box of a map, by its true maximum: the largest cosine with the query and its box (y0, x0, y1, x1)."""
     _, height, width = feature_map.shape

@@ -1,4 +1,4 @@
-"""Query expansion, database-side augmentation, k-reciprocal neighbours and diffusion against their printed forms."""
+"""Query expansion, database-side augmentation, k-reciprocal neighbours, diffusion and refined descriptors against their printed forms."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from pipeline.reranking.diffusion import diffusion_scores, mutual_graph
 from pipeline.reranking.expansion import augment_database, expand_queries
 from pipeline.reranking.k_reciprocal import k_reciprocal_scores
 from pipeline.reranking.params import Weights
-from tests.reranking.reference import plain_diffusion, plain_k_reciprocal
+from pipeline.reranking.refined_descriptors import refined_scores
+from tests.reranking.reference import plain_diffusion, plain_k_reciprocal, plain_refined
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -62,7 +63,7 @@ def test_augmentation_in_tiles_is_that_of_the_whole(monkeypatch: pytest.MonkeyPa
 def test_fewer_images_than_neighbours(count: int) -> None:
     vectors = unit(count, 4)
     assert augment_database(vectors, 10).shape == (count, 4)
-    for found in (diffusion_scores(unit(4), vectors), k_reciprocal_scores(unit(4), vectors)):
+    for found in (diffusion_scores(unit(4), vectors), k_reciprocal_scores(unit(4), vectors), refined_scores(unit(4), vectors)):
         assert found.shape == (count,)
         assert torch.isfinite(found).all()
 
@@ -72,6 +73,20 @@ def test_k_reciprocal_distances_are_those_of_the_loops(seed: int) -> None:
     query, vectors = unit(6, seed=seed), unit(40, 6, seed=seed + 10)
     expected = plain_k_reciprocal(query.double().numpy(), vectors.double().numpy(), 8, 3, 0.3)
     np.testing.assert_allclose(-k_reciprocal_scores(query, vectors, 8, 3, 0.3).numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("neighbours", "weight"), [(9, 0.15), (3, 0.8), (60, 0.15)])
+def test_refined_descriptors_are_those_of_the_loops(neighbours: int, weight: float) -> None:
+    query, vectors = unit(8), unit(40, 8, seed=1)
+    expected = plain_refined(query.double().numpy(), vectors.double().numpy(), neighbours, weight)
+    np.testing.assert_allclose(refined_scores(query, vectors, neighbours, weight).numpy(), expected, atol=1e-5)
+
+
+def test_refined_descriptors_bring_an_arc_together() -> None:
+    vectors, own = arc_and_cloud(40)
+    plain, refined = (scores.argsort(descending=True) for scores in (vectors[1:] @ vectors[0], refined_scores(vectors[0], vectors[1:], 5, 1.0)))
+    before, after = (own[1:][order[:20]].sum() for order in (plain, refined))
+    assert after >= before
 
 
 def test_copies_beyond_the_neighbourhood_score_alike() -> None:

@@ -1,5 +1,8 @@
 """One pass against a pass for each question: the same results and counts, to the last bit of each comparison."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -14,16 +17,30 @@ from tests.search.test_exact import blocks_of
 
 
 def assert_same(queries: torch.Tensor, rows: np.ndarray, size: int, labelled: list[list[str]], k: int, score: Score = dot, first: int = 0) -> None:
-    """Against `top_results` and `count_labelled`; `first`: rows that hold all labelled images, where that is said."""
+    """Against `top_results` and `count_labelled` by one thread, whatever the number of threads; `first`: rows that hold all labelled images,
+    where that is said."""
     ids = [f"i{index}" for index in range(len(rows))]
     blocks = blocks_of(ids, rows, size)
-    expected, counted = top_results(queries, blocks, k, score), count_labelled(queries, blocks, labelled, score)
-    found, counts = search_and_count(queries, blocks, labelled, k, score, blocks_of(ids[:first], rows[:first], size) if first else None)
-    assert found == expected
-    assert counts.pairs == counted.pairs
-    np.testing.assert_array_equal(counts.scores, counted.scores)
-    np.testing.assert_array_equal(counts.above, counted.above)
-    np.testing.assert_array_equal(counts.equal, counted.equal)
+    with torch_threads(1):
+        expected, counted = top_results(queries, blocks, k, score), count_labelled(queries, blocks, labelled, score)
+    for threads in (1, 3):
+        with torch_threads(threads):
+            found, counts = search_and_count(queries, blocks, labelled, k, score, blocks_of(ids[:first], rows[:first], size) if first else None)
+        assert found == expected
+        assert counts.pairs == counted.pairs
+        np.testing.assert_array_equal(counts.scores, counted.scores)
+        np.testing.assert_array_equal(counts.above, counted.above)
+        np.testing.assert_array_equal(counts.equal, counted.equal)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @settings(deadline=None, database=None, derandomize=True)

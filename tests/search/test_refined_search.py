@@ -26,7 +26,7 @@ from pipeline.search.refinement import compared_again
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.errors import ParameterError, SanityError
-from tests.reranking.reference import Floats, plain_diffusion, plain_k_reciprocal
+from tests.reranking.reference import Floats, plain_diffusion, plain_k_reciprocal, plain_refined
 from tests.search.test_patch_matching import blocks_of, folder_of, patches
 
 SHOWN = {f"database{place}": f"piece{place // 3}" for place in range(18)}
@@ -98,12 +98,20 @@ def test_images_of_an_instance_are_averaged_and_others_left_alone(tmp_path: Path
     agree(results, counts)
 
 
-@pytest.mark.parametrize("method", ["k_reciprocal", "diffusion"])
-@pytest.mark.parametrize("expansion", [0, 3])
+OWN: dict[str, dict[str, Any]] = {
+    "k_reciprocal": {"nearest": 8, "local": 3},
+    "diffusion": {"nearest": 5, "query_nearest": 3, "damping": 0.9, "iterations": 200},
+    "refined_descriptors": {"neighbours": 4, "weight": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "expansion"), [("k_reciprocal", 0), ("k_reciprocal", 3), ("diffusion", 0), ("diffusion", 3), ("refined_descriptors", 0)]
+)
 @pytest.mark.parametrize("shortlist", [5, 15, 1000])
 def test_reranked_heads_stand_before_the_rest(tmp_path: Path, method: str, expansion: int, shortlist: int) -> None:
-    own = {"nearest": 8, "local": 3} if method == "k_reciprocal" else {"nearest": 5, "query_nearest": 3, "damping": 0.9, "iterations": 200}
-    search, asked, vectors = refined(tmp_path, rerank={"method": method, method: own | {"shortlist": shortlist, "expansion": expansion}})
+    own = OWN[method] | ({"expansion": expansion} if expansion else {}) | {"shortlist": shortlist}
+    search, asked, vectors = refined(tmp_path, rerank={"method": method, method: own})
     labelled = [IDS, IDS[::2], [], ["distractors2"]]
     results, counts = search.search(asked, vectors[:4], "with_distractors", labelled)
     order = (torch.from_numpy(vectors[:4]) @ torch.from_numpy(vectors[4:]).T).argsort(dim=1, descending=True)
@@ -129,6 +137,8 @@ def expected_scores(method: str, query: Floats, head: Floats, expansion: int) ->
     """Of a shortlist (S, D), in the loops of the papers."""
     if method == "k_reciprocal":
         scores = -plain_k_reciprocal(query, head, 8, 3, 0.3)
+    elif method == "refined_descriptors":
+        scores = plain_refined(query, head, 4, 0.5)
     else:
         shares = plain_diffusion(query, head, 5, 3, 0.9, 3.0)
         shares = shares / shares.max()
@@ -219,6 +229,7 @@ def test_key_points_stay_inside_the_box() -> None:
         ({"rerank": {"method": "localisation"}}, "rerank.method"),
         ({"rerank": {"localization": {"steps": 3}}}, "steps"),
         ({"rerank": {"diffusion": {"damping": 1.0}}}, "damping"),
+        ({"rerank": {"refined_descriptors": {"expansion": 3}}}, "expansion"),
         ({"rerank": {"diffusion": {"shortlist": 5, "expansion": 6}}}, "expansion 6 is more than the 5"),
         ({"expansion": {"results": -1}}, "results"),
         ({"rerank": {"k_reciprocal": {"local": 30}}}, "local 30 is more than nearest 20"),

@@ -62,17 +62,18 @@ def region_head_of(method: str, folder: Path, choice: NetworkChoice) -> RegionHe
     return heads.descriptor
 
 
-def projection_of(method: str, folder: Path, choice: NetworkChoice) -> RegionProjection:
-    """The projection of region vectors that came with the network in a folder.
+def projection_of(method: str, parameter: str, folder: Path, choice: NetworkChoice) -> RegionProjection:
+    """The projection of vectors that came with the network in a folder.
+
+    Args:
+        parameter: of the method, that asks for it.
 
     Raises:
         ModelError: none did, or the maps are not those that it reads.
     """
     _refuse_other_layers(method, folder, choice)
     if not (folder / PROJECTION).exists():
-        raise ModelError(
-            f"aggregate.{method}.regional_whitening: {folder} has no projection; use weights that hold {SHIFT} and {WEIGHT}, or pca_whitening"
-        )
+        raise ModelError(f"aggregate.{method}.{parameter}: {folder} has no projection; use weights that hold {SHIFT} and {WEIGHT}, or pca_whitening")
     tensors = load_tensors(folder / PROJECTION)
     return RegionProjection.from_state(tensors, {"kind": RegionProjection.__name__})
 

@@ -25,7 +25,7 @@ class RegionalDescriber(WhitenedDescriber):
 
     def adopt(self, folder: Path, choice: NetworkChoice) -> None:
         if self.parameters.regional_whitening == "network":
-            self.models["regional"] = projection_of(self.method, folder, choice)
+            self.models["regional"] = projection_of(self.method, "regional_whitening", folder, choice)
 
     @abstractmethod
     def regional(self, maps: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:

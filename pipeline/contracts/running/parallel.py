@@ -20,6 +20,7 @@ def single_threads(count: int) -> ThreadPoolExecutor:
         all_there.wait()  # so that every thread starts now
         torch.get_num_threads()  # from now on torch takes this thread's number for decided
         torch.set_num_threads(1)
+        all_there.wait()  # so that no thread says 1 after the calling one has said its own number again
 
     pool = ThreadPoolExecutor(count, "alone", initializer=alone)
     for started in [pool.submit(int) for _ in range(count)]:
