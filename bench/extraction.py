@@ -19,10 +19,10 @@ from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.images.image_shards import KIND, read_images
 from pipeline.contracts.running.device import prepare_processor
 from pipeline.contracts.running.settings import settings
+from pipeline.extraction.bucket_tasks import bucket_tasks
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
-from pipeline.extraction.planning import plan_batches
-from pipeline.extraction.shards import ShardWriter, extract_tasks
+from pipeline.extraction.shards import ShardWriter
 from pipeline.imaging.images import decode
 from pipeline.networks.params import is_timm
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
@@ -62,11 +62,11 @@ def plain(module: nn.Module, images: Path, output: Path) -> None:
                 np.save(output / stored.image_id, module(((pixels - mean) / std)[None])[0].half().numpy())
 
 
-def ours(extractor: FeatureExtractor, images: Path, ids: list[str]) -> None:
+def ours(extractor: FeatureExtractor, images: Path) -> None:
     """The extract stage's work."""
     with tempfile.TemporaryDirectory() as place:
         writer = ShardWriter(extractor, Place(Path(place), str(extractor.device), settings().threads, untold), NOTHING, {})
-        for task in extract_tasks(plan_batches(images, dict.fromkeys(ids, "database"))):
+        for task in bucket_tasks(images, ["database"]):
             writer.write(task)
 
 
@@ -80,7 +80,7 @@ def plain_process(name: str, images: Path, output: Path, line: Connection) -> No
         line.send(seconds(lambda: plain(module, images, output)))
 
 
-def compare(name: str, images: Path, ids: list[str], output: Path) -> None:
+def compare(name: str, images: Path, output: Path) -> None:
     """Print images per second of both, networks loaded beforehand."""
     context = get_context("spawn")
     line, other_end = context.Pipe()
@@ -92,7 +92,7 @@ def compare(name: str, images: Path, ids: list[str], output: Path) -> None:
         line.send(True)
         line.recv()
 
-    own, plain_seconds = paired(lambda: ours(extractor, images, ids), beside)
+    own, plain_seconds = paired(lambda: ours(extractor, images), beside)
     line.send(False)
     process.join()
     print(f"{name}: {COUNT / own:.1f} images/s, plain loop {COUNT / plain_seconds:.1f}, ratio {plain_seconds / own:.2f}", flush=True)
@@ -102,10 +102,10 @@ def main() -> None:
     prepare_processor()
     with tempfile.TemporaryDirectory() as place:
         images, output = Path(place) / "images", Path(place) / "maps"
-        ids = store(images, COUNT, SIDE)
+        store(images, COUNT, SIDE)
         output.mkdir()
         for name in NETWORKS:
-            compare(name, images, ids, output)
+            compare(name, images, output)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def testing(folder: Path, network: str, method: str) -> tuple[float, float, floa
         describer = new_describer(method, parameters)
         describer.adopt(weights, NetworkChoice(name=network))
         describer.restore(*describer.state(), device)
-        wanted = {row.image_id: row.role for row in read_catalogue(images / "catalogue.parquet") if row.role == "held_out"}
+        wanted = {row.image_id for row in read_catalogue(images / "catalogue.parquet") if row.role == "held_out"}
         loaded = list(load_batches(plan_batches(images, wanted), 1))
         photographs = [type(batch)(batch.plan, batch.pixels[:1]) for batch in loaded]
         if describer.parameters.learns:

@@ -13,10 +13,10 @@ from pipeline.contracts.executors.executing import Place, untold
 from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.features.feature_shards import read_features
 from pipeline.contracts.running.device import prepare_processor
+from pipeline.extraction.bucket_tasks import bucket_tasks
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
-from pipeline.extraction.planning import plan_batches
-from pipeline.extraction.shards import ShardWriter, extract_tasks
+from pipeline.extraction.shards import ShardWriter
 from pipeline.networks.registry import load_network
 
 COUNT, SIDE = 256, 512
@@ -26,10 +26,10 @@ def main() -> None:
     prepare_processor()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        ids = store(folder / "images", COUNT, SIDE)
+        store(folder / "images", COUNT, SIDE)
         extractor = FeatureExtractor(load_network("efficientnet_lite0", weights("efficientnet_lite0")), ExtractParameters(), torch.device("cpu"))
         writer = ShardWriter(extractor, Place(folder, "cpu", 2, untold), NOTHING, {})
-        tasks = extract_tasks(plan_batches(folder / "images", dict.fromkeys(ids, "database")))
+        tasks = bucket_tasks(folder / "images", ["database"])
         shards = [folder / name for task in tasks for name in writer.write(task).files]
         singles = folder / "npy"
         singles.mkdir()

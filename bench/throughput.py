@@ -16,11 +16,12 @@ from pipeline.contracts.executors.executing import Place, untold
 from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.running.device import choose_device, prepare_processor
 from pipeline.contracts.running.settings import settings
+from pipeline.extraction.bucket_tasks import bucket_tasks
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch
-from pipeline.extraction.planning import PlannedBatch, plan_batches
-from pipeline.extraction.shards import ShardWriter, extract_tasks
+from pipeline.extraction.planning import PlannedBatch
+from pipeline.extraction.shards import ShardWriter
 from pipeline.networks.registry import load_network
 
 NETWORKS = ("squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16", "resnet101")
@@ -50,7 +51,7 @@ def arithmetic(extractor: FeatureExtractor, side: int) -> float:
 
 def whole(extractor: FeatureExtractor, images: Path, ids: list[str]) -> float:
     """Images per second from image shards to feature shards."""
-    tasks = extract_tasks(plan_batches(images, dict.fromkeys(ids, "database")))
+    tasks = bucket_tasks(images, ["database"])
     rounds, start = -1, 0.0
     while rounds < 1 or time.perf_counter() - start < SECONDS:
         with tempfile.TemporaryDirectory() as place:

@@ -18,11 +18,14 @@ ROLE_LIKE = {
 
 def counts(records: Iterable[tuple[str, str | None]]) -> str:
     """One line from (role, instance) of every image."""
-    records = list(records)
-    roles = Counter(role for role, _ in records)
-    instances = len({instance for role, instance in records if instance and role in ("database", "query")})
+    roles: Counter[str] = Counter()
+    instances = set()
+    for role, instance in records:
+        roles[role] += 1
+        if instance and role in ("database", "query"):
+            instances.add(instance)
     parts = ", ".join(f"{roles[role]} {ROLE_NAMES[role]}" for role in ROLES)
-    return f"{len(records)} images of {instances} instances: {parts}"
+    return f"{roles.total()} images of {len(instances)} instances: {parts}"
 
 
 def left_out(found: Scan) -> Iterator[str]:

@@ -94,9 +94,7 @@ class BucketDescriber:
     def describe(self, task: DescribeTask) -> Done:
         """Write SET-00000.parquet of each set that has images in the bucket."""
         keys = dict(
-            pair
-            for batch in shard_batches(task.shard, dict.fromkeys(task.ids, ""))
-            for pair in zip(batch.image_ids, keys_of(batch, self._known.way), strict=True)
+            pair for batch in shard_batches(task.shard, task.ids) for pair in zip(batch.image_ids, keys_of(batch, self._known.way), strict=True)
         )
         found = self._known.read(list(keys.values()))
         missing = {image_id for image_id, key in keys.items() if key not in found}

@@ -11,10 +11,10 @@ from pipeline.contracts.executors.executing import Done, Place, Worker
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.features.storage import STORED, Storage
 from pipeline.contracts.running.disk import human_bytes, require_free_space
+from pipeline.extraction.bucket_tasks import BucketTask
 from pipeline.extraction.known_values import NOTHING, KnownValues, completed
 from pipeline.extraction.loading import LoadedBatch, Values
 from pipeline.extraction.planning import PlannedBatch
-from pipeline.extraction.shards import ExtractTask
 from pipeline.stage import places
 
 log = logging.getLogger(__name__)
@@ -74,18 +74,19 @@ class DistractorDescriber:
         self._storage, self._images = work.storage, work.images
         self._worth_estimating = work.images >= WORTH_ESTIMATING
 
-    def describe(self, task: ExtractTask) -> Done:
+    def describe(self, task: BucketTask) -> Done:
         """Write distractors-00000.parquet."""
         from pipeline.aggregation.sink import DescriptorSink
 
+        batches = task.batches()
         if self._worth_estimating:
             self._worth_estimating = False
-            each = self._seconds_per_pixel(task.batches[:2]) * task.pixels / task.images
+            each = self._seconds_per_pixel(batches[:2]) * task.pixels / task.images
             log.info("This will take about %.1f hours, less what is known.", each * self._images / 3600)
         name = f"distractors-{task.name.removeprefix('part-')}.parquet"
         computed = 0
         with DescriptorSink(self._place.folder / name, self._storage) as sink:
-            for batch, (vectors,), fresh in self._completed(task.batches, self._known):
+            for batch, (vectors,), fresh in self._completed(batches, self._known):
                 sink.add(list(batch.image_ids), vectors)
                 computed += fresh
                 self._place.advance(fresh, len(batch.image_ids) - fresh)

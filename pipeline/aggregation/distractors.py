@@ -15,10 +15,8 @@ from pipeline.contracts.images.image_shards import KIND as IMAGES
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.scratch import ScratchStore
-from pipeline.extraction.planning import plan_batches
-from pipeline.extraction.shards import extract_tasks
+from pipeline.extraction.bucket_tasks import bucket_tasks, role_counts
 from pipeline.stage import places
-from pipeline.stage.catalogue import read_catalogue, select
 from pipeline.stage.entry import run_stage
 from pipeline.stage.fingerprint import code_fingerprint, fingerprint
 from pipeline.stage.manifest import CARD, load_manifest
@@ -42,22 +40,21 @@ def main(arguments: list[str]) -> Produced:
     digest = fingerprint(choice.model_dump(), parameters.model_dump(), storage, *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
     code = code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction", "projections", "maps", "aggregation")
     store = ScratchStore(f"distractors-{benchmark}", fingerprint(digest, code))
-    chosen = select(read_catalogue(images / places.CATALOGUE), "distractor")
-    role = chosen[0].role if chosen else "distractor"
+    counts = role_counts(images)
+    role = "distractor" if counts["distractor"] or not counts["database"] else "database"
     card = read_json(models / CARD)
     trained_on: list[HeldOutSet | TrainedOn] = [TrainedOn.model_validate(step) for step in card["network_trained_on"]]
     for learned_on in (*([LearnedOn.model_validate(card["learned_on"])] if card["learned_on"] else []), *trained_on):
         refuse_leakage_to_distractors(benchmark, sets.distractors, role, learned_on, sets.allow_self_learning)
-    wanted = {row.image_id: row.role for row in chosen}
-    tasks = extract_tasks(plan_batches(images, wanted))
-    with Progress("distractors", sum(task.images for task in tasks), "images") as progress:
-        receipts = run_tasks(DescribingDistractors(benchmark, choice, parameters, storage, len(wanted)), tasks, store, progress)
+    with Progress("distractors", counts[role], "images") as progress:
+        work = DescribingDistractors(benchmark, choice, parameters, storage, counts[role])
+        receipts = run_tasks(work, bucket_tasks(images, [role]), store, progress)
     files = [file for receipt in receipts for file in receipt.files]
     output = places.distractors(benchmark)
     rounding = max((receipt.facts["rounding"] for receipt in receipts), default=0.0)
-    facts = DistractorFacts(distractors=len(wanted), dataset=sets.distractors, role=role, storage=storage, rounding=rounding)
+    facts = DistractorFacts(distractors=counts[role], dataset=sets.distractors, role=role, storage=storage, rounding=rounding)
     store.publish(output, files, KIND, facts)
-    log.info("%s: %d distractors of %s.", output, len(wanted), sets.distractors)
+    log.info("%s: %d distractors of %s.", output, counts[role], sets.distractors)
     return Produced((output,), fresh_images(receipts), "images")
 
 

@@ -11,10 +11,10 @@ from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.contracts.running.disk import human_bytes
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.scratch import ScratchStore
-from pipeline.extraction.planning import plan_batches
-from pipeline.extraction.shards import Extracting, extract_tasks
+from pipeline.extraction.bucket_tasks import bucket_tasks
+from pipeline.extraction.shards import Extracting
 from pipeline.stage import places
-from pipeline.stage.catalogue import read_catalogue
+from pipeline.stage.catalogue import ROLES
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.fingerprint import code_fingerprint, fingerprint
@@ -38,11 +38,9 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(
         f"extract-{name}", fingerprint(*made_of, code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction"))
     )
-    rows = read_catalogue(photographs / places.CATALOGUE)
-    batches = plan_batches(photographs, {row.image_id: row.role for row in rows if row.readable and row.role != "distractor"})
-    if parameters.patch_levels and any(batch.part and not batch.part.centred for batch in batches):
+    tasks = bucket_tasks(photographs, [role for role in ROLES if role != "distractor"])
+    if parameters.patch_levels and any(task.cropped for task in tasks):
         raise ParameterError("params.yaml: extract.patch_levels: patches are cut from pixels; set resize.query_crop to image, image_own_size or none")
-    tasks = extract_tasks(batches)
     todo = [task for task in tasks if earlier_receipt(store.folder, task.name) is None]
     images, pixels = sum(task.images for task in todo), sum(task.pixels for task in todo)
     work = Extracting(name, choice, parameters, weights.fingerprint, images, pixels)

@@ -1,11 +1,11 @@
 """Which images share a batch and which batches share a shard: decided by sizes and order alone, so that every run plans the same."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.contracts.images.cells import Part
-from pipeline.contracts.images.image_shards import KIND, read_sizes
+from pipeline.contracts.images.image_shards import KIND, ImageSize, read_sizes
 from pipeline.stage.manifest import load_manifest
 
 LARGEST_BATCH = 32
@@ -43,25 +43,34 @@ class PlannedBatch:
         return [self.only(places[first : first + size]) for first in range(0, len(places), size)]
 
 
-def plan_batches(folder: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
-    """Batches of the wanted images of data/images/DATASET (their ids and roles), in the order of the shards."""
+def plan_batches(folder: Path, wanted: Container[str]) -> list[PlannedBatch]:
+    """Batches of the wanted images of data/images/DATASET, by their ids, in the order of the shards."""
     return [batch for path in load_manifest(folder, KIND).paths(folder) for batch in shard_batches(path, wanted)]
 
 
-def shard_batches(path: Path, wanted: dict[str, str]) -> list[PlannedBatch]:
+def shard_batches(path: Path, wanted: Container[str]) -> list[PlannedBatch]:
     """Batches of the wanted images of one shard; see `plan_batches`."""
-    groups: dict[tuple[str, int, int, Part | None], list[str]] = {}
-    digests: dict[str, bytes] = {}
-    for image_id, width, height, part, digest in read_sizes(path):
-        if image_id in wanted:
-            groups.setdefault((wanted[image_id], height, width, part), []).append(image_id)
-            digests[image_id] = digest
+    return _batches(path, (image for image in read_sizes(path) if image.image_id in wanted))
+
+
+def role_batches(path: Path, roles: Container[str]) -> list[PlannedBatch]:
+    """Batches of the images of one shard that have some roles."""
+    return _batches(path, (image for image in read_sizes(path) if image.role in roles))
+
+
+def _batches(path: Path, images: Iterable[ImageSize]) -> list[PlannedBatch]:
+    groups: dict[tuple[str, int, int, Part | None], list[ImageSize]] = {}
+    for image in images:
+        groups.setdefault((image.role, image.height, image.width, image.part), []).append(image)
     some = (
-        (ids[first : first + LARGEST_BATCH], width, height, part)
-        for (_, height, width, part), ids in groups.items()
-        for first in range(0, len(ids), LARGEST_BATCH)
+        (group[first : first + LARGEST_BATCH], width, height, part)
+        for (_, height, width, part), group in groups.items()
+        for first in range(0, len(group), LARGEST_BATCH)
     )
-    return [PlannedBatch(path, tuple(ids), width, height, part, tuple(digests[each] for each in ids)) for ids, width, height, part in some]
+    return [
+        PlannedBatch(path, tuple(each.image_id for each in own), width, height, part, tuple(each.digest for each in own))
+        for own, width, height, part in some
+    ]
 
 
 def plan_shards(batches: Sequence[PlannedBatch], values: Callable[[PlannedBatch], float], limit: int) -> list[list[PlannedBatch]]:

@@ -10,6 +10,7 @@ from pipeline.contracts.executors.store import Store
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.features.feature_shards import FeatureBatch, feature_columns, feature_writer
 from pipeline.contracts.running.disk import human_bytes, require_free_space
+from pipeline.extraction.bucket_tasks import BucketTask
 from pipeline.extraction.known_values import KIND, KnownValues, completed, way_of_extraction
 from pipeline.extraction.planning import PlannedBatch, plan_shards
 from pipeline.stage import places
@@ -17,35 +18,6 @@ from pipeline.stage.fingerprint import fingerprint
 from pipeline.stage.tables import TableWriter
 
 BYTES = {"float16": 2, "float32": 4}
-
-
-@dataclass(frozen=True)
-class ExtractTask:
-    """The batches of one bucket.
-
-    Attributes:
-        name: of the image shard, without its ending.
-    """
-
-    name: str
-    batches: tuple[PlannedBatch, ...]
-
-    @property
-    def images(self) -> int:
-        return sum(len(batch.image_ids) for batch in self.batches)
-
-    @property
-    def pixels(self) -> int:
-        """Of all images."""
-        return sum(len(batch.image_ids) * batch.width * batch.height for batch in self.batches)
-
-
-def extract_tasks(batches: Sequence[PlannedBatch]) -> list[ExtractTask]:
-    """A task per image shard that has batches."""
-    shards: dict[str, list[PlannedBatch]] = {}
-    for batch in batches:
-        shards.setdefault(batch.shard.stem, []).append(batch)
-    return [ExtractTask(name, tuple(own)) for name, own in shards.items()]
 
 
 @dataclass(frozen=True)
@@ -95,11 +67,11 @@ class ShardWriter:
         parameters = extractor.parameters
         self._limit = parameters.shard_mib * 2**20 // BYTES[parameters.storage]
 
-    def write(self, task: ExtractTask) -> Done:
+    def write(self, task: BucketTask) -> Done:
         """Write NAME-000.parquet, NAME-001.parquet, …"""
         files: list[str] = []
         fresh = 0
-        for index, batches in enumerate(plan_shards(task.batches, self._extractor.values, self._limit)):
+        for index, batches in enumerate(plan_shards(task.batches(), self._extractor.values, self._limit)):
             files.append(f"{task.name}-{index:03d}.parquet")
             if (self._place.folder / files[-1]).exists():  # finished by a run that died later
                 self._place.advance(0, sum(len(batch.image_ids) for batch in batches))

@@ -12,10 +12,11 @@ from pipeline.contracts.executors.executing import Receipt, fresh_images, run_ta
 from pipeline.contracts.images.image_shards import KIND, ImageFacts
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.scratch import ScratchStore
+from pipeline.imaging.gathering import Gathered, gather_catalogue
 from pipeline.imaging.params import ResizeParameters
 from pipeline.imaging.shards import ResizeTask, Resizing, write_one_after_the_other
 from pipeline.stage import places
-from pipeline.stage.catalogue import CatalogueRow, read_catalogue, write_catalogue, write_ground_truth
+from pipeline.stage.catalogue import write_ground_truth
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import ImageError, SourceError
 from pipeline.stage.fingerprint import code_fingerprint, fingerprint
@@ -43,16 +44,15 @@ def main(arguments: list[str]) -> Produced:
     store = ScratchStore(f"resize-{name}", digest)
     receipts = _write_shards(name, dataset, raw, parameters, store)
     tasks = [ResizeTask(index) for index in range(len(receipts))]
-    rows = [row for task in tasks for row in read_catalogue(store.path(task.files[1]))]
-    _check(name, dataset, parameters, rows)
-    write_catalogue(store.path(places.CATALOGUE), rows)
-    write_ground_truth(store.path(places.GROUND_TRUTH), dataset.ground_truth(raw, rows))
+    found = gather_catalogue((store.path(task.files[1]) for task in tasks), store.path(places.CATALOGUE))
+    _check(name, dataset, parameters, found)
+    write_ground_truth(store.path(places.GROUND_TRUTH), dataset.ground_truth(raw, found.rows))
     names = [task.files[0] for task in tasks] + [places.CATALOGUE, places.GROUND_TRUTH]
-    unreadable = sum(not row.readable for row in rows)
-    facts = ImageFacts(images=len(rows), unreadable=unreadable, source=dataset.parameters.source, resize=parameters.effective())
+    unreadable = len(found.unreadable)
+    facts = ImageFacts(images=found.images, unreadable=unreadable, source=dataset.parameters.source, resize=parameters.effective())
     output = places.images(name)
     store.publish(output, names, KIND, facts)
-    log.info("%s: %s; %d unreadable.", output, counts((row.role, row.instance) for row in rows), unreadable)
+    log.info("%s: %s; %d unreadable.", output, counts(found.shown()), unreadable)
     return Produced((output,), fresh_images(receipts), "images")
 
 
@@ -65,23 +65,20 @@ def _write_shards(name: str, dataset: Dataset, raw: Path, parameters: ResizePara
         return run_tasks(Resizing(name, parameters), [ResizeTask(index) for index in range(parts)], store, progress)
 
 
-def _check(name: str, dataset: Dataset, parameters: ResizeParameters, rows: list[CatalogueRow]) -> None:
+def _check(name: str, dataset: Dataset, parameters: ResizeParameters, found: Gathered) -> None:
     """Refuse an empty data set, ids that occur twice, and more broken images than are tolerated."""
-    if not rows and dataset.images != 0:
+    if not found.images and dataset.images != 0:
         raise SourceError(f"datasets.{name}: no images in data/raw/{name}; look at the source with `retrieval validate {name}`")
-    seen: set[str] = set()
-    for row in rows:
-        if row.image_id in seen:
-            raise SourceError(f"datasets.{name}: two images have the id {row.image_id!r} (the second is {row.path}); ids must be unique")
-        seen.add(row.image_id)
-    broken = [row for row in rows if not row.readable and row.path not in dataset.unreadable]
+    if found.repeated:
+        raise SourceError(f"datasets.{name}: two images have the id {found.repeated[0]!r} (the second is {found.repeated[1]}); ids must be unique")
+    broken = [row for row in found.unreadable if row.path not in dataset.unreadable]
     for row in broken[:20]:
         log.warning("%s: %s", row.path, row.status)
-    allowed = parameters.tolerated(len(rows), dataset.tolerate)
+    allowed = parameters.tolerated(found.images, dataset.tolerate)
     if len(broken) > allowed:
         first = "; ".join(f"{row.path} ({row.status.removeprefix('unreadable: ')})" for row in broken[:3])
         raise ImageError(
-            f"datasets.{name}: {len(broken)} of {len(rows)} images are unreadable, resize.tolerate allows {allowed}; "
+            f"datasets.{name}: {len(broken)} of {found.images} images are unreadable, resize.tolerate allows {allowed}; "
             f"set it to {len(broken)} or take them away: {first}{'; …' if len(broken) > 3 else ''}"
         )
 

@@ -62,7 +62,7 @@ def _unpacked(value: bytes, photograph: Photograph) -> Prepared:
     part = about["part"] and Part(tuple(about["part"]["box"]), about["part"]["centred"])
     look, data = rest[: about["look"]], rest[about["look"] :]
     width, height = about["size"]
-    return row, StoredImage(photograph.image_id, data, width, height, about["scale"], part, look or None)
+    return row, StoredImage(photograph.image_id, data, width, height, about["scale"], part, look or None, photograph.role)
 
 
 def catalogue_row(photograph: Photograph) -> CatalogueRow:

@@ -98,7 +98,7 @@ def _stored(photograph: Photograph, image: Image.Image, original: tuple[int, int
         kept = kept and (kept[0] + left, kept[1] + top, kept[2] + left, kept[3] + top)
     encoded = encode(resized, parameters.encoding, parameters.jpeg_quality)
     part = Part(kept, centred=parameters.query_crop != "activations") if kept else None
-    return StoredImage(photograph.image_id, encoded, resized.width, resized.height, factor, part, look_of(resized))
+    return StoredImage(photograph.image_id, encoded, resized.width, resized.height, factor, part, look_of(resized), photograph.role)
 
 
 def _cropped(image: Image.Image, box: Box, inner: Box | None) -> tuple[Image.Image, Box | None]:

@@ -68,7 +68,7 @@ class PictureReader:
     """Pictures of image shards by id; the encoded images of one shard are held at a time."""
 
     def __init__(self, shards: Sequence[Path]) -> None:
-        self._shard = {image_id: path for path in shards for image_id, *_ in read_sizes(path)}
+        self._shard = {image.image_id: path for path in shards for image in read_sizes(path)}
         self._open: Path | None = None
         self._stored: dict[str, StoredImage] = {}
 

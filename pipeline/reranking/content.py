@@ -75,7 +75,7 @@ class Content:
         return FeatureExtractor(load_from_folder(self.network, choice.layers, choice.pooled), self.made_with.extract, self.device)
 
     def _extracted(self, wanted: set[str], with_pictures: bool) -> Iterator[tuple[list[str], MapBatch]]:
-        batches = [batch for folder in self.images[1:] for batch in plan_batches(folder, dict.fromkeys(wanted, "distractor"))]
+        batches = [batch for folder in self.images[1:] for batch in plan_batches(folder, wanted)]
 
         def extracted(loaded: LoadedBatch) -> tuple[list[str], MapBatch]:
             return list(loaded.plan.image_ids), fresh_maps(loaded, self._extractor, with_pictures)

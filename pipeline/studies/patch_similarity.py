@@ -62,7 +62,7 @@ def draw(images: Path, parameters: PatchStudyParameters) -> list[Views]:
         row.image_id: row.instance or row.image_id for row in read_catalogue(images / places.CATALOGUE) if row.role == "database" and row.readable
     }
     shards = load_manifest(images, KIND).paths(images)
-    sizes = {image_id: (width, height) for path in shards for image_id, width, height, *_ in read_sizes(path) if image_id in shown}
+    sizes = {image.image_id: (image.width, image.height) for path in shards for image in read_sizes(path) if image.image_id in shown}
     fitting = [name for name, size in sorted(sizes.items()) if side_of_square(*size, parameters.scales, parameters.shifts) >= SMALLEST]
     chosen = set(random.permutation(fitting)[: parameters.patches].tolist())
     each = -(-parameters.patches // max(len(chosen), 1))

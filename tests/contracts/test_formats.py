@@ -55,15 +55,15 @@ def test_ground_truth_round_trip(tmp_path: Path) -> None:
 
 
 def test_image_shards(tmp_path: Path) -> None:
-    images = [StoredImage("a", b"one", 4, 3, 0.5), StoredImage("b", b"two", 5, 6, 1.0, Part((1.0, 2.0, 3.0, 4.0), centred=True))]
+    images = [StoredImage("a", b"one", 4, 3, 0.5), StoredImage("b", b"two", 5, 6, 1.0, Part((1.0, 2.0, 3.0, 4.0), centred=True), role="query")]
     with image_writer(tmp_path / "i.parquet") as writer:
         for image in images:
             writer.write(image_columns([image]))
     assert list(read_images(tmp_path / "i.parquet")) == images
     assert list(read_images(tmp_path / "i.parquet", {"b"})) == images[1:]
     assert read_sizes(tmp_path / "i.parquet") == [
-        ("a", 4, 3, None, hashlib.sha256(b"one").digest()),
-        ("b", 5, 6, Part((1.0, 2.0, 3.0, 4.0), centred=True), hashlib.sha256(b"two").digest()),
+        ("a", "database", 4, 3, None, hashlib.sha256(b"one").digest()),
+        ("b", "query", 5, 6, Part((1.0, 2.0, 3.0, 4.0), centred=True), hashlib.sha256(b"two").digest()),
     ]
 
 

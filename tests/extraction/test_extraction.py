@@ -14,11 +14,12 @@ from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.features.feature_shards import read_features
 from pipeline.contracts.images.cells import Part
 from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.extraction.bucket_tasks import BucketTask, bucket_tasks, role_counts
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch, computed_batches, load_batches
 from pipeline.extraction.planning import LARGEST_BATCH, PlannedBatch, plan_batches, plan_shards
-from pipeline.extraction.shards import ExtractTask, ShardWriter, extract_tasks
+from pipeline.extraction.shards import ShardWriter
 from pipeline.imaging.images import decode
 from pipeline.networks.registry import load_network
 from pipeline.stage.manifest import Manifest, describe_parts
@@ -28,7 +29,8 @@ from tests.pictures import encoded, pixels
 CPU = torch.device("cpu")
 
 
-def store_images(folder: Path, sizes: list[tuple[int, int]], parts: dict[int, Part] | None = None, per_shard: int = 8) -> None:
+def store_images(folder: Path, sizes: list[tuple[int, int]], parts: dict[int, Part] | None = None, per_shard: int = 8, queries: int = 0) -> None:
+    """The first images are queries, the others belong to the database."""
     folder.mkdir(parents=True)
     names: list[str] = []
     for first in range(0, len(sizes), per_shard):
@@ -37,12 +39,13 @@ def store_images(folder: Path, sizes: list[tuple[int, int]], parts: dict[int, Pa
             for index in range(first, min(first + per_shard, len(sizes))):
                 width, height = sizes[index]
                 data = encoded(index, width, height, "PNG")
-                writer.write(image_columns([StoredImage(f"i{index}", data, width, height, 1.0, (parts or {}).get(index))]))
+                part, role = (parts or {}).get(index), "query" if index < queries else "database"
+                writer.write(image_columns([StoredImage(f"i{index}", data, width, height, 1.0, part, role=role)]))
     Manifest(KIND, describe_parts(folder, names)).save(folder)
 
 
-def wanted(count: int, role: str = "database") -> dict[str, str]:
-    return {f"i{index}": role for index in range(count)}
+def wanted(count: int) -> set[str]:
+    return {f"i{index}" for index in range(count)}
 
 
 def extractor(**parameters: object) -> FeatureExtractor:
@@ -52,14 +55,27 @@ def extractor(**parameters: object) -> FeatureExtractor:
 
 def test_batches_hold_images_of_equal_size_and_role(tmp_path: Path) -> None:
     sizes = [(64, 48), (48, 64)] * 8
-    store_images(tmp_path / "x", sizes)
-    roles = {f"i{index}": "query" if index < 4 else "database" for index in range(15)}
-    batches = plan_batches(tmp_path / "x", roles)
-    assert sorted(image for batch in batches for image in batch.image_ids) == sorted(roles)
+    store_images(tmp_path / "x", sizes, queries=4)
+    batches = plan_batches(tmp_path / "x", wanted(15))
+    assert sorted(image for batch in batches for image in batch.image_ids) == sorted(wanted(15))
     for batch in batches:
         assert {sizes[int(image[1:])] for image in batch.image_ids} == {(batch.width, batch.height)}
-        assert len({roles[image] for image in batch.image_ids}) == 1
-    assert batches == plan_batches(tmp_path / "x", roles)
+        assert len({int(image[1:]) < 4 for image in batch.image_ids}) == 1
+    assert batches == plan_batches(tmp_path / "x", wanted(15))
+
+
+def test_tasks_are_of_the_buckets_that_have_images_of_a_role(tmp_path: Path) -> None:
+    store_images(tmp_path / "x", [(64, 48), (48, 64)] * 10, {9: Part((0.0, 0.0, 9.0, 9.0))}, queries=10)
+    assert role_counts(tmp_path / "x") == {"query": 10, "database": 10}
+    queries, database = bucket_tasks(tmp_path / "x", ["query"]), bucket_tasks(tmp_path / "x", {"database"})
+    assert [(task.name, task.images, task.pixels, task.cropped) for task in queries] == [
+        ("part-00000", 8, 8 * 64 * 48, False),
+        ("part-00001", 2, 2 * 64 * 48, True),
+    ]
+    assert [(task.name, task.images) for task in database] == [("part-00001", 6), ("part-00002", 4)]
+    found = [image for task in (*queries, *database) for batch in task.batches() for image in batch.image_ids]
+    assert sorted(found) == sorted(wanted(20))
+    assert bucket_tasks(tmp_path / "x", ["distractor"]) == []
 
 
 def area(batch: PlannedBatch) -> float:
@@ -156,7 +172,7 @@ def test_lower_precision_comes_close(precision: str) -> None:
     assert np.abs(full - low).max() < 0.05 * full.max()
 
 
-def written(tasks: list[ExtractTask], folder: Path, **parameters: object) -> dict[str, bytes]:
+def written(tasks: list[BucketTask], folder: Path, **parameters: object) -> dict[str, bytes]:
     """The files that a worker writes, by name."""
     writer = ShardWriter(extractor(**parameters), Place(folder, "cpu", 2, untold), NOTHING, {})
     return {name: (folder / name).read_bytes() for task in tasks for name in writer.write(task).files}
@@ -164,7 +180,7 @@ def written(tasks: list[ExtractTask], folder: Path, **parameters: object) -> dic
 
 def test_each_bucket_has_shards_of_its_own_whoever_writes_them(tmp_path: Path) -> None:
     store_images(tmp_path / "x", [(64, 48), (48, 64), (64, 64)] * 8)
-    tasks = extract_tasks(plan_batches(tmp_path / "x", wanted(24)))
+    tasks = bucket_tasks(tmp_path / "x", ["database"])
     assert [(task.name, task.images) for task in tasks] == [("part-00000", 8), ("part-00001", 8), ("part-00002", 8)]
     together = written(tasks, tmp_path / "one")
     assert list(together) == ["part-00000-000.parquet", "part-00001-000.parquet", "part-00002-000.parquet"]
@@ -178,7 +194,7 @@ def test_a_changed_image_changes_the_shards_of_its_bucket_alone(tmp_path: Path) 
     sizes = [(64, 48), (48, 64), (64, 64)] * 8
     store_images(tmp_path / "x", sizes)
     store_images(tmp_path / "y", [*sizes[:9], (56, 40), *sizes[10:]])
-    before, after = (written(extract_tasks(plan_batches(tmp_path / name, wanted(24))), tmp_path / f"maps-{name}") for name in "xy")
+    before, after = (written(bucket_tasks(tmp_path / name, ["database"]), tmp_path / f"maps-{name}") for name in "xy")
     assert [name for name in before if before[name] != after[name]] == ["part-00001-000.parquet"]
 
 
@@ -191,7 +207,7 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         writer.write(image_columns([StoredImage("odd", encoded(0, 40, 40, "PNG"), 64, 48, 1.0)]))
     Manifest(KIND, describe_parts(folder, ["part-00000.parquet"])).save(folder)
     with pytest.raises(ShardError, match="odd has"):
-        list(load_batches(plan_batches(folder, {"odd": "database"}), 1))
+        list(load_batches(plan_batches(folder, {"odd"}), 1))
     assert decode(encoded(0, 40, 40, "PNG")).shape == (40, 40, 3)
 
 

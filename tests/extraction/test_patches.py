@@ -14,11 +14,12 @@ from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.features.feature_shards import read_features
 from pipeline.contracts.features.patches import PatchForm
 from pipeline.extraction import patches as patches_module
+from pipeline.extraction.bucket_tasks import bucket_tasks
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch, plan_batches
-from pipeline.extraction.shards import ShardWriter, extract_tasks
+from pipeline.extraction.shards import ShardWriter
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.weights import read_weights
 from pipeline.patches.geometry import multi_resolution_patches
@@ -141,7 +142,7 @@ def test_shards_hold_patches_and_say_so(workplace: Path) -> None:
     own = extractor(patch_levels=2, storage="float16")
     batches = plan_batches(workplace / "x", wanted(6))
     assert own.values(batches[0]) == len(batches[0].image_ids) * 512 * 5 * 4
-    (task,) = extract_tasks(batches)
+    (task,) = bucket_tasks(workplace / "x", ["database"])
     done = ShardWriter(own, Place(workplace, "cpu", 1, untold), NOTHING, {}).write(task)
     assert (done.files, done.images, done.fresh) == (["part-00000-000.parquet"], 6, 6)
     stored = list(read_features(workplace / done.files[0]))

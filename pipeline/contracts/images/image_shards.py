@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ KIND = "images"
 SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
+        ("role", pa.string()),
         ("bytes", pa.binary()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -59,6 +60,7 @@ class StoredImage:
         scale: resized against original side.
         part: that shows the query's object, in resized pixels, where activations are to be cropped to it.
         look: 32×32 grey values, by which photographs that are the same are found; None where nobody looked.
+        role: as the catalogue says it.
     """
 
     image_id: str
@@ -68,6 +70,18 @@ class StoredImage:
     scale: float
     part: Part | None = None
     look: Grey | None = None
+    role: str = "database"
+
+
+class ImageSize(NamedTuple):
+    """What a shard says of an image without its bytes; `digest` is their SHA-256."""
+
+    image_id: str
+    role: str
+    width: int
+    height: int
+    part: Part | None
+    digest: bytes
 
 
 def image_writer(path: Path) -> AbstractContextManager[TableWriter]:
@@ -79,7 +93,7 @@ def image_columns(images: list[StoredImage]) -> dict[str, list[object]]:
     """Images as columns of a row group."""
     parts = [(*image.part.box, image.part.centred) if image.part else (None,) * 5 for image in images]
     columns: dict[str, list[object]] = {
-        name: [getattr(image, name) for image in images] for name in ("image_id", "bytes", "width", "height", "scale", "look")
+        name: [getattr(image, name) for image in images] for name in ("image_id", "role", "bytes", "width", "height", "scale", "look")
     }
     columns |= {name: [part[index] for part in parts] for index, name in enumerate(PART)}
     return columns | {"digest": [hashlib.sha256(image.bytes).digest() for image in images]}
@@ -98,10 +112,10 @@ def read_images(path: Path, wanted: set[str] | None = None) -> Iterator[StoredIm
                 yield StoredImage(**{name: value for name, value in row.items() if name not in (*PART, "digest")}, part=part)
 
 
-def read_sizes(path: Path) -> list[tuple[str, int, int, Part | None, bytes]]:
-    """(image_id, width, height, part, SHA-256 of the bytes) of a shard's images, without their bytes."""
-    rows = open_table(path, KIND).read(columns=["image_id", "width", "height", *PART, "digest"]).to_pylist()
-    return [(row["image_id"], row["width"], row["height"], _part(row), row["digest"]) for row in rows]
+def read_sizes(path: Path) -> list[ImageSize]:
+    """Of a shard's images, in their order."""
+    rows = open_table(path, KIND).read(columns=["image_id", "role", "width", "height", *PART, "digest"]).to_pylist()
+    return [ImageSize(row["image_id"], row["role"], row["width"], row["height"], _part(row), row["digest"]) for row in rows]
 
 
 def read_looks(path: Path) -> dict[str, bytes]:
