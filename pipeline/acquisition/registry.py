@@ -6,6 +6,7 @@ from pipeline.acquisition.folder import Folder
 from pipeline.acquisition.gallery import Gallery
 from pipeline.acquisition.google_landmarks import GoogleLandmarks
 from pipeline.acquisition.holidays import Holidays
+from pipeline.acquisition.met import Met
 from pipeline.acquisition.mirflickr1m import MirFlickr1M
 from pipeline.acquisition.none import Nothing
 from pipeline.acquisition.oxford5k import Oxford5k
@@ -30,6 +31,7 @@ DATASETS: dict[str, type[Dataset]] = {
     "affine_covariant": AffineCovariant,
     "online_products": OnlineProducts,
     "google_landmarks": GoogleLandmarks,
+    "met": Met,
     "flickr100k": Flickr100k,
     "mirflickr1m": MirFlickr1M,
 }

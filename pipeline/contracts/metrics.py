@@ -49,6 +49,8 @@ class AnswerScores(BaseModel):
     Attributes:
         answered: queries that show a known instance and have an answer.
         correct: share of right answers among the queries that show a known instance.
+        micro_ap: µAP, or global average precision (GAP): the average precision of all answers in one order by their scores, those to queries
+            that show no known instance among them, which are wrong.
         threshold: score above which an object counts as known; None from too few held-out photographs.
         accepted: share of these queries above it.
         unknown_learned_on: photographs of unknown objects that calibrate it.
@@ -63,6 +65,7 @@ class AnswerScores(BaseModel):
 
     answered: int
     correct: float
+    micro_ap: float | None = None
     threshold: float | None = None
     accepted: float | None = None
     unknown_learned_on: int | None = None

@@ -31,11 +31,14 @@ def score_answers(path: Path, shown: Mapping[str, str]) -> tuple[AnswerScores | 
         shown: the instance that each such query shows, by id.
     """
     file = open_table(path, "answers")
-    facts, rows = table_facts(file), [row for row in file.read().to_pylist() if row["query_id"] in shown]
+    facts, given = table_facts(file), file.read().to_pylist()
+    rows = [row for row in given if row["query_id"] in shown]
     if not rows:
         return None, []
     right = [row["instance"] == shown[row["query_id"]] for row in rows]
     numbers: dict[str, Any] = {"answered": len(rows), "correct": sum(right) / len(shown)}
+    every = [row["instance"] == shown.get(row["query_id"]) for row in given]
+    numbers["micro_ap"] = micro_average_precision([row["score"] for row in given], every, len(shown))
     numbers |= {"unknown_learned_on": facts["unknown"], "unknown_needed": facts["needed"]}
     if facts["threshold"] is not None:
         accepted = [correct for row, correct in zip(rows, right, strict=True) if row["known"]]
@@ -45,6 +48,27 @@ def score_answers(path: Path, shown: Mapping[str, str]) -> tuple[AnswerScores | 
     if bins:
         numbers |= {"certainty_learned_on": facts["certainty"]["questions"], "calibration_error": calibration_error(bins)}
     return AnswerScores(**numbers), bins
+
+
+def micro_average_precision(scores: Sequence[float], right: Sequence[bool], positives: int) -> float:
+    """µAP (Perronnin, Liu and Renders, 2009), which Google Landmarks and the Met call GAP: one order of all answers, by their scores.
+
+    Args:
+        right: whether each answer is.
+        positives: queries that have a right answer, answered or not.
+
+    Returns:
+        The mean over all orders of equal scores.
+    """
+    values, groups = np.unique(-np.asarray(scores, np.float64), return_inverse=True)
+    answers, correct = (np.bincount(groups, weights, minlength=len(values)) for weights in (None, np.asarray(right, np.float64)))
+    total, seen, found = 0.0, 0, 0.0
+    for count, own in zip(answers.astype(int).tolist(), correct.tolist(), strict=True):
+        places = np.arange(1, count + 1)
+        before = (places - 1) * ((own - 1) / (count - 1) if count > 1 else 0.0)  # right ones ahead of a right one within the group, expected
+        total += float((own / count * (found + 1 + before) / (seen + places)).sum())
+        seen, found = seen + count, found + own
+    return total / positives
 
 
 def reliability(sure: Sequence[float], right: Sequence[bool]) -> list[dict[str, float]]:

@@ -23,6 +23,7 @@ ANSWERS = {
     "unknown_accepted": "unknown objects above this score",
     "unknown_needed": "photographs of unknown objects that are needed to say anything",
     "certainty_learned_on": "questions that certainty is learned from",
+    "micro_ap": "µAP of all answers",
     "calibration_error": "calibration error of certainty",
 }
 YES_OR_NO = ("at_chance_level",)

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,6 +230,72 @@ def test_google_landmarks(server: LoopbackServer, workplace: Path, monkeypatch: 
     }
     assert (truth.protocol, truth.queries) == ("google_landmarks", ("q1q1", "q2q2"))
     assert truth.rows == (("q1q1", "a1a1", "good"), ("q1q1", "b2b2", "good"), ("q2q2", "b2b2", "good")), "without those of other archives"
+
+
+MET_LISTS: dict[str, list[dict[str, object]]] = {
+    "MET_database.json": [{"id": 34, "path": "MET/34/0.jpg"}, {"id": 34, "path": "MET/34/1.jpg"}, {"id": 7, "path": "MET/7/0.jpg"}],
+    "mini_MET_database.json": [{"id": 34, "path": "MET/34/0.jpg"}],
+    "testset.json": [{"path": "test_met/aa.jpg", "MET_id": 34, "photographer": "x"}, {"path": "test_other/bb.jpg", "category": "y"}],
+    "valset.json": [{"path": "test_met/cc.jpg", "MET_id": 7}, {"path": "test_noart/dd.jpg", "category": "z"}],
+}
+
+
+def serve_met(server: LoopbackServer, lists: dict[str, list[dict[str, object]]] = MET_LISTS, **section: Any) -> None:
+    contents = {
+        "ground_truth.tar.gz": tar({f"ground_truth/{name}": json.dumps(entries).encode() for name, entries in lists.items()}),
+        "MET.tar.gz": tar(photos("MET/34/0.jpg", "MET/34/1.jpg", "MET/7/0.jpg")),
+        "small_MET.tar.gz": tar(photos("MET/34/0.jpg")),
+        "test_met.tar.gz": tar(photos("test_met/aa.jpg", "test_met/cc.jpg")),
+        "test_other.tar.gz": tar(photos("test_other/bb.jpg")),
+        "test_noart.tar.gz": tar(photos("test_noart/dd.jpg")),
+    }
+    serve(server, "met", contents, **section)
+
+
+@pytest.mark.parametrize(
+    ("section", "asked"),
+    [
+        ({}, {"test_met/aa": "exhibit_34", "test_other/bb": None}),
+        ({"queries": "validation"}, {"test_met/cc": "exhibit_7", "test_noart/dd": None}),
+        ({"others": False}, {"test_met/aa": "exhibit_34"}),
+    ],
+)
+def test_met(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any], asked: dict[str, str | None]) -> None:
+    serve_met(server, **section)
+    rows, truth = run(server, workplace, monkeypatch, "met", **section)
+    database = {"MET/34/0": "exhibit_34", "MET/34/1": "exhibit_34", "MET/7/0": "exhibit_7"}
+    assert {row.image_id: row.instance for row in rows if row.role == "database"} == database
+    assert {row.image_id: row.instance for row in rows if row.role == "query"} == asked
+    assert set(truth.queries) == set(asked)
+    assert {(query, image) for query, image, _ in truth.rows} == {
+        (query, image) for query, shown in asked.items() for image, instance in database.items() if instance == shown
+    }
+
+
+def test_the_small_database_of_the_met(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_met(server, database="small")
+    rows, _ = run(server, workplace, monkeypatch, "met", database="small")
+    assert [row.image_id for row in rows if row.role == "database"] == ["MET/34/0"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"MET_database.json": MET_LISTS["MET_database.json"]}, r"no testset\.json in it"),
+        (MET_LISTS | {"testset.json": [{"file": "a.jpg"}]}, r"testset\.json: expected a list of entries that have path"),
+        (MET_LISTS | {"MET_database.json": [{"path": "MET/34/0.jpg"}]}, r"expected a list of entries that have id and path"),
+        (
+            MET_LISTS | {"testset.json": [{"path": "test_met/zz.jpg"}]},
+            r"1 photographs of the ground truth are not in the archives, the first is test_met/zz\.jpg",
+        ),
+    ],
+)
+def test_lists_of_the_met_that_do_not_fit_are_refused(
+    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, lists: dict[str, list[dict[str, object]]], message: str
+) -> None:
+    serve_met(server, lists)
+    with pytest.raises(SourceError, match=message):
+        run(server, workplace, monkeypatch, "met")
 
 
 def test_another_table_than_the_solution_is_refused(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

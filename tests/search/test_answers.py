@@ -1,5 +1,7 @@
 """Nearest instances, the threshold of unknown objects, and how sure an answer is of its instance, in plain counts."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.contracts.results import Results
-from pipeline.evaluation.answers import calibration_error, reliability, score_answers, shown_by_queries
+from pipeline.evaluation.answers import calibration_error, micro_average_precision, reliability, score_answers, shown_by_queries
 from pipeline.reranking.expansion import augment_database, augment_within_instances, average_instances
 from pipeline.reranking.params import AugmentationParameters
 from pipeline.search.answer_table import Sureness, doubts, known_instances, learn_sureness, search_known, search_unknown, write_answers
@@ -169,6 +171,24 @@ def row(image_id: str, role: str, instance: str | None) -> CatalogueRow:
     return CatalogueRow(image_id, image_id, "", 1, 1, role, instance)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_micro_average_precision_is_the_mean_over_all_orders_of_equal_scores(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores, right = draw.integers(0, 3, 6).tolist(), draw.integers(0, 2, 6).astype(bool).tolist()
+
+    def average(order: Sequence[int]) -> float:
+        """Of one order, in a loop."""
+        found, total = 0, 0.0
+        for place, answer in enumerate(order, 1):
+            if right[answer]:
+                found += 1
+                total += found / place
+        return total / 7
+
+    orders = [order for order in itertools.permutations(range(6)) if all(scores[one] >= scores[two] for one, two in itertools.pairwise(order))]
+    assert micro_average_precision(scores, right, 7) == pytest.approx(np.mean([average(order) for order in orders]))
+
+
 def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path) -> None:
     rows = [row(f"database{place}", "database", f"piece{place // 2}") for place in range(6)]
     rows += [row(f"held_out{place}", "held_out", f"piece{place}") for place in range(6)]
@@ -190,6 +210,10 @@ def test_held_out_photographs_of_known_instances_are_not_unknown(tmp_path: Path)
     assert found is not None
     assert found.correct == pytest.approx(2 / 4)
     assert found.accepted == pytest.approx(2 / 4)
+    assert found.micro_ap == pytest.approx((1 + 1) / 4), "q3 and q1 come first and are right; q4 shows an instance and has no answer"
+    few, _ = score_answers(path, {"q1": "piece0"})
+    assert few is not None
+    assert few.micro_ap == pytest.approx(1 / 2), "the answer to q3, which shows nothing known, comes before"
     assert found.correct_of_accepted == 1
     assert found.unknown_learned_on == 3
     assert (found.unknown_needed, found.calibration_error, bins) == (1, None, [])
