@@ -3,13 +3,19 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: repro test quick lint bench setup packages extra lock docs
+.PHONY: repro test test-gpu quick lint bench setup packages extra lock docs
 
 repro: setup
 	$(BIN)/retrieval repro
 
 test: setup
 	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What only an accelerator shows, by any Python that has the library's packages and pytest; it needs neither DVC nor Prefect.
+test-gpu:
+	$(PYTHON) -m pytest -c tests/gpu/pytest.ini --rootdir . -m gpu tests/gpu tests/extraction tests/aggregation tests/reranking \
+		tests/search/test_patch_matching.py tests/finetuning
+	$(PYTHON) -m bench.accelerator
 
 quick: setup
 	OMP_NUM_THREADS=1 RETRIEVAL_WORKERS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" \
@@ -36,6 +42,7 @@ bench: setup
 	$(BIN)/python -m bench.instance_search
 	$(BIN)/python -m bench.asking
 	$(BIN)/python -m bench.throughput
+	$(BIN)/python -m bench.accelerator
 	$(BIN)/python -m bench.million
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.report

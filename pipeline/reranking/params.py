@@ -145,6 +145,7 @@ class RefinedDescriptorsParameters(ShortlistParameters):
     shortlist: int = Field(400, ge=1, le=5000, description="images that are re-ranked (M); all pairs of them are compared")
     neighbours: int = Field(9, ge=1, le=1000, description="that refine the descriptor of an image (K)")
     weight: float = Field(0.15, ge=0, le=1, description="of a neighbour, times its product with the image (β)")
+    best: int = Field(10, ge=0, le=1000, description="refined descriptors whose maximum asks as well, neighbours + 1 as published; 0: none")
 
 
 class RerankParameters(Section):

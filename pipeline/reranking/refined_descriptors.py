@@ -3,29 +3,30 @@
 import torch
 
 
-def refined_scores(query: torch.Tensor, vectors: torch.Tensor, neighbours: int = 9, weight: float = 0.15) -> torch.Tensor:
+def refined_scores(query: torch.Tensor, vectors: torch.Tensor, neighbours: int = 9, weight: float = 0.15, best: int = 10) -> torch.Tensor:
     """Mean of two products with each refined descriptor: the query's, and that of the maximum over the best refined descriptors.
 
     A refined descriptor is a weighted mean of an image and its neighbours within the shortlist. The image weighs 1, a neighbour `weight` times
-    its product with the image, and nothing where that is negative. The second query is the maximum, dimension by dimension, of the
-    `neighbours` + 1 refined descriptors that are most like the query, without the query itself, as in the authors' code. Nothing is
-    normalised again.
+    its product with the image, and nothing where that is negative. The second query is the maximum, dimension by dimension, of the refined
+    descriptors that are most like the query, without the query itself, as in the authors' code. Nothing is normalised again.
 
     Args:
         query: (D,), l2-normalised.
         vectors: (S, D), l2-normalised: the shortlist.
         neighbours: K, fewer where there are not that many.
         weight: β.
+        best: refined descriptors that make the second query, K + 1 in the paper; 0: none, and the first product alone counts.
 
     Returns:
         (S,) scores.
     """
     products = vectors @ vectors.T
-    count = min(neighbours, len(vectors) - 1)
-    found = products.fill_diagonal_(-torch.inf).topk(count, dim=1)
+    found = products.fill_diagonal_(-torch.inf).topk(min(neighbours, len(vectors) - 1), dim=1)
     weights = weight * found.values.clamp(min=0)
     total = vectors + torch.einsum("sk,skd->sd", weights, vectors[found.indices])
     refined = total / (1 + weights.sum(dim=1, keepdim=True))
     first = refined @ query
-    best = refined[first.topk(count + 1).indices].amax(dim=0)
-    return (first + refined @ best) / 2
+    if not best:
+        return first
+    second = refined[first.topk(min(best, len(vectors))).indices].amax(dim=0)
+    return (first + refined @ second) / 2

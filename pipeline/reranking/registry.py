@@ -31,7 +31,7 @@ def build_reranker(parameters: ShortlistParameters, content: Content) -> Reranke
             return Neighbourhoods(partial(k_reciprocal_scores, nearest=nearest, local=local, balance=balance))
         case DiffusionParameters():
             return Neighbourhoods(partial(diffusion_scores, **parameters.model_dump(exclude={"shortlist", "expansion"})))
-        case RefinedDescriptorsParameters(neighbours=neighbours, weight=weight):
-            return Neighbourhoods(partial(refined_scores, neighbours=neighbours, weight=weight))
+        case RefinedDescriptorsParameters(neighbours=neighbours, weight=weight, best=best):
+            return Neighbourhoods(partial(refined_scores, neighbours=neighbours, weight=weight, best=best))
         case _:
             raise TypeError(f"{type(parameters).__name__} belongs to no way of re-ranking")

@@ -8,8 +8,7 @@ from pipeline.aggregation import spectral
 from pipeline.aggregation.clusters import cluster_max, cut_values, feature_similarity, gaussian_similarity, normalized_cut, spatial_similarity
 from pipeline.aggregation.describers.activation_clusters import STARTS
 from pipeline.aggregation.spectral import leading_eigenvectors
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+from tests.devices import DEVICES
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

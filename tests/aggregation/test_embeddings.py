@@ -21,8 +21,7 @@ from pipeline.projections.codebooks import GaussianMixture, gaussian_mixture, km
 from pipeline.projections.normalization import l2
 from pipeline.stage.errors import ModelError, SanityError
 from tests.aggregation import reference
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
+from tests.devices import DEVICES
 
 
 def local_features(count: int = 400, dimensions: int = 4, seed: int = 0) -> torch.Tensor:

@@ -209,11 +209,3 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="odd has"):
         list(load_batches(plan_batches(folder, {"odd"}), 1))
     assert decode(encoded(0, 40, 40, "PNG")).shape == (40, 40, 3)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_processor_and_gpu_agree() -> None:
-    network = load_network("squeezenet1_1", random_weights("squeezenet1_1"))
-    on_gpu = FeatureExtractor(network, ExtractParameters(storage="float32"), torch.device("cuda", 0)).features(loaded(4)).maps[0]
-    on_processor = extractor(storage="float32").features(loaded(4)).maps[0]
-    np.testing.assert_allclose(on_gpu, on_processor, atol=1e-2 * on_processor.max())

@@ -215,7 +215,8 @@ def test_names_are_checked_before_any_work(workplace: Any, steps: dict[str, dict
         check_parameters(file)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_on_an_accelerator(museum: Workplace, adopt: Adopt, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     adopt()

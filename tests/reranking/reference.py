@@ -57,7 +57,7 @@ def plain_diffusion(query: Floats, vectors: Floats, nearest: int, query_nearest:
     return solved
 
 
-def plain_refined(query: Floats, vectors: Floats, neighbours: int, weight: float) -> Floats:
+def plain_refined(query: Floats, vectors: Floats, neighbours: int, weight: float, best: int) -> Floats:
     """Shao et al., 2023, §3.2, as their code has it: refined descriptors, and the maximum over the best of them as a second query."""
     refined = []
     for place, vector in enumerate(vectors):
@@ -66,8 +66,9 @@ def plain_refined(query: Floats, vectors: Floats, neighbours: int, weight: float
         total = vector + sum(share * vectors[other] for share, other in zip(shares, others, strict=False))
         refined.append(total / (1 + sum(shares)))
     first = [own @ query for own in refined]
-    best = np.argsort(-np.array(first), kind="stable")[: neighbours + 1]
-    maximum = np.max([refined[place] for place in best], axis=0)
+    if not best:
+        return np.array(first)
+    maximum = np.max([refined[place] for place in np.argsort(-np.array(first), kind="stable")[:best]], axis=0)
     return np.array([(score + own @ maximum) / 2 for score, own in zip(first, refined, strict=True)])
 
 

@@ -75,11 +75,11 @@ def test_k_reciprocal_distances_are_those_of_the_loops(seed: int) -> None:
     np.testing.assert_allclose(-k_reciprocal_scores(query, vectors, 8, 3, 0.3).numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("neighbours", "weight"), [(9, 0.15), (3, 0.8), (60, 0.15)])
-def test_refined_descriptors_are_those_of_the_loops(neighbours: int, weight: float) -> None:
+@pytest.mark.parametrize(("neighbours", "weight", "best"), [(9, 0.15, 10), (3, 0.8, 2), (60, 0.15, 61), (3, 0.5, 0)])
+def test_refined_descriptors_are_those_of_the_loops(neighbours: int, weight: float, best: int) -> None:
     query, vectors = unit(8), unit(40, 8, seed=1)
-    expected = plain_refined(query.double().numpy(), vectors.double().numpy(), neighbours, weight)
-    np.testing.assert_allclose(refined_scores(query, vectors, neighbours, weight).numpy(), expected, atol=1e-5)
+    expected = plain_refined(query.double().numpy(), vectors.double().numpy(), neighbours, weight, best)
+    np.testing.assert_allclose(refined_scores(query, vectors, neighbours, weight, best).numpy(), expected, atol=1e-5)
 
 
 def test_refined_descriptors_bring_an_arc_together() -> None:

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from pipeline.reranking.localization import approximate_maximum, candidate_boxes, localize
+from tests.devices import DEVICES
 from tests.reranking.reference import plain_localization
 
 CHANNELS = 128
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 
 
 def unit(vector: torch.Tensor) -> torch.Tensor:

@@ -21,9 +21,9 @@ from pipeline.search.whole_images import whole_image
 from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.errors import ModelError
 from pipeline.stage.manifest import Manifest, describe_parts
+from tests.devices import DEVICES
 from tests.patches.reference import plain_distances
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 DISTANCES: list[Distance] = ["l2", "squared_l2", "l1", "dot"]
 Floats = npt.NDArray[np.float32]
 

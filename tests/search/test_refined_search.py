@@ -101,7 +101,7 @@ def test_images_of_an_instance_are_averaged_and_others_left_alone(tmp_path: Path
 OWN: dict[str, dict[str, Any]] = {
     "k_reciprocal": {"nearest": 8, "local": 3},
     "diffusion": {"nearest": 5, "query_nearest": 3, "damping": 0.9, "iterations": 200},
-    "refined_descriptors": {"neighbours": 4, "weight": 0.5},
+    "refined_descriptors": {"neighbours": 4, "weight": 0.5, "best": 3},
 }
 
 
@@ -138,7 +138,7 @@ def expected_scores(method: str, query: Floats, head: Floats, expansion: int) ->
     if method == "k_reciprocal":
         scores = -plain_k_reciprocal(query, head, 8, 3, 0.3)
     elif method == "refined_descriptors":
-        scores = plain_refined(query, head, 4, 0.5)
+        scores = plain_refined(query, head, 4, 0.5, 3)
     else:
         shares = plain_diffusion(query, head, 5, 3, 0.9, 3.0)
         shares = shares / shares.max()
