@@ -35,7 +35,7 @@ from pipeline.contracts.features.feature_shards import KIND as FEATURES
 from pipeline.contracts.features.feature_shards import feature_columns, feature_writer
 from pipeline.estimating.unit_costs import FILE, unit_costs
 from pipeline.estimating.workload import counted_network
-from pipeline.extraction.bucket_tasks import bucket_tasks
+from pipeline.extraction.bucket_tasks import BucketTask, bucket_tasks
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
 from pipeline.extraction.loading import LoadedBatch, load_batches
@@ -116,7 +116,7 @@ def _jpeg(image: Any) -> bytes:
 def network_costs(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     """(gigaflops a second by architecture, what extraction adds) from the arithmetic alone and from shards to shards."""
     ids = store(folder / "images", IMAGES, MAP_SIDE)
-    batches = plan_batches(folder / "images", set(ids))
+    batches, tasks = plan_batches(folder / "images", set(ids)), bucket_tasks(folder / "images", ["database"])
     pixels = sum(batch.width * batch.height * len(batch.image_ids) for batch in batches) / len(ids)
     rates, around, writing, compressed = {}, list[float](), list[float](), list[float]()
     for name in NETWORKS:
@@ -126,7 +126,7 @@ def network_costs(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
         rates[name] = gigaflops * pixels / 1e6 / alone
         if name not in QUICK:
             continue
-        each = processor(lambda: _extracted(extractor, folder)) / len(ids)  # noqa: B023
+        each = processor(lambda: _extracted(extractor, folder, tasks)) / len(ids)  # noqa: B023
         seconds, share, values = _writing(extractor, folder, batches)
         around.append(max(0.0, each - alone - seconds * values / 1e6 / len(ids)))
         writing.append(seconds)
@@ -158,11 +158,11 @@ def _arithmetic(extractor: FeatureExtractor, plan: PlannedBatch) -> float:
         return processor(lambda: extractor.maps(batch))
 
 
-def _extracted(extractor: FeatureExtractor, folder: Path) -> None:
+def _extracted(extractor: FeatureExtractor, folder: Path, tasks: list[BucketTask]) -> None:
     """From image shards to feature shards."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         writer = ShardWriter(extractor, Place(Path(place), "cpu", 1, untold), NOTHING, {})
-        for task in bucket_tasks(folder / "images", ["database"]):
+        for task in tasks:
             writer.write(task)
 
 

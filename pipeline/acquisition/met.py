@@ -67,12 +67,13 @@ class Met(Dataset):
         wanted = {DATABASES[self._own.database][1]: ("database", "id"), LISTS[self._own.queries]: ("query", "MET_id")}
         found: dict[str, tuple[str, str | None]] = {}
         for path, content in members(archive):
-            role, key = wanted.pop(PurePosixPath(path).name, (None, ""))
-            if role is not None:
-                for entry in _entries(archive, path, content):
-                    if role == "query" and key not in entry and not self._own.others:
-                        continue
-                    found[entry["path"]] = (role, f"exhibit_{entry[key]}" if role == "database" or key in entry else None)
+            name = PurePosixPath(path).name
+            if name not in wanted:
+                continue
+            role, key = wanted.pop(name)
+            for entry in _entries(archive, path, content):
+                if self._own.others or key in entry:
+                    found[entry["path"]] = (role, f"exhibit_{entry[key]}" if key in entry else None)
         if wanted:
             raise SourceError(f"{archive}: no {', '.join(wanted)} in it")
         return found

@@ -15,7 +15,7 @@ from pipeline.contracts.images.image_shards import KIND as IMAGES
 from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.scratch import ScratchStore
-from pipeline.extraction.bucket_tasks import bucket_tasks, role_counts
+from pipeline.extraction.bucket_tasks import bucket_tasks
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
 from pipeline.stage.fingerprint import code_fingerprint, fingerprint
@@ -40,21 +40,21 @@ def main(arguments: list[str]) -> Produced:
     digest = fingerprint(choice.model_dump(), parameters.model_dump(), storage, *(load_manifest(folder, kind).fingerprint for folder, kind in inputs))
     code = code_fingerprint("stage", "contracts", "imaging", "networks", "patches", "extraction", "projections", "maps", "aggregation")
     store = ScratchStore(f"distractors-{benchmark}", fingerprint(digest, code))
-    counts = role_counts(images)
-    role = "distractor" if counts["distractor"] or not counts["database"] else "database"
+    tasks = bucket_tasks(images, ["distractor"]) or bucket_tasks(images, ["database"])
+    (role,) = tasks[0].roles if tasks else ("distractor",)
+    count = sum(task.images for task in tasks)
     card = read_json(models / CARD)
     trained_on: list[HeldOutSet | TrainedOn] = [TrainedOn.model_validate(step) for step in card["network_trained_on"]]
     for learned_on in (*([LearnedOn.model_validate(card["learned_on"])] if card["learned_on"] else []), *trained_on):
         refuse_leakage_to_distractors(benchmark, sets.distractors, role, learned_on, sets.allow_self_learning)
-    with Progress("distractors", counts[role], "images") as progress:
-        work = DescribingDistractors(benchmark, choice, parameters, storage, counts[role])
-        receipts = run_tasks(work, bucket_tasks(images, [role]), store, progress)
+    with Progress("distractors", count, "images") as progress:
+        receipts = run_tasks(DescribingDistractors(benchmark, choice, parameters, storage, count), tasks, store, progress)
     files = [file for receipt in receipts for file in receipt.files]
     output = places.distractors(benchmark)
     rounding = max((receipt.facts["rounding"] for receipt in receipts), default=0.0)
-    facts = DistractorFacts(distractors=counts[role], dataset=sets.distractors, role=role, storage=storage, rounding=rounding)
+    facts = DistractorFacts(distractors=count, dataset=sets.distractors, role=role, storage=storage, rounding=rounding)
     store.publish(output, files, KIND, facts)
-    log.info("%s: %d distractors of %s.", output, counts[role], sets.distractors)
+    log.info("%s: %d distractors of %s.", output, count, sets.distractors)
     return Produced((output,), fresh_images(receipts), "images")
 
 

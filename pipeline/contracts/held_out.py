@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.stage.catalogue import CatalogueRow, select
+from pipeline.stage.catalogue import CatalogueRow
 from pipeline.stage.errors import LeakageError
 
 
@@ -71,7 +71,7 @@ class KnownOverlap(BaseModel):
 
 def held_out_ids(rows: list[CatalogueRow]) -> tuple[set[str], str]:
     """(ids, role) of the images of a held-out set: those of role held_out, or the database's where there are none."""
-    chosen = select(rows, "held_out")
+    chosen = held_out_rows(rows)
     return {row.image_id for row in chosen}, chosen[0].role if chosen else "held_out"
 
 
@@ -83,11 +83,17 @@ def learned_and_kept_back(rows: list[CatalogueRow], share: float) -> tuple[set[s
     Args:
         share: of the instances, those first whose names have the smallest digests.
     """
-    chosen = select(rows, "held_out")
+    chosen = held_out_rows(rows)
     objects = sorted({_shown(row) for row in chosen}, key=lambda shown: hashlib.sha256(repr(shown).encode()).digest())
     kept = set(objects[: round(share * len(objects))])
     back = {row.image_id for row in chosen if _shown(row) in kept}
     return {row.image_id for row in chosen} - back, back, chosen[0].role if chosen else "held_out"
+
+
+def held_out_rows(rows: list[CatalogueRow]) -> list[CatalogueRow]:
+    """The readable images of role held_out, or the database's where there are none."""
+    usable = [row for row in rows if row.readable]
+    return [row for row in usable if row.role == "held_out"] or [row for row in usable if row.role == "database"]
 
 
 def _shown(row: CatalogueRow) -> tuple[str, str]:

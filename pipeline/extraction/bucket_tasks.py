@@ -1,6 +1,5 @@
 """The images of a data set that have some roles, as one task for each bucket."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +43,3 @@ def bucket_tasks(folder: Path, roles: Collection[str]) -> list[BucketTask]:
             pixels, cropped = sum(image.width * image.height for image in own), any(image.part and not image.part.centred for image in own)
             tasks.append(BucketTask(path, frozenset(roles), len(own), pixels, cropped))
     return tasks
-
-
-def role_counts(folder: Path) -> Counter[str]:
-    """Readable images of data/images/DATASET by role."""
-    return Counter(image.role for path in load_manifest(folder, KIND).paths(folder) for image in read_sizes(path))

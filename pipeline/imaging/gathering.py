@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.stage.catalogue import CATALOGUE_SCHEMA, CatalogueRow
+from pipeline.stage.catalogue import CATALOGUE_SCHEMA, CatalogueRow, rows_of
 from pipeline.stage.tables import open_table, open_writer, read_table
 
 ROWS_AT_ONCE = 2**14
@@ -37,8 +37,8 @@ class Gathered:
         self.images += table.num_rows
         asked = table.filter(pc.not_equal(table.column("role"), "distractor"))
         self.distractors += table.num_rows - asked.num_rows
-        self.rows += _rows(asked)
-        self.unreadable += _rows(table.filter(pc.not_equal(table.column("status"), "ok")))
+        self.rows += rows_of(asked)
+        self.unreadable += rows_of(table.filter(pc.not_equal(table.column("status"), "ok")))
 
     def shown(self) -> Iterator[tuple[str, str | None]]:
         """(role, instance) of every image."""
@@ -82,7 +82,3 @@ def _repeated(ids: list[pa.ChunkedArray], catalogue: Path) -> tuple[str, str] | 
             return image_id, path
         seen.add(image_id)
     raise AssertionError("fewer ids than images, and each of them once")
-
-
-def _rows(table: pa.Table) -> list[CatalogueRow]:
-    return [CatalogueRow(**row) for row in table.to_pylist()]

@@ -124,7 +124,8 @@ class Counting:
         least = np.full(queries, np.inf)
         np.minimum.at(least, self._rows, self._low)
         self._span = float(2 * max(np.abs(self._high).max(initial=1.0), np.abs(self._low).max(initial=1.0)) + 1)
-        self._line = self._rows * self._span
+        self._low_line = self._rows * self._span + self._low
+        self._high_line = self._rows * self._span + self._high
         self._passed = np.zeros(len(order) + queries, np.int64)
         self._near: list[tuple[npt.NDArray[np.float32], Ints, Ints]] = []
         self._near_count = 0
@@ -173,7 +174,7 @@ class Counting:
         rows, scores = rows[kept], scores[kept]
         if not len(rows):
             return
-        above = self._passes(rows, scores, self._high, "left")
+        above = self._passes(rows, scores, self._high_line, "left")
         self._passed += np.bincount(above + rows, minlength=len(self._passed))  # a query has one more place than labelled images
         self._keep_near(rows, scores, above)
         self._make_dense(np.flatnonzero(np.bincount(rows, minlength=len(seen.least)) > DENSE_SHARE * count))
@@ -198,16 +199,16 @@ class Counting:
 
     def _keep_near(self, queries: Ints, scores: npt.NDArray[np.float32], above: Ints) -> None:
         """Keep scores that are not above some entries of the table, by `above` the first of them, and not below them either."""
-        up_to = self._passes(queries, scores, self._low, "right")
+        up_to = self._passes(queries, scores, self._low_line, "right")
         near = np.flatnonzero(up_to > above)
         if len(near):
             self._near.append((scores[near], above[near], up_to[near]))
             self._near_count += int((up_to[near] - above[near]).sum())
 
-    def _passes(self, rows: Ints, scores: npt.NDArray[np.float32], table: npt.NDArray[np.float32], side: str) -> Ints:
+    def _passes(self, rows: Ints, scores: npt.NDArray[np.float32], line: npt.NDArray[np.floating[Any]], side: str) -> Ints:
         """How many entries of the table, of all queries up to a candidate's own, stand before it. Queries lie apart on one line."""
         own, limit = scores.astype(np.float64), self._span / 2
-        places: Ints = np.searchsorted(self._line + table, rows * self._span + np.clip(own, -limit, limit), side=side)  # type: ignore[call-overload]
+        places: Ints = np.searchsorted(line, rows * self._span + np.clip(own, -limit, limit), side=side)  # type: ignore[call-overload]
         return places
 
     def counts(self) -> Counts | None:

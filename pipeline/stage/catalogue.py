@@ -99,6 +99,11 @@ def columns_of(rows: Iterable[CatalogueRow]) -> dict[str, list[object]]:
     return {item.name: [getattr(row, item.name) for row in rows] for item in fields(CatalogueRow)}
 
 
+def rows_of(table: pa.Table) -> list[CatalogueRow]:
+    """The rows of a table that has the schema's columns."""
+    return [CatalogueRow(**row) for row in table.to_pylist()]
+
+
 def write_catalogue(path: Path, rows: Iterable[CatalogueRow]) -> None:
     write_table(path, "catalogue", CATALOGUE_SCHEMA, columns_of(rows))
 
@@ -109,7 +114,7 @@ def read_catalogue(path: Path) -> list[CatalogueRow]:
     Raises:
         ShardError: missing, foreign or damaged file.
     """
-    return [CatalogueRow(**row) for row in read_table(path, "catalogue").to_pylist()]
+    return rows_of(read_table(path, "catalogue"))
 
 
 def write_ground_truth(path: Path, truth: GroundTruth) -> None:
@@ -127,9 +132,3 @@ def read_ground_truth(path: Path) -> GroundTruth:
     facts = table_facts(file)
     rows = tuple(tuple(row.values()) for row in file.read().to_pylist())
     return GroundTruth(facts["protocol"], tuple(facts["queries"]), rows)
-
-
-def select(rows: Iterable[CatalogueRow], purpose: str) -> list[CatalogueRow]:
-    """The readable images that serve as `held_out` or `distractor`: those of that role, or, where there is none, the database's."""
-    usable = [row for row in rows if row.readable]
-    return [row for row in usable if row.role == purpose] or [row for row in usable if row.role == "database"]

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, read_descriptors
 from pipeline.contracts.features.feature_shards import FeatureBatch, feature_columns, feature_writer, read_features
+from pipeline.contracts.held_out import held_out_rows
 from pipeline.contracts.images.cells import Grid, Part
 from pipeline.contracts.images.image_shards import StoredImage, image_columns, image_writer, read_images, read_sizes
 from pipeline.contracts.models import load_model, save_model
@@ -19,7 +20,6 @@ from pipeline.stage.catalogue import (
     GroundTruth,
     read_catalogue,
     read_ground_truth,
-    select,
     write_catalogue,
     write_ground_truth,
 )
@@ -42,7 +42,7 @@ def test_catalogue_round_trip(tmp_path: Path) -> None:
 
 
 def test_unreadable_images_serve_nobody() -> None:
-    assert select(ROWS, "held_out") == [ROWS[0]]
+    assert held_out_rows(ROWS) == [ROWS[0]]
 
 
 def test_ground_truth_round_trip(tmp_path: Path) -> None:
