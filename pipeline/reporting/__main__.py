@@ -12,6 +12,7 @@ from pipeline.contracts.metrics import Metrics
 from pipeline.contracts.rankings import Provenance
 from pipeline.reporting.activation_studies import activation_page, training_curves
 from pipeline.reporting.figures import per_query, precision_recall
+from pipeline.reporting.made import marked, write_made
 from pipeline.reporting.mask_studies import mask_page, shown_in_masks
 from pipeline.reporting.online_times import online_times
 from pipeline.reporting.page import BenchmarkPage, render
@@ -57,8 +58,10 @@ def main(arguments: list[str]) -> Produced:
         read_rows(places.REPORTS / "instance_search.csv", "`python -m bench.instance_search`"),
     )
     count = write_pictures(places.PICTURES, wanted, parameters.picture)
+    text, contents = marked(render(pages, *studies, images, parameters.thumbnail))
     with replacing(places.PAGE) as partial:
-        partial.write_text(render(pages, *studies, images, parameters.thumbnail), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+    write_made(places.MADE, contents)
     log.info("%s: %d benchmarks; %s: %d pictures.", places.PAGE, len(pages), places.PICTURES, count)
     return Produced((places.PAGE, places.PICTURES), len(pages), "benchmarks")
 

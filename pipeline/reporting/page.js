@@ -2,6 +2,18 @@
 
 const element = (id) => document.getElementById(id);
 
+// When this page was made, and from which commit: told by a script next to it, which is believed where it means this page's contents.
+const teller = document.createElement("script");
+teller.src = "made.js";
+teller.addEventListener("load", () => {
+  const { contents, at, commit, changed } = window.made;
+  if (contents !== document.documentElement.dataset.contents) return;
+  const day = new Date(at).toLocaleString("en-GB", { dateStyle: "long", timeStyle: "short" });
+  element("made").textContent = `Made on ${day}${commit ? `, from commit ${commit}` : ""}${changed ? " with local changes" : ""}.`;
+  element("made").hidden = false;
+});
+document.head.append(teller);
+
 // Tables: a heading sorts by its column, numbers as numbers; a search keeps the rows that hold its words.
 for (const table of document.querySelectorAll("table.sortable")) {
   table.querySelectorAll("thead button").forEach((button, column) => button.addEventListener("click", () => {

@@ -6,7 +6,7 @@ DATA, REPORTS = Path("data"), Path("reports")
 RAW, IMAGES, COLLECTIONS = DATA / "raw", DATA / "images", DATA / "collection"
 NAMES, SOURCES = DATA / "names.json", DATA / "sources"
 SWEEPS, PAPER_TABLES, TRAINING = REPORTS / "sweeps", REPORTS / "tables", REPORTS / "training"
-PAGE, PICTURES, COMPARISON = REPORTS / "index.html", REPORTS / "pictures", REPORTS / "comparison.html"
+PAGE, PICTURES, MADE, COMPARISON = REPORTS / "index.html", REPORTS / "pictures", REPORTS / "made.js", REPORTS / "comparison.html"
 CATALOGUE, GROUND_TRUTH, NETWORK_CARD = "catalogue.parquet", "ground_truth.parquet", "network.json"
 
 

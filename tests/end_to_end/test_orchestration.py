@@ -97,7 +97,7 @@ def first_night(site: Site) -> str:
 def digests(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(path for name in ("data", "reports") for path in (folder / name).rglob("*") if path.is_file()):
-        if not path.name.endswith(".run.json") and "comparison" not in path.name:
+        if not path.name.endswith((".run.json", "made.js")) and "comparison" not in path.name:
             found[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

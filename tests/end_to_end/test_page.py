@@ -1,5 +1,7 @@
 """The page in a real Chromium: a visitor's whole way, by mouse, finger, keyboard and clipboard; small and dark; and what goes wrong."""
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,7 @@ def test_the_report_finds_and_enlarges_every_query_from_disk(museum: Project, br
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("requestfailed", lambda request: complaints.append(request.url))
     page.goto((museum.folder / "reports/index.html").as_uri())
+    expect(page.locator("#made")).to_have_text(re.compile(r"^Made on \d+ \w+ \d{4}"))
     rows, viewer = page.locator("#gallery-table tbody tr"), page.locator("#viewer")
     expect(rows).to_have_count(5)
     worst = rows.first.locator("td").first.inner_text()
@@ -279,3 +282,19 @@ def test_the_report_finds_and_enlarges_every_query_from_disk(museum: Project, br
     expect(viewer).to_be_visible()
     context.close()
     assert complaints == []
+
+
+def test_a_report_of_another_run_says_nothing_of_when_it_was_made(museum: Project, browser: Browser, tmp_path: Path) -> None:
+    for name in ("index.html", "made.js"):
+        shutil.copy(museum.folder / "reports" / name, tmp_path / name)
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    expect(page.locator("#made")).to_be_visible()
+    told = (tmp_path / "made.js").read_text(encoding="utf-8")
+    (tmp_path / "made.js").write_text(re.sub(r'"contents": "\w+"', '"contents": "0"', told), encoding="utf-8")
+    page.reload(wait_until="networkidle")
+    expect(page.locator("#made")).to_be_hidden()
+    (tmp_path / "made.js").unlink()
+    page.reload(wait_until="networkidle")
+    expect(page.locator("#made")).to_be_hidden()
+    page.close()
