@@ -54,6 +54,9 @@ class PackedDataset(Dataset):
     def part(self, raw: Path, index: int) -> Iterator[Photograph]:
         return packed_part(raw, index)
 
+    def part_files(self, raw: Path, index: int) -> tuple[Path, ...]:
+        return raw / ARCHIVE.format(index), raw / TABLE.format(index)
+
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         return packed_photographs(raw)
 

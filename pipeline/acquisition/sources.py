@@ -95,6 +95,10 @@ class Dataset(ABC):
         """Stream the photographs of one of the `parts`."""
         raise NotImplementedError(f"{self.title} has no parts")
 
+    def part_files(self, raw: Path, index: int) -> tuple[Path, ...]:
+        """The files of data/raw/DATASET that one of the `parts` is read from."""
+        raise NotImplementedError(f"{self.title} has no parts")
+
     @abstractmethod
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         """Stream the photographs in a fixed order from data/raw/DATASET."""

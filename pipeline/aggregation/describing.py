@@ -48,6 +48,10 @@ class DescribeTask:
         return f"{self.dataset}-{self.shard.stem}"
 
     @property
+    def reads(self) -> tuple[Path, ...]:
+        return self.shard, *self.features
+
+    @property
     def ids(self) -> frozenset[str]:
         """Of all sets."""
         return frozenset().union(*self.wanted.values())
@@ -75,6 +79,9 @@ class Describing:
     parameters: ExtractParameters
     storage: Storage
     on_gpu: bool = True
+
+    def reads(self, _folder: Path) -> tuple[Path, ...]:
+        return places.models(self.benchmark), places.network(self.choice.name)
 
     def open(self, place: Place) -> Worker:
         device = torch.device(place.device)

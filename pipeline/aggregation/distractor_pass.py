@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.aggregation.params import refuse_unreadable_features
@@ -40,6 +41,9 @@ class DescribingDistractors:
     images: int
     on_gpu: bool = True
 
+    def reads(self, _folder: Path) -> tuple[Path, ...]:
+        return places.models(self.benchmark), places.network(self.choice.name)
+
     def open(self, place: Place) -> Worker:
         import torch
 
@@ -53,8 +57,9 @@ class DescribingDistractors:
         refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels, self.choice.layers)
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         patches = describer.patches("distractors", self.parameters.patch_levels)
+        described = self.images if place.keeps_all else 0
         needed = (
-            self.images * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * STORED[self.storage].itemsize
+            described * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * STORED[self.storage].itemsize
         )
         require_free_space(place.folder, needed, f"Describing the distractors of {self.benchmark}")
         log.info("Describing %d distractors on %s: %s of descriptors.", self.images, device, human_bytes(needed))

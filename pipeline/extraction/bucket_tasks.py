@@ -30,6 +30,10 @@ class BucketTask:
     def name(self) -> str:
         return self.shard.stem
 
+    @property
+    def reads(self) -> tuple[Path]:
+        return (self.shard,)
+
     def batches(self) -> list[PlannedBatch]:
         return role_batches(self.shard, self.roles)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.contracts.executors.executing import Done, Place, Worker
@@ -38,6 +39,9 @@ class Extracting:
     pixels: int
     on_gpu: bool = True
 
+    def reads(self, _folder: Path) -> tuple[Path]:
+        return (places.network(self.choice.name),)
+
     def open(self, place: Place) -> Worker:
         import torch
 
@@ -46,7 +50,7 @@ class Extracting:
 
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         extractor = FeatureExtractor(network, self.parameters, torch.device(place.device))
-        needed = int(extractor.values_of(self.images, self.pixels) * BYTES[self.parameters.storage])
+        needed = int(extractor.values_of(self.images, self.pixels) * BYTES[self.parameters.storage]) if place.keeps_all else 0
         require_free_space(place.folder, needed, f"Extracting {self.dataset} (at most {human_bytes(needed)})")
         known = KnownValues(Store.open(), KIND, way_of_extraction(self.choice, self.parameters, self.weights))
         made_with = {"network": self.choice.name, "fingerprint": fingerprint(self.choice.model_dump(), self.parameters.model_dump(), self.weights)}

@@ -72,12 +72,19 @@ class EncodeTask:
     def name(self) -> str:
         return self.shard.stem
 
+    @property
+    def reads(self) -> tuple[Path]:
+        return (self.shard,)
+
 
 @dataclass(frozen=True)
 class Encoding:
     """Work: codes of descriptor shards by the hash function that lies in the place's folder."""
 
     on_gpu: bool = True
+
+    def reads(self, folder: Path) -> tuple[Path, ...]:
+        return folder / CARD, folder / TENSORS
 
     def open(self, place: Place) -> Worker:
         device = torch.device(place.device)

@@ -62,7 +62,9 @@ def _write_shards(name: str, dataset: Dataset, raw: Path, parameters: ResizePara
     with Progress("resize", dataset.expected(raw) or 0, "images") as progress:
         if parts is None:
             return write_one_after_the_other(dataset.photographs(raw), parameters, store, progress)
-        return run_tasks(Resizing(name, parameters), [ResizeTask(index) for index in range(parts)], store, progress)
+        return run_tasks(
+            Resizing(name, parameters), [ResizeTask(index, reads=dataset.part_files(raw, index)) for index in range(parts)], store, progress
+        )
 
 
 def _check(name: str, dataset: Dataset, parameters: ResizeParameters, found: Gathered) -> None:

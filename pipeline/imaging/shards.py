@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.sources import Photograph
@@ -28,10 +29,15 @@ IMAGES_PER_GROUP = 16
 
 @dataclass(frozen=True)
 class ResizeTask:
-    """One shard."""
+    """One shard.
+
+    Attributes:
+        reads: files of data/raw/DATASET.
+    """
 
     index: int
     images: int = 0
+    reads: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,6 +56,9 @@ class Resizing:
     dataset: str
     parameters: ResizeParameters
     on_gpu: bool = False
+
+    def reads(self, _folder: Path) -> tuple[Path, ...]:
+        return ()
 
     def open(self, place: Place) -> Worker:
         dataset, raw, writer = load_dataset(self.dataset), places.raw(self.dataset), ShardWriter(self.parameters, place)

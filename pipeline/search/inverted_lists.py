@@ -42,6 +42,10 @@ class ListTask:
     def name(self) -> str:
         return f"rows-{self.first:012d}"
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return ()
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -55,6 +59,9 @@ class Listing:
     rows: Path
     trained: str
     on_gpu: bool = False
+
+    def reads(self, folder: Path) -> tuple[Path, ...]:
+        return folder / TRAINED, self.rows
 
     def open(self, place: Place) -> Worker:
         import faiss
@@ -96,7 +103,7 @@ def write_inverted(path: Path, empty: Any, rows: Path, counts: Sequence[int], st
     firsts = np.concatenate([[0], np.cumsum(counts)]).tolist()
     tasks = [ListTask(first, count) for first, count in zip(firsts, counts, strict=False) if count]
     with Progress("index", sum(counts), "rows") as progress:
-        receipts = run_tasks(Listing(rows.resolve(), file_sha256(trained)), tasks, store, progress)
+        receipts = run_tasks(Listing(rows, file_sha256(trained)), tasks, store, progress)
     parts = [store.path(file) for receipt in receipts for file in receipt.files]
     _put_together(path, empty, parts, store.path("lists"))
     shutil.rmtree(store.home)

@@ -47,6 +47,10 @@ class PassTask:
     def name(self) -> str:
         return f"images-{self.place:012d}"
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return self.shards
+
 
 @dataclass(frozen=True)
 class Passing:
@@ -55,6 +59,9 @@ class Passing:
     k: int
     distance: Distance
     on_gpu: bool = True
+
+    def reads(self, folder: Path) -> tuple[Path]:
+        return (folder / ASKED,)
 
     def open(self, place: Place) -> Worker:
         asked = _read(place.folder / ASKED)

@@ -24,6 +24,10 @@ class Square:
     def images(self) -> int:
         return self.number
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return ()
+
 
 @dataclass(frozen=True)
 class Squaring:
@@ -36,6 +40,9 @@ class Squaring:
     deadly_once: int = -1
     pause: float = 0.0
     on_gpu: bool = False
+
+    def reads(self, _folder: Path) -> tuple[Path, ...]:
+        return ()
 
     def open(self, place: Place) -> Worker:
         def write(task: Square) -> Done:

@@ -14,6 +14,7 @@ from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search import inverted_lists
 from pipeline.search.candidate_index import build_candidate_index, learned_lists, load_index, save_index
 from pipeline.search.collection_params import CollectionParameters, IvfPqParameters
+from tests.contracts.away import work_away
 
 COUNTS = [130, 0, 1, 700, 469]
 PARAMETERS = CollectionParameters(index="ivf_pq", ivf_pq=IvfPqParameters(lists=12, probes=4, code_bytes=8))
@@ -91,6 +92,15 @@ def test_as_many_rows_as_fit_in_memory_have_no_lists_of_their_own(workplace: Pat
     monkeypatch.setattr(inverted_lists, "IN_MEMORY", 1300)
     made(workplace / "parts", drawn(1300, 1), COUNTS)
     assert not (workplace / "parts" / LISTS).exists()
+
+
+def test_a_worker_needs_nothing_but_what_is_sent(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = drawn(1300, 1)
+    done = work_away(monkeypatch, workplace / "away")
+    made(Path("parts"), rows, COUNTS)
+    assert len(done) == 4
+    save_index(whole_index(rows), workplace / "whole.faiss")
+    assert (workplace / "parts/index.faiss").read_bytes() == (workplace / "whole.faiss").read_bytes()
 
 
 def test_a_row_more_makes_its_part_anew_and_no_other(workplace: Path) -> None:

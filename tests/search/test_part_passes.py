@@ -15,6 +15,7 @@ from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
 from pipeline.search.plain_search import DescriptorSearch
 from pipeline.stage.manifest import Manifest, describe_parts
+from tests.contracts.away import work_away
 
 SHARDS = {"database": [40, 1, 130, 60], "distractors": [200, 90, 33]}
 LABELLED = [["database-0", "database-39", "database-230"], [], ["database-170", "none"], [f"database-{place}" for place in range(0, 231, 7)]]
@@ -109,6 +110,16 @@ def test_a_search_that_was_stopped_goes_on_with_the_parts_that_are_missing(workp
         searched(workplace, own)
     assert_same(searched(workplace, own), expected)
     assert begun == [0, 171, 431, 431], "the first two parts are made once"
+
+
+def test_a_worker_needs_nothing_but_what_is_sent(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = rows()
+    folders(workplace, own)
+    expected = searched(Path(), own)
+    monkeypatch.setattr(part_passes, "PART_IMAGES", 100)
+    done = work_away(monkeypatch, workplace / "away")
+    assert_same(searched(Path(), own), expected)
+    assert len(done) == 3
 
 
 def test_too_many_near_scores_are_counted_in_passes_of_their_own(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

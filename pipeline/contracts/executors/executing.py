@@ -36,6 +36,10 @@ class Task(Protocol):
     def images(self) -> int:
         """How many it has; 0 where that is not known before."""
 
+    @property
+    def reads(self) -> Sequence[Path]:
+        """Files that it reads, besides those that its work reads."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -77,12 +81,14 @@ class Place:
         device: cpu, or cuda:N.
         threads: that it may use.
         advance: is told of images that were computed, and of images that were known.
+        keeps_all: whether the files of all tasks lie in the folder until the stage ends.
     """
 
     folder: Path
     device: str
     threads: int
     advance: Callable[[int, int], None]
+    keeps_all: bool = True
 
 
 def untold(computed: int, known: int) -> None:
@@ -99,6 +105,13 @@ class Work(Protocol):
     @property
     def on_gpu(self) -> bool:
         """Whether it uses an accelerator where there is one."""
+
+    def reads(self, folder: Path) -> Sequence[Path]:
+        """Files, and folders with all that is in them, that `open` reads.
+
+        Args:
+            folder: of the scratch store, which may hold some.
+        """
 
     def open(self, place: Place) -> Worker:
         """Load what all tasks need."""
@@ -128,8 +141,13 @@ def finish(worker: Worker, task: Task, folder: Path) -> Receipt:
     """Do a task and write its receipt."""
     started = time.monotonic()
     receipt = Receipt(**vars(worker(task)), task=task.name, seconds=round(time.monotonic() - started, 3))
-    write_json(_receipt_file(folder, task.name), asdict(receipt))
+    write_receipt(folder, receipt)
     return receipt
+
+
+def write_receipt(folder: Path, receipt: Receipt) -> None:
+    """Say that a task is finished, whose files are there."""
+    write_json(_receipt_file(folder, receipt.task), asdict(receipt))
 
 
 def earlier_receipt(folder: Path, task: str) -> Receipt | None:

@@ -23,6 +23,10 @@ class Settings(BaseSettings):
         default="devices", description="who works on buckets: inline, devices (one thread per GPU) or ray (a cluster's workers)"
     )
     ray_address: str = Field(default="", description="of a Ray cluster, auto for the one of this machine; empty: one that starts with the stage")
+    ray_storage: str = Field(
+        default="",
+        description="address of object storage that a cluster's machines share instead of this folder: s3://BUCKET/FOLDER, gs://… or file:///…",
+    )
     ray_actors: int = Field(default=0, ge=0, le=10000, description="most actors of a Ray cluster; 0: as many as fit")
     workers: int = Field(default=0, ge=0, le=1024, description="threads for decoding and for the processor's arithmetic; 0: all cores")
     pixels_at_once: int = Field(default=256_000_000, ge=1, description="pixels of photographs decoded at once, by all threads; 4 bytes each")
