@@ -66,7 +66,7 @@ class Gallery(PackedDataset):
         photo = photograph(self._pictures["held_out" if role == "held_out" else "benchmark"][name], dice)
         encoded = io.BytesIO()
         Image.fromarray(photo.pixels).save(encoded, "JPEG", quality=dice.whole(60, 96))
-        box = " ".join(f"{value:g}" for value in photo.box) if role == "query" else ""
+        box = " ".join(f"{value:g}" for value in photo.box) if role != "held_out" else ""
         record = {"id": path.removesuffix(".jpg"), "path": path, "instance": name, "role": role, "box": box}
         return path, encoded.getvalue(), [record]
 

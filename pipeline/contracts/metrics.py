@@ -18,7 +18,8 @@ DIGITS = 4
 class Scores(BaseModel):
     """One database in one setting of its protocol: means over its scored queries.
 
-    Further numbers: precision_at_K, recall_at_K, and for UKBench ukbench_score and ukbench_percent.
+    Further numbers: precision_at_K, recall_at_K, map_at_K, found_at_K; loc_score, where the source says where database images show their objects;
+    for UKBench ukbench_score and ukbench_percent.
 
     Attributes:
         map: mean average precision by the rule that `evaluate.rule` names; both rules are reported as well.

@@ -22,7 +22,8 @@ RANKING_SCHEMA = pa.schema(
         ("y1", pa.float32()),
     ]
 )
-"""The top k: rank from 0, score higher is better; where re-ranking found the query, in shares of the image's width and height, else null."""
+"""The top k: rank from 0, score higher is better; where re-ranking or the nearest patch found the query, in shares of the image's width and
+height, else null."""
 
 IRRELEVANT = 4
 """Images without a label that are kept of every query, first in rank: in `irrelevant-SET.parquet`, of the same columns as a ranking."""

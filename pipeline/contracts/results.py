@@ -16,7 +16,8 @@ class Results:
         image_ids: Q lists, best first; of equal scores the one that stands earlier in the database.
         scores: Q lists, as long.
         size: number of database images.
-        boxes: where re-ranking found the query in each: x0, y0, x1, y1 in shares of the image's sides; None for none, and without re-ranking.
+        boxes: where re-ranking, or the nearest patch, found the query in each: x0, y0, x1, y1 in shares of the image's sides; None for none, and
+            where whole images are compared once.
     """
 
     image_ids: list[list[str]]

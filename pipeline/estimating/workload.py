@@ -106,7 +106,7 @@ def workload(whole: Parameters, images: int) -> Workload:
 
 def _patch_pixels(extract: ExtractParameters, pixels: float) -> float:
     """That pass the network for the patches of a photograph: once for each level, or once for each patch."""
-    from pipeline.patches.geometry import level_scale, multi_resolution_patches
+    from pipeline.patches.geometry import level_scale, patches_of
 
     levels, squares = extract.patch_levels, sum(side**2 for side in extract.patch_sides)
     match extract.patch_way:
@@ -114,7 +114,7 @@ def _patch_pixels(extract: ExtractParameters, pixels: float) -> float:
             return float(patch_count(levels) * squares)
         case "response_maps":
             width = (pixels / RATIO) ** 0.5
-            patches = multi_resolution_patches(width, RATIO * width, levels)
+            patches = patches_of(extract.patch_layout, width, RATIO * width, levels)
             return squares * pixels * sum(level_scale(patches, level, 1) ** 2 for level in range(1, levels + 1))
         case _:
             raise ParameterError(f"extract.patch_way: {extract.patch_way!r} is unknown; there are: response_maps, crops")

@@ -10,6 +10,7 @@ from pipeline.contracts.metrics import Metrics, Scores
 from pipeline.contracts.rankings import ANSWERS, KIND, SETS, ComputedWith, Provenance, RankingFacts
 from pipeline.evaluation.answers import score_answers, shown_by_queries
 from pipeline.evaluation.curves import RECALLS, mean_curve
+from pipeline.evaluation.overlap import Overlaps
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.evaluation.protocols import FOUND_AT, MAP_AT, PROTOCOLS, Label, QueryResult, Ranks, evaluate, score_query
 from pipeline.stage import places
@@ -40,7 +41,8 @@ def main(arguments: list[str]) -> Produced:
     scores: dict[str, Any] = {}
     for name in SETS if facts.distractors else SETS[:1]:
         size = facts.database + (facts.distractors if name == "with_distractors" else 0)
-        labels = _labels(rankings / f"counts-{name}.parquet", truth)
+        overlaps = Overlaps(rankings / f"ranking-{name}.parquet", catalogue)
+        labels = _labels(rankings / f"counts-{name}.parquet", truth, overlaps)
         scores[name] = _score(name, labels, truth, size, parameters, rows, curves)
     answers, bins = score_answers(rankings / ANSWERS, shown_by_queries(catalogue, truth))
     metrics = Metrics(
@@ -73,12 +75,13 @@ def _duplicates(computed_with: ComputedWith) -> int:
     return max(computed_with.descriptors.duplicates, hashed_on.duplicates if hashed_on else 0)
 
 
-def _labels(path: Path, truth: GroundTruth) -> dict[str, list[Label]]:
+def _labels(path: Path, truth: GroundTruth, overlaps: Overlaps) -> dict[str, list[Label]]:
     """Labels by query: those in the database with their counts, the others without."""
     counted = {(row["query_id"], row["image_id"]): (row["score"], row["above"], row["equal"]) for row in read_table(path, "counts").to_pylist()}
     labels: dict[str, list[Label]] = {query: [] for query in truth.queries}
     for query, image_id, relevance in truth.rows:
-        labels[query].append(Label(image_id, relevance, *counted.get((query, image_id), (None, None, None))))
+        own = counted.get((query, image_id), (None, None, None))
+        labels[query].append(Label(image_id, relevance, *own, overlaps.of(query, image_id)))
     return labels
 
 

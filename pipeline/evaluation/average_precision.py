@@ -88,6 +88,15 @@ def tied_average_precision(groups: TieGroups, n_positive: int, rule: str = "trap
     return float(total / n_positive)
 
 
+def expected_precisions(groups: TieGroups) -> npt.NDArray[np.float64]:
+    """Of each group the precision at the rank of one of its positives, on average over the orders of the tie."""
+    found = []
+    for before, size, earlier, positives in zip(*vars(groups).values(), strict=True):
+        terms = _large_tie if size > LARGE else _tie
+        found.append(terms(int(before), int(size), int(earlier), (positives - 1) / max(size - 1, 1))[0] / size)
+    return np.array(found, np.float64)
+
+
 def _alone(before: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> tuple[float, float]:
     """Sums over positives that tie with nothing of the precision with each, and of that in front of it."""
     left = np.divide(found, before, out=np.ones(len(before)), where=before > 0)

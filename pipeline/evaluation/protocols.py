@@ -5,8 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.average_precision import TieGroups, chance_level, expected_positives, tie_groups, tied_average_precision
+from pipeline.evaluation.average_precision import (
+    TieGroups,
+    chance_level,
+    expected_positives,
+    expected_precisions,
+    tie_groups,
+    tied_average_precision,
+)
 from pipeline.evaluation.cut_off import average_precision_at, found_at
+from pipeline.evaluation.overlap import localised_precision
 from pipeline.stage.errors import SanityError
 
 
@@ -44,6 +52,7 @@ class Label:
 
     Attributes:
         score, above, equal: None for an image that is not in the database.
+        overlap: of the place that the search found with the object; None where the source does not say where that is.
     """
 
     image_id: str
@@ -51,6 +60,7 @@ class Label:
     score: float | None = None
     above: int | None = None
     equal: int | None = None
+    overlap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class QueryResult:
         average_precision: by rule.
         precision, recall: by number of results.
         map_at, found_at: AP of the first results, and whether one of them is a positive, by number of results.
+        localised: LocScore; None where a positive in the database has no known place.
         first: rank of the best positive from 0, ties averaged; None where none is in the database.
         groups: where the positives stand.
     """
@@ -73,6 +84,7 @@ class QueryResult:
     recall: dict[int, float]
     map_at: dict[int, float]
     found_at: dict[int, float]
+    localised: float | None
     first: float | None
     groups: TieGroups
     chance: float
@@ -110,10 +122,20 @@ def score_query(query_id: str, labels: Sequence[Label], protocol: Protocol, data
         {k: expected_positives(groups, k) / n_positive for k in ranks.recall},
         {k: average_precision_at(groups, n_positive, k) for k in ranks.map},
         {k: found_at(groups, k) for k in ranks.found},
+        _localised([label for label in present if label.relevance in protocol.positives], groups, n_positive),
         float(groups.before[0] + (groups.size[0] - groups.positives[0]) / (groups.positives[0] + 1)) if len(groups.size) else None,
         groups,
         chance_level(max(database - int((~positive).sum()), 1), n_positive, "trapezoid"),
     )
+
+
+def _localised(positives: Sequence[Label], groups: TieGroups, n_positive: int) -> float | None:
+    """LocScore of positives in the database; None where not all have an overlap, or there are none."""
+    overlaps = [label.overlap for label in positives if label.overlap is not None]
+    if not positives or len(overlaps) < len(positives):
+        return None
+    order = np.unique([-np.float32(label.score or 0.0) for label in positives], return_inverse=True)[1]
+    return localised_precision(expected_precisions(groups)[order], np.array(overlaps), n_positive)
 
 
 def precision_at(results: Sequence[QueryResult], k: int) -> float:
@@ -148,6 +170,9 @@ def evaluate(results: Sequence[QueryResult], protocol: str, rule: str) -> dict[s
     for name in ("recall", "map_at", "found_at"):
         values: list[dict[int, float]] = [getattr(result, name) for result in results]
         numbers |= {f"{name.removesuffix('_at')}_at_{k}": float(np.mean([own[k] for own in values])) for k in values[0]}
+    located = [result.localised for result in results if result.localised is not None]
+    if len(located) == len(results):
+        numbers["loc_score"] = float(np.mean(located))
     if protocol == "ukbench":
         score = ukbench_score(results)
         numbers |= {"ukbench_score": score, "ukbench_percent": 25 * score}

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.contracts.features.feature_parameters import ExtractParameters
-from pipeline.patches.geometry import level_scale, multi_resolution_patches, windows_on_map
+from pipeline.patches.geometry import level_scale, patches_of, windows_on_map
 from pipeline.patches.pooling import spatial_max_pool
 from pipeline.stage.catalogue import Box
 
@@ -37,7 +37,7 @@ def patch_features(
     """
     describe = {"response_maps": _from_maps, "crops": _from_crops}[parameters.patch_way]
     x0, y0, x1, y1 = box or (0, 0, images.shape[3], images.shape[2])
-    patches = multi_resolution_patches(x1 - x0, y1 - y0, parameters.patch_levels)
+    patches = patches_of(parameters.patch_layout, x1 - x0, y1 - y0, parameters.patch_levels)
     patches[:, 1:] += torch.tensor([x0, y0, x0, y0])
     return torch.cat([describe(maps_of, images, patches, side, stride, at_once) for side in parameters.patch_sides], dim=1)
 

@@ -1,11 +1,23 @@
-"""Where the multi-resolution patches of an image lie, in its pixels and on its feature maps (paper 1, §4.1, eq. 1 and 2)."""
+"""Where the patches of an image lie, in its pixels and on its feature maps: overlapping squares (paper 1, §4.1, eq. 1 and 2), or grids."""
 
 import math
+from collections.abc import Callable
 
 import torch
 
+from pipeline.contracts.features.feature_parameters import PatchLayout
+
 ROUNDING = 1e-9
 """Of a cell: a centre this near to a border counts as lying on it."""
+
+
+def patches_of(layout: PatchLayout, width: float, height: float, levels: int) -> torch.Tensor:
+    """The patches of levels 1 to L by a layout; (n, 5) float64, n = Σ l²: level, x0, y0, x1, y1. That of level 1 is the whole image.
+
+    Raises:
+        ValueError: an image without pixels, or no level.
+    """
+    return LAYOUTS[layout](width, height, levels)
 
 
 def multi_resolution_patches(width: float, height: float, levels: int) -> torch.Tensor:
@@ -35,6 +47,28 @@ def multi_resolution_patches(width: float, height: float, levels: int) -> torch.
             for y in _centres(own_height, height, level)
         ]
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def grid_patches(width: float, height: float, levels: int) -> torch.Tensor:
+    """The patches of levels 1 to L: at level l the l×l cells of a grid, which share the image among them (Choi et al., WACV 2026, §3).
+
+    Rows come in the order of the levels, then from left to right, then from top to bottom.
+
+    Returns:
+        As `multi_resolution_patches`.
+    """
+    if min(width, height, levels) < 1:
+        raise ValueError(f"patches need an image of 1×1 pixels and one level at least, got {width}×{height} and {levels}")
+    rows = [
+        (level, x * width / level, y * height / level, (x + 1) * width / level, (y + 1) * height / level)
+        for level in range(1, levels + 1)
+        for x in range(level)
+        for y in range(level)
+    ]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+LAYOUTS: dict[str, Callable[[float, float, int], torch.Tensor]] = {"squares": multi_resolution_patches, "grid": grid_patches}
 
 
 def _centres(own: float, whole: float, level: int) -> list[float]:

@@ -55,7 +55,7 @@ class BenchmarkPage:
 
     @property
     def boxed(self) -> bool:
-        """Whether re-ranking says where it found the query."""
+        """Whether the search says where it found the query."""
         return any(hit.box for query in (*self.shown.best, *self.shown.worst) for hit in query.hits)
 
     @property

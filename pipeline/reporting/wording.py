@@ -10,6 +10,7 @@ SCORES = {
     "at_chance_level": "hardly better than a random order",
     "scored_queries": "queries with relevant images",
     "queries_without_positives": "queries without relevant images, left out",
+    "loc_score": "mAP by where the object was found (LocScore)",
     "ukbench_score": "UKBench score, of 4",
     "ukbench_percent": "UKBench score, %",
 }

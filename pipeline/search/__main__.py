@@ -21,9 +21,10 @@ from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.search.answer_table import doubts, known_instances, learn_sureness, search_unknown, write_answers
 from pipeline.search.answers import Answer, answers_of
 from pipeline.search.params import SearchParameters, refuse_unsearchable
+from pipeline.search.patch_boxes import PatchBoxes
 from pipeline.search.plain_search import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
 from pipeline.stage import places
-from pipeline.stage.catalogue import GroundTruth, read_ground_truth
+from pipeline.stage.catalogue import GroundTruth, read_catalogue, read_ground_truth
 from pipeline.stage.entry import run_stage
 from pipeline.stage.errors import SanityError
 from pipeline.stage.fingerprint import fingerprint
@@ -147,7 +148,11 @@ def _search_of(inputs: Inputs, parameters: SearchParameters, device: torch.devic
     if codes_searched:
         return CodeSearch(folders["codes"], folders["codes"], inputs.images, parameters, device)
     kind = PatchSearch if patch_levels else DescriptorSearch
-    return kind(folders["descriptors"], folders["distractors"], inputs.images, parameters, device)
+    search = kind(folders["descriptors"], folders["distractors"], inputs.images, parameters, device)
+    if isinstance(search, PatchSearch):
+        rows = read_catalogue(places.images(inputs.sets.dataset) / places.CATALOGUE)
+        search.boxes = PatchBoxes(inputs.described.features.extract, {row.image_id: (row.width, row.height) for row in rows if row.readable})
+    return search
 
 
 def _refined_search(inputs: Inputs, parameters: SearchParameters, device: torch.device, instances: dict[str, str]) -> Search:

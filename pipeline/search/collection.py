@@ -45,6 +45,7 @@ from pipeline.search.certainty import Certainty
 from pipeline.search.database import Database
 from pipeline.search.description import PhotographDescriber, Question
 from pipeline.search.params import SearchParameters
+from pipeline.search.patch_boxes import PatchBoxes
 from pipeline.search.photo import Photo, named_bytes
 from pipeline.search.reply import Found, Reply
 from pipeline.search.thumbnails import Thumbnails, thumbnail
@@ -74,9 +75,13 @@ class Collection:
         verify_all(version.folder)
         self.version, self.facts, self.device = version, version.facts, device
         self.parameters = SearchParameters.model_validate(self.facts.search)
-        self._images: pa.Table = read_table(version.folder / CATALOGUE, "catalogue").select(["image_id", "instance", "path"])
+        catalogue = read_table(version.folder / CATALOGUE, "catalogue")
+        self._images: pa.Table = catalogue.select(["image_id", "instance", "path"])
         self._thumbnails = Thumbnails(version.folder / THUMBNAILS)
         self._database = Database(version.folder, self.facts.index, self._images.column("image_id"), self.parameters, device)
+        if (extract := self.facts.described.features.extract).patch_levels:
+            ids, *sides = (catalogue.column(name).to_pylist() for name in ("image_id", "width", "height"))
+            self._database.boxes = PatchBoxes(extract, dict(zip(ids, zip(*sides, strict=True), strict=True)))
         self._describer = PhotographDescriber(version.folder, self.facts, device)
         learned = json.loads((version.folder / CALIBRATION).read_text(encoding="utf-8"))
         self._unknown = UnknownObjects(np.array(learned["unknown"], np.float64), learned["share"])

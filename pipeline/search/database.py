@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pipeline.contracts.results import Results
 from pipeline.search.candidate_index import load_index
 from pipeline.search.distances import scoring
 from pipeline.search.params import SearchParameters
-from pipeline.search.patch_matching import patch_distances
+from pipeline.search.patch_boxes import PatchBoxes
+from pipeline.search.patch_matching import nearest_patches, patch_distances
 from pipeline.search.vector_scan import Score, dot, merge_results
 from pipeline.search.whole_images import whole_image
 
@@ -42,7 +44,10 @@ class Database:
 
     Attributes:
         removed_ids, removed: images that are no answer, and their rows.
+        boxes: where patches lie; without them results have no boxes.
     """
+
+    boxes: PatchBoxes | None = None
 
     def __init__(self, folder: Path, kind: IndexFacts, names: pa.ChunkedArray, parameters: SearchParameters, device: torch.device) -> None:
         self.kind, self.names, self.parameters, self.device = kind, names, parameters, device
@@ -73,7 +78,19 @@ class Database:
             kept = [np.flatnonzero(~np.isin(own, self.removed))[:k] for own in places]
             scores = [own[left] for own, left in zip(scores, kept, strict=True)]
             places = [own[left] for own, left in zip(places, kept, strict=True)]
-        return self._results(scores, places)
+        results = self._results(scores, places)
+        if self.boxes is None or self.rows.ndim != 3:
+            return results
+        nearest = [self._nearest_of(query, own) for query, own in zip(queries, places, strict=True)]
+        boxes = [self.boxes.of_all([ids], own[None])[0] for ids, own in zip(results.image_ids, nearest, strict=True)]
+        return replace(results, boxes=boxes)
+
+    def _nearest_of(self, query: Rows, places: Places) -> Places:
+        """Which patch of each place is nearest to the whole query, the first of its patches (P, D)."""
+        whole = torch.from_numpy(query[:1]).to(self.device).expand(len(places), -1)
+        patches = torch.from_numpy(self.rows[places]).to(self.device)
+        found: Places = nearest_patches(whole, patches, self.parameters.distance_of(patches=True)).cpu().numpy()
+        return found
 
     def _nearest_rows(self, queries: Rows, k: int) -> tuple[Sequence[npt.NDArray[np.float32]], Sequence[Places]]:
         """Of each query the scores and places of the k nearest rows, removed ones among them."""

@@ -45,6 +45,16 @@ def patch_distances(queries: torch.Tensor, references: torch.Tensor, distance: D
     return result
 
 
+def nearest_patches(queries: torch.Tensor, references: torch.Tensor, distance: Distance) -> torch.Tensor:
+    """Which patch of each reference (n, M, D) is nearest to its query (n, D): (n,) int64, of equal ones the first."""
+    if distance == "dot":
+        far = -(references * queries[:, None]).sum(dim=2)
+    else:
+        apart = references - queries[:, None]
+        far = apart.abs().sum(dim=2) if distance == "l1" else apart.square().sum(dim=2)
+    return (far == far.amin(dim=1, keepdim=True)).to(torch.uint8).argmax(dim=1)
+
+
 def _nearest(rows: torch.Tensor, block: torch.Tensor, distance: Distance) -> torch.Tensor:
     """Query patches (n, D) and references patch by patch (M, R, D) to each reference's least distance (n, R)."""
     if distance == "l1":

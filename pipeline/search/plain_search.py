@@ -3,7 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from pipeline.search.distances import scoring
 from pipeline.search.label_counts import compare_labelled
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
-from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
+from pipeline.search.patch_boxes import PatchBoxes
+from pipeline.search.patch_scan import Shortlist, nearest_in_places, scan_patches, scan_shortlist
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.fingerprint import fingerprint
@@ -103,7 +104,13 @@ class DescriptorSearch(Search):
 
 
 class PatchSearch(DescriptorSearch):
-    """Several descriptors per image, by the distance of paper 1; every image is compared, or a shortlist."""
+    """Several descriptors per image, by the distance of paper 1; every image is compared, or a shortlist.
+
+    Attributes:
+        boxes: where patches lie; without them results have no boxes.
+    """
+
+    boxes: PatchBoxes | None = None
 
     @property
     def queries_at_once(self) -> int:
@@ -113,10 +120,21 @@ class PatchSearch(DescriptorSearch):
         own = torch.from_numpy(queries[:, : patch_count(self.parameters.query_levels)]).to(self.device)
         if self.parameters.shortlist is None:
             names, scores = scan_patches(own, lambda: self.blocks(name), self.parameters.distance_of(patches=True))
-            return ranked(names, scores.cpu(), k or self.parameters.top_k, labelled)
+            return self._boxed(own, name, names, *ranked(names, scores.cpu(), k or self.parameters.top_k, labelled))
         held_out = self._held_out() if self.parameters.index == "inverted" else None
         shortlist = scan_shortlist(own, lambda: self.blocks(name), self.parameters, self.images, held_out)
-        return ranked_shortlist(shortlist, k or self.parameters.top_k, labelled)
+        return self._boxed(own, name, shortlist.names, *ranked_shortlist(shortlist, k or self.parameters.top_k, labelled))
+
+    def _boxed(self, queries: torch.Tensor, name: str, names: list[str], results: Results, counts: Counts) -> tuple[Results, Counts]:
+        """The results with the box of the patch that is nearest to the whole query."""
+        if self.boxes is None:
+            return results, counts
+        place = {image_id: at for at, image_id in enumerate(names)}
+        found = np.full((len(queries), max(map(len, results.image_ids), default=0)), -1, np.int64)
+        for own, ids in zip(found, results.image_ids, strict=True):
+            own[: len(ids)] = [place[image_id] for image_id in ids]
+        nearest = nearest_in_places(queries, lambda: self.blocks(name), found, self.parameters.distance_of(patches=True))
+        return replace(results, boxes=self.boxes.of_all(results.image_ids, nearest)), counts
 
     def _held_out(self) -> Rows:
         """One vector (H, D) per held-out image, by `search.candidates`."""

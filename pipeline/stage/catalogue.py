@@ -45,7 +45,7 @@ class CatalogueRow:
         width, height: pixels of the upright original; 0 for an unreadable image.
         role: database, query, distractor or held_out.
         instance: what it shows, where that is known.
-        x0, y0, x1, y1: the query's box in pixels of the upright original.
+        x0, y0, x1, y1: where it shows its object, in pixels of the upright original; a query is cropped to it.
         rotation: degrees by which the stored pixels were turned clockwise to stand upright.
         status: 'ok', or 'unreadable: REASON'.
         facts: what else the source says of it, as JSON.

@@ -76,6 +76,9 @@ def test_the_ranking_is_that_of_the_plain_distances(matched: Project) -> None:
         found = [hit for hit in ranking if hit["query_id"] == asked[row]]
         assert [hit["image_id"] for hit in found] == [names[index] for index in order]
         np.testing.assert_allclose([hit["score"] for hit in found], -distances[row][order], atol=1e-4)
+    scores = json.loads((matched.folder / "reports/metrics/gallery.json").read_text(encoding="utf-8"))["database"]
+    assert all(hit["x0"] is not None for hit in ranking)
+    assert 0 < scores["loc_score"] < scores["map_plain"]
 
 
 def test_distractors_in_one_pass_are_described_as_by_way_of_shards(matched: Project) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from pipeline.contracts.executors.executing import Place, untold
-from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.features.feature_parameters import ExtractParameters, PatchLayout
 from pipeline.contracts.features.feature_shards import read_features
 from pipeline.contracts.features.patches import PatchForm
 from pipeline.extraction import patches as patches_module
@@ -22,7 +22,7 @@ from pipeline.extraction.planning import PlannedBatch, plan_batches
 from pipeline.extraction.shards import ShardWriter
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.weights import read_weights
-from pipeline.patches.geometry import multi_resolution_patches
+from pipeline.patches.geometry import LAYOUTS, patches_of
 from pipeline.patches.pooling import spatial_max_pool
 from tests.extraction.test_extraction import CPU, store_images, wanted
 from tests.networks.test_networks import random_weights
@@ -47,14 +47,15 @@ def loaded(count: int = 1, width: int = 200, height: int = 140) -> LoadedBatch:
     return LoadedBatch(plan, np.stack([pixels(index, width, height) for index in range(count)]))
 
 
-def test_patches_by_themselves_are_crops_at_equal_area_through_the_network() -> None:
-    own = extractor(patch_levels=3, patch_way="crops")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_patches_by_themselves_are_crops_at_equal_area_through_the_network(layout: PatchLayout) -> None:
+    own = extractor(patch_levels=3, patch_way="crops", patch_layout=layout)
     batch = loaded(2)
     found = own.features(batch)
     assert found.maps[0].shape == (2, 512, 14, 4)
     assert found.patches == PatchForm(3, 2, (512,))
     images = own.network.preprocess(batch.pixels)
-    for index, (_, *corners) in enumerate(multi_resolution_patches(200, 140, 3).tolist()):
+    for index, (_, *corners) in enumerate(patches_of(layout, 200, 140, 3).tolist()):
         x0, y0, x1, y1 = (int(np.floor(corner + 0.5)) for corner in corners)
         factor = 96 / np.sqrt((x1 - x0) * (y1 - y0))
         size = round((y1 - y0) * factor), round((x1 - x0) * factor)

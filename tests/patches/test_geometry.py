@@ -6,7 +6,7 @@ import torch
 
 from pipeline.aggregation.regions import multi_resolution_patches, spatial_max_pool
 from pipeline.contracts.features.patches import patch_count
-from pipeline.patches.geometry import level_scale, windows_on_map
+from pipeline.patches.geometry import LAYOUTS, level_scale, patches_of, windows_on_map
 from tests.patches.reference import plain_patches, plain_pool
 
 
@@ -24,6 +24,28 @@ def test_published_counts_and_areas() -> None:
     areas = ((patches[:, 3] - patches[:, 1]) * (patches[:, 4] - patches[:, 2])).round().int()
     assert [set(areas[patches[:, 0] == level].tolist()) for level in range(1, 5)] == [{240000}, {133333}, {75000, 90000}, {48000, 57600}]
     assert patches[0].tolist() == [1, 0, 0, 600, 400]
+
+
+@pytest.mark.parametrize("size", [(600, 400), (400, 600), (2000, 100), (7, 3)])
+def test_the_cells_of_a_grid_share_the_image_among_them(size: tuple[int, int]) -> None:
+    patches = patches_of("grid", *size, 3)
+    assert len(patches) == patch_count(3)
+    assert patches[:, 0].tolist() == [1] + [2] * 4 + [3] * 9
+    for level in (1, 2, 3):
+        own = patches[patches[:, 0] == level, 1:].numpy()
+        np.testing.assert_allclose((own[:, 2:] - own[:, :2]).prod(axis=1), size[0] * size[1] / level**2)
+        seen = np.random.default_rng(0).uniform(0, size, (200, 2))
+        inside = ((own[:, None, :2] <= seen) & (seen < own[:, None, 2:])).all(axis=2)
+        assert inside.sum(axis=0).tolist() == [1] * 200
+    np.testing.assert_allclose(patches[1:5, 1:].numpy() / (size * 2), [[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 1], [0.5, 0, 1, 0.5], [0.5, 0.5, 1, 1]])
+
+
+def test_layouts_have_the_whole_image_first() -> None:
+    assert patches_of("squares", 60, 40, 3).tolist() == multi_resolution_patches(60, 40, 3).tolist()
+    for layout in LAYOUTS:
+        assert patches_of(layout, 60, 40, 2)[0].tolist() == [1, 0, 0, 60, 40]  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="1×1 pixels"):
+            patches_of(layout, 0, 40, 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 3)])

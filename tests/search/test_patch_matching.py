@@ -11,9 +11,12 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.contracts.descriptors import DISTRACTORS, KIND, descriptor_columns, descriptor_writer
+from pipeline.contracts.features.feature_parameters import ExtractParameters, PatchLayout
 from pipeline.contracts.results import Counts, Results
+from pipeline.patches.geometry import patches_of
 from pipeline.search import patch_matching, patch_scan, plain_search
 from pipeline.search.params import Distance, SearchParameters
+from pipeline.search.patch_boxes import PatchBoxes
 from pipeline.search.patch_matching import patch_distances
 from pipeline.search.patch_scan import PatchBlocks, scan_patches, scan_shortlist
 from pipeline.search.plain_search import DescriptorSearch, PatchSearch, ranked, ranked_shortlist
@@ -143,6 +146,39 @@ def test_stored_patches_are_searched_by_the_distance_and_levels_of_the_parameter
         np.put_along_axis(expected, order[:, shortlist:], -np.inf, axis=1)
     labelled = [ids[::3], ["distractors2"], [], ["database1", "nowhere"]]
     check(*search.search(asked, rows, "with_distractors", labelled), expected, ids, labelled, 10)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("shortlist", [None, 12])
+def test_results_have_the_box_of_the_patch_that_is_nearest_to_the_whole_query(tmp_path: Path, distance: Distance, shortlist: int | None) -> None:
+    queries, references = patches(30, 4, 5), patches(31, 40, 14)
+    own, others = (
+        folder_of(tmp_path / "own", {"database": references[:30], "queries": queries}),
+        folder_of(tmp_path / "others", {"distractors": references[30:]}),
+    )
+    parameters = SearchParameters(top_k=10, distance=distance, query_levels=2, shortlist=shortlist)
+    search = PatchSearch(own, others, 40, parameters, torch.device("cpu"))
+    ids = [f"database{place}" for place in range(30)] + [f"distractors{place}" for place in range(10)]
+    sizes = {name: (100.0 + place, 80.0) for place, name in enumerate(ids[:30])}
+    asked = [f"queries{place}" for place in range(4)]
+    plain, _ = search.search(asked, queries, "with_distractors", [[]] * 4)
+    assert plain.boxes is None
+    layouts: tuple[PatchLayout, ...] = ("squares", "grid")
+    for layout in layouts:
+        search.boxes = PatchBoxes(ExtractParameters(patch_levels=3, patch_layout=layout), sizes)
+        found, _ = search.search(asked, queries, "with_distractors", [[]] * 4)
+        assert (found.image_ids, found.scores) == (plain.image_ids, plain.scores)
+        assert found.boxes is not None
+        for query, names, boxes in zip(queries, found.image_ids, found.boxes, strict=True):
+            for name, box in zip(names, boxes, strict=True):
+                reference = references[ids.index(name)]
+                nearest = int(np.argmin([plain_distances(query[None, :1], patch[None, None], distance)[0, 0] for patch in reference]))
+                width, height = sizes.get(name, (1.0, 1.0))
+                expected = patches_of(layout, width, height, 3)[nearest, 1:].numpy() / (width, height, width, height)
+                if layout == "squares" and name not in sizes:
+                    assert box is None
+                else:
+                    assert box == pytest.approx(tuple(expected))
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

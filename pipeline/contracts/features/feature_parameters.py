@@ -6,6 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.stage.parameters import Section
 
+PatchLayout = Literal["squares", "grid"]
+
 
 class NetworkChoice(Section):
     """The active network."""
@@ -23,6 +25,9 @@ class ExtractParameters(Section):
     storage: Literal["float16", "float32"] = Field("float16", description="of the maps in the shards")
     shard_mib: int = Field(64, ge=1, le=1024, description="size of a shard before compression")
     patch_levels: int = Field(0, ge=0, le=10, description="0: whole maps; L: in their place the pooled patches of levels 1 to L (paper 1)")
+    patch_layout: PatchLayout = Field(
+        "squares", description="of level l: l² overlapping squares (paper 1), or the l×l cells of a grid, of the image's shape (Patchify)"
+    )
     patch_sides: tuple[int, ...] = Field(
         (600,), strict=False, description="each patch is described at side² pixels, and what several sides give is concatenated"
     )

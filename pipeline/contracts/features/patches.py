@@ -13,7 +13,7 @@ class PatchForm:
     """Each map (K, P, g²) of a feature shard holds the P patches of an image, max-pooled on a g×g grid of cells.
 
     Attributes:
-        levels: the patches are those of levels 1 to this one, in the order of `multi_resolution_patches`.
+        levels: the patches are those of levels 1 to this one, in the order of `patches_of`.
         grid: g; the maximum over the cells is that of the whole patch.
         parts: channels of each layer, network and patch area that are concatenated to K.
     """
