@@ -1,5 +1,6 @@
 """Feature maps of batches of images: several scales in one pass, chosen precision, activations cropped to a query's box."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,21 @@ sizes went through VGG16 four times as fast in batches of 4 as in batches of 32.
 BATCHES_AT_ONCE = 4
 """That one thread of a processor computes before the next may; the fewer, the shorter threads wait for the last one."""
 
+log = logging.getLogger(__name__)
+
+
+def _has_arithmetic(precision: str) -> bool:
+    """Whether this processor has instructions for it."""
+    match precision:
+        case "float32":
+            return True
+        case "bfloat16":
+            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        case "float16":
+            return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+        case _:
+            raise ValueError(f"precision {precision!r} is unknown; there are: float32, bfloat16, float16")
+
 
 @dataclass
 class FeatureExtractor:
@@ -43,6 +59,8 @@ class FeatureExtractor:
     device: torch.device
 
     def __post_init__(self) -> None:
+        if self.device.type == "cpu" and not _has_arithmetic(self.parameters.precision):
+            log.warning("extract.precision: this processor computes %s by way of float32, several times as slowly.", self.parameters.precision)
         self.network.to(self.device)
         self.channels = self.network.channels  # which makes the layers' modules, before several threads ask for them
         self.batch_size = settings().batch_size or BATCH_SIZES[self.device.type]

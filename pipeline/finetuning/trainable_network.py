@@ -1,9 +1,9 @@
 """A network that is trained: its convolutions, its classifier and its region head, as far as it has them."""
 
 import copy
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +14,10 @@ from torch import nn
 from pipeline.contracts.models import load_tensors
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.heads import load_heads
-from pipeline.networks.preprocessing import PREPROCESSINGS
+from pipeline.networks.preprocessing import Preprocessing
 from pipeline.networks.region_head import RegionHead
-from pipeline.networks.registry import ARCHITECTURES, CARD, WEIGHTS, load_convolutions
+from pipeline.networks.registry import CARD, WEIGHTS, load_convolutions, preprocessing_of
+from pipeline.networks.trainable import Trainable, trainable
 from pipeline.stage.errors import ModelError
 from pipeline.stage.tables import read_json
 
@@ -53,7 +54,15 @@ class TrainableNetwork:
     @property
     def window(self) -> int:
         """Cells on a side of the classifier's window."""
-        return ARCHITECTURES[self.card["architecture"]].classifier.window
+        return self._form.classifier.window
+
+    @property
+    def _form(self) -> Trainable:
+        return trainable(self.card["architecture"], int(self.card["channels"]))
+
+    @cached_property
+    def _preprocess(self) -> Preprocessing:
+        return preprocessing_of(self.card["architecture"], self.card["preprocessing"])
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -65,7 +74,7 @@ class TrainableNetwork:
         """Classify other labels: hidden layers keep their weights, the layer that gives the scores starts anew."""
         if labels == self.labels and self.classifier is not None:
             return
-        form = ARCHITECTURES[self.card["architecture"]].classifier
+        form = self._form.classifier
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = Classifier(form, len(labels))
@@ -86,7 +95,7 @@ class TrainableNetwork:
         Raises:
             ModelError: unknown layer.
         """
-        architecture = ARCHITECTURES[self.card["architecture"]]
+        architecture = self._form
         layer = architecture.frozen if last_frozen is None else last_frozen
         if layer != "none" and layer not in architecture.layers:
             raise ModelError(f"frozen: layer {layer!r} is unknown; there are: none, {', '.join(architecture.layers)}")
@@ -115,7 +124,7 @@ class TrainableNetwork:
     def maps(self, pixels: npt.NDArray[Any]) -> torch.Tensor:
         """(B, H, W, 3) uint8 RGB to (B, K, H', W') float32."""
         with self.autocast():
-            maps: torch.Tensor = self.convolutions(PREPROCESSINGS[self.card["preprocessing"]](pixels, self.device))
+            maps: torch.Tensor = self.convolutions(self._preprocess(pixels, self.device))
         return maps.float()
 
     def scores(self, maps: torch.Tensor) -> torch.Tensor:
@@ -159,14 +168,10 @@ def _through(module: nn.Module, last: str) -> set[str]:
     """Names of the parameters of a module's parts up to one of them, itself included, in the order in which they were made."""
     names: set[str] = set()
     reached = False
-    for name, part in _leaves(module):
+    for name, part in module.named_modules():
         inside = name == last or name.startswith(last + ".")
         if reached and not inside:
             break
         reached = reached or inside
-        names |= {f"{name}.{key}" for key, _ in part.named_parameters(recurse=False)}
+        names |= {f"{name}.{key}".removeprefix(".") for key, _ in part.named_parameters(recurse=False)}
     return names
-
-
-def _leaves(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, part) for name, part in module.named_modules() if not any(True for _ in part.children()))

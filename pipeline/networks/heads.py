@@ -8,7 +8,8 @@ import torch
 from pipeline.contracts.models import load_tensors
 from pipeline.networks.classifier import Classifier, classes_of
 from pipeline.networks.region_head import RegionHead
-from pipeline.networks.registry import ARCHITECTURES, CARD
+from pipeline.networks.registry import CARD
+from pipeline.networks.trainable import trainable
 from pipeline.stage.errors import ModelError
 from pipeline.stage.tables import read_json
 
@@ -50,7 +51,8 @@ def load_classifier(architecture: str, tensors: dict[str, torch.Tensor]) -> Clas
     Raises:
         ModelError: weights of another one.
     """
-    form = ARCHITECTURES[architecture].classifier
+    channels = next((value.shape[1] for value in tensors.values() if value.ndim > 1), 1)  # of the first layer
+    form = trainable(architecture, channels).classifier
     with torch.device("meta"):
         classifier = Classifier(form, classes_of(form, tensors))
     classifier.load(tensors)

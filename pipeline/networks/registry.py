@@ -12,7 +12,7 @@ from pipeline.networks.architecture import Architecture
 from pipeline.networks.concatenation import ConcatenatedNetwork
 from pipeline.networks.network import Network
 from pipeline.networks.params import is_timm
-from pipeline.networks.preprocessing import PREPROCESSINGS
+from pipeline.networks.preprocessing import PREPROCESSINGS, Preprocessing
 from pipeline.networks.traced_layers import TracedLayers
 from pipeline.stage.errors import ModelError
 from pipeline.stage.named import Named
@@ -57,9 +57,17 @@ def _timm_network(name: str, tensors: dict[str, torch.Tensor], layers: Sequence[
     """timm is imported here, so that networks without it do not wait for it."""
     from pipeline.networks import timm_layers
 
-    own = timm_layers.published(name).preprocessing
-    chosen = own if preprocessing in (None, MODELS_OWN) else PREPROCESSINGS[str(preprocessing)]
+    chosen = preprocessing_of(name, preprocessing or MODELS_OWN)
     return Network(timm_layers.TimmLayers(timm_layers.load(name, tensors)), layers or (timm_layers.FINAL,), chosen, pooled)
+
+
+def preprocessing_of(architecture: str, named: str) -> Preprocessing:
+    """The input convention that a card names: a key of PREPROCESSINGS, or MODELS_OWN."""
+    if named != MODELS_OWN:
+        return PREPROCESSINGS[named]
+    from pipeline.networks.timm_layers import published
+
+    return published(architecture).preprocessing
 
 
 def find_architecture(name: str) -> Architecture:
@@ -77,10 +85,12 @@ def load_convolutions(name: str, tensors: dict[str, torch.Tensor]) -> nn.Module:
     """An architecture's convolutions with their weights, in evaluation mode, not yet prepared for fast inference.
 
     Raises:
-        ModelError: weights of another architecture, or one of timm's, which is not trained here.
+        ModelError: weights of another architecture.
     """
     if is_timm(name):
-        raise ModelError(f"{name}: fine-tuning trains {', '.join(ARCHITECTURES)}; networks of timm give features")
+        from pipeline.networks import timm_layers
+
+        return timm_layers.convolutions(timm_layers.load(name, tensors))
     with torch.device("meta"):
         module = ARCHITECTURES[name].build()
     _load(module, tensors, name)

@@ -7,12 +7,14 @@ import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pipeline.networks.classifier import ClassifierForm, pooled_classifier
 from pipeline.networks.geometry import Geometry
 from pipeline.networks.params import TIMM
 from pipeline.networks.preprocessing import Preprocessing
@@ -23,6 +25,8 @@ FINAL = "final"
 """The layer of the whole network: its last maps after the final norm or convolution, without class and register tokens."""
 CLASS_TOKEN = "class_token"  # noqa: S105 -- a layer
 """The layer of a transformer's class token after the final norm, the same in every cell of the patches' grid."""
+HEAD = "head"
+"""The layer of a classifier that training adds."""
 TAGS = {
     "in1k": "imagenet-1k",
     "in12k": "imagenet-21k",
@@ -111,6 +115,31 @@ def _other_weights(architecture: str, error: Exception) -> ModelError:
     return ModelError(f"the weights are not those of {architecture}: {reason}")
 
 
+@cache
+def stages(architecture: str) -> tuple[str, ...]:
+    """The stages or blocks of a model, from the input to the output, by the names of their modules."""
+    return tuple(name for name in TimmLayers(build(architecture)).names if name not in (FINAL, CLASS_TOKEN))
+
+
+@cache
+def _window(architecture: str) -> int:
+    """Cells on a side of the final maps of an image of the published size."""
+    return max(1, round(published(architecture).side / TimmLayers(build(architecture)).stride))
+
+
+def classifier_form(architecture: str, channels: int) -> ClassifierForm:
+    """One layer over the mean of the cells that an image of the published size has: the classifier that training adds, by the key HEAD."""
+    window = _window(architecture)
+    return ClassifierForm(window, HEAD, pooled_classifier(HEAD, channels, window), side=published(architecture).side)
+
+
+def convolutions(model: nn.Module) -> nn.Module:
+    """A model that gives its final maps (B, K, H', W') of images (B, 3, H, W), with its own keys and gradients."""
+    maps = _Maps(model, [FINAL])
+    model.forward = lambda images: maps(images)[0]
+    return model
+
+
 @dataclass(frozen=True)
 class Published:
     """What timm says of a model's weights.
@@ -120,6 +149,7 @@ class Published:
         url: of the file there.
         trained_on: training sets that the weights' tag names, as far as they are listed.
         classifier: the key of the layer that gives the scores.
+        side: pixels of the square images that they were published for.
     """
 
     hub_id: str
@@ -128,6 +158,7 @@ class Published:
     trained_on: tuple[str, ...]
     classifier: str
     preprocessing: Preprocessing
+    side: int
 
 
 def published(architecture: str) -> Published:
@@ -149,7 +180,7 @@ def published(architecture: str) -> Published:
     preprocessing = Preprocessing("RGB", 1 / 255, tuple(found.mean), tuple(found.std))
     url = f"https://huggingface.co/{hub_id}/resolve/main/{file}" if hub_id else found.url or ""
     trained_on = tuple(dict.fromkeys(TAGS[part] for part in (found.tag or "").split("_") if part in TAGS))
-    return Published(hub_id, url, found.license or "", trained_on, classifier, preprocessing)
+    return Published(hub_id, url, found.license or "", trained_on, classifier, preprocessing, int(found.input_size[-1]))
 
 
 def address(name: str, architecture: str) -> str:
@@ -172,6 +203,11 @@ class TimmLayers:
         info: Any = self._model.feature_info
         info = info if isinstance(info, list) else info.info
         self._stages = {str(stage["module"]): (place, int(stage["reduction"])) for place, stage in enumerate(info)}
+
+    @property
+    def stride(self) -> int:
+        """Of the final maps."""
+        return list(self._stages.values())[-1][1]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.features.feature_shards import read_features
 from pipeline.contracts.images.cells import Part
 from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
+from pipeline.extraction import inference
 from pipeline.extraction.bucket_tasks import BucketTask, bucket_tasks
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.known_values import NOTHING
@@ -162,6 +163,15 @@ def test_cells_centred_in_the_box_are_kept() -> None:
     low, high = first + 0.9 * stride, first + 2.1 * stride
     cropped = own.features(loaded(1, 96, 64, Part((low, first, high, first), centred=True)))
     np.testing.assert_array_equal(cropped.maps[0], whole[:, :, 0:1, 1:3].numpy())
+
+
+@pytest.mark.parametrize(("precision", "known"), [("float32", False), ("bfloat16", False), ("bfloat16", True), ("float16", False)])
+def test_a_processor_without_arithmetic_of_a_precision_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, precision: str, known: bool
+) -> None:
+    monkeypatch.setattr(inference, "_has_arithmetic", lambda wanted: known or wanted == "float32")
+    extractor(precision=precision)
+    assert (f"computes {precision} by way of float32" in caplog.text) is (precision != "float32" and not known)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

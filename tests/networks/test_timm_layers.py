@@ -19,11 +19,13 @@ from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch
 from pipeline.maps.fresh import fresh_maps
 from pipeline.networks import __main__ as stage
+from pipeline.networks.classifier import Classifier
 from pipeline.networks.listing import layer_channels, print_network
 from pipeline.networks.network import Network
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.registry import load_convolutions, load_from_folder, load_network, own_keys
 from pipeline.networks.timm_layers import TimmLayers, build, published
+from pipeline.networks.trainable import trainable
 from pipeline.networks.weights import fetch_weights
 from pipeline.stage.errors import ModelError, ParameterError, SourceError
 from pipeline.stage.parameters import validate
@@ -159,8 +161,6 @@ def test_unknown_names_are_refused_with_names_like_them() -> None:
         build("timm/resnet19")
     with pytest.raises(ModelError, match=r"layer 'layer9' is unknown; there are: act1, layer1.*final"):
         network(CONVOLUTIONAL, "layer9")
-    with pytest.raises(ModelError, match="fine-tuning trains alexnet"):
-        load_convolutions(CONVOLUTIONAL, {})
 
 
 @pytest.mark.parametrize(
@@ -207,6 +207,30 @@ def test_layers_are_listed_with_where_the_weights_are(capsys: pytest.CaptureFixt
     assert "Weights: https://huggingface.co/timm/vit_pwee_patch16_reg1_gap_256.sbb_in1k/resolve/main/model.safetensors" in printed
     assert "Licence: apache-2.0" in printed
     assert layer_channels(CONVOLUTIONAL, "layer3") == 256
+
+
+@pytest.mark.parametrize("name", [CONVOLUTIONAL, CONVNEXT, REGISTERS])
+@pytest.mark.parametrize("size", [(224, 224), (96, 150)])
+def test_what_is_trained_gives_the_final_maps_with_timms_keys_and_gradients(name: str, size: tuple[int, int]) -> None:
+    model, own = network(name)
+    tensors = {key: value.clone() for key, value in model.state_dict().items()}
+    trained, batch = load_convolutions(name, tensors), images(*size)
+    maps = trained(batch)
+    torch.testing.assert_close(maps, own.feature_maps(batch), rtol=1e-5, atol=1e-5)
+    assert trained.state_dict().keys() == tensors.keys()
+    maps.sum().backward()
+    assert all(parameter.grad is not None for key, parameter in trained.named_parameters() if not key.startswith(("head.", "fc_norm.")))
+
+
+@pytest.mark.parametrize(("name", "window"), [(CONVOLUTIONAL, 7), (REGISTERS, 16), (SWIN, 7)])
+def test_a_classifier_is_the_mean_of_the_cells_of_the_published_size(name: str, window: int) -> None:
+    form = trainable(name, 5).classifier
+    assert (form.window, form.side) == (window, {REGISTERS: 256}.get(name, 224))
+    classifier, maps = Classifier(form, 3), torch.randn(2, 5, window, window + 1)
+    weight, bias = classifier.state_dict().values()
+    means = [maps[..., at : at + window].mean(dim=(2, 3)) for at in (0, 1)]
+    expected = torch.stack([F.linear(mean, weight[:, :, 0, 0], bias) for mean in means])
+    torch.testing.assert_close(classifier(maps)[:, :, 0].movedim(2, 0), expected)
 
 
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, CONVNEXT, REGISTERS, SWIN])
