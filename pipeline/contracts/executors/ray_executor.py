@@ -24,7 +24,7 @@ from typing import Any
 import pipeline
 from pipeline.contracts.executors.executing import Place, Receipt, Task, Work, Worker, held_devices, told, untold
 from pipeline.contracts.executors.object_storage import Sent
-from pipeline.contracts.executors.sites import ByStorage, SharedFolder, earlier, fetched, sent_reads, shared_with
+from pipeline.contracts.executors.sites import Site, earlier, fetched, sent_reads, shared_with
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.settings import cores, settings
 from pipeline.stage import errors
@@ -53,7 +53,7 @@ class BucketActor:
         site: where that is.
     """
 
-    def __init__(self, work: Work, site: SharedFolder | ByStorage, *, on_gpu: bool) -> None:
+    def __init__(self, work: Work, site: Site, *, on_gpu: bool) -> None:
         folder = site.arrive()
         if work.on_gpu:
             from pipeline.contracts.running.device import prepare_processor
@@ -114,9 +114,7 @@ def run_on_ray(work: Work, tasks: Sequence[Task], folder: Path, progress: Progre
         site.clean_up()
 
 
-def _on_cluster(
-    ray: Any, stack: ExitStack, work: Work, site: SharedFolder | ByStorage, tasks: Sequence[Task], folder: Path, progress: Progress
-) -> Iterator[Receipt]:
+def _on_cluster(ray: Any, stack: ExitStack, work: Work, site: Site, tasks: Sequence[Task], folder: Path, progress: Progress) -> Iterator[Receipt]:
     """Do tasks; the connection to the cluster ends with the stack."""
     reads = sent_reads(site, tasks, folder)
     _connect(ray, stack.enter_context(_shipped()) if settings().ray_storage else None)
@@ -134,7 +132,7 @@ class ActorPool:
         ray: the library, connected to a cluster.
     """
 
-    def __init__(self, ray: Any, work: Work, site: SharedFolder | ByStorage) -> None:
+    def __init__(self, ray: Any, work: Work, site: Site) -> None:
         self._ray, self._own = ray, settings()
         self._on_gpu = work.on_gpu and self._own.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
         needed = {"num_cpus": 1, "num_gpus": 1} if self._on_gpu else {"num_cpus": self._own.threads}

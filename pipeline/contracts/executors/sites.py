@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.contracts.executors.executing import Receipt, Task, Work, Worker, finish, write_receipt
 from pipeline.contracts.executors.object_storage import ObjectStorage, Sent, whole
@@ -18,38 +17,6 @@ SCRATCH = Path(".scratch")
 """Of a worker that shares no folder, in the folder that Ray gives it."""
 
 
-class Site(Protocol):
-    """What a worker needs of the place where it works; it can be pickled.
-
-    Attributes:
-        keeps_all: whether the files of all tasks lie there.
-    """
-
-    @property
-    def keeps_all(self) -> bool: ...
-
-    def arrive(self) -> Path:
-        """Make this process stand in the project's folder; returns the folder that takes the files."""
-
-    def fetch_needed(self) -> None:
-        """Bring what every task needs."""
-
-    def begun(self, task: Task) -> int:
-        """How often the task was begun and not ended."""
-
-    def begin(self, task: Task) -> None:
-        """Note that it is begun."""
-
-    def ended(self, task: Task) -> None:
-        """Forget its beginnings."""
-
-    def finish(self, worker: Worker, task: Task, reads: Sequence[Sent]) -> tuple[Receipt, list[Sent]]:
-        """Do it; returns its receipt, and its files where they have to be fetched."""
-
-    def clean_up(self) -> None:
-        """Forget what the stage, which has everything now, left for the workers alone."""
-
-
 @dataclass(frozen=True)
 class SharedFolder:
     """Every machine sees the project's folder at the same path.
@@ -57,6 +24,7 @@ class SharedFolder:
     Attributes:
         root: of the project.
         folder: of the scratch store.
+        keeps_all: whether the files of all tasks lie there.
     """
 
     root: str
@@ -64,6 +32,7 @@ class SharedFolder:
     keeps_all: bool = True
 
     def arrive(self) -> Path:
+        """Make this process stand in the project's folder; returns the folder that takes the files."""
         os.chdir(self.root)
         return Path(self.folder)
 
@@ -71,17 +40,21 @@ class SharedFolder:
         """Nothing: everything is there."""
 
     def begun(self, task: Task) -> int:
+        """How often the task was begun and not ended."""
         tries = self._tries(task)
         return tries.stat().st_size if tries.exists() else 0
 
     def begin(self, task: Task) -> None:
+        """Note that the task is begun."""
         with self._tries(task).open("ab") as stream:
             stream.write(b".")
 
     def ended(self, task: Task) -> None:
+        """Forget the task's beginnings."""
         self._tries(task).unlink(missing_ok=True)
 
     def finish(self, worker: Worker, task: Task, reads: Sequence[Sent]) -> tuple[Receipt, list[Sent]]:
+        """Do the task; returns its receipt, and its files where they have to be fetched."""
         return finish(worker, task, Path(self.folder)), []
 
     def clean_up(self) -> None:
@@ -93,7 +66,7 @@ class SharedFolder:
 
 @dataclass(frozen=True)
 class ByStorage:
-    """Machines share object storage alone; a worker stands in a folder that Ray made of the code and params.yaml.
+    """Machines share object storage alone; a worker stands in a folder that Ray made of the code and params.yaml. Its methods are SharedFolder's.
 
     Attributes:
         work: STAGE/FINGERPRINT of the scratch store.
@@ -138,7 +111,11 @@ class ByStorage:
         self.storage.clean_up(self.work)
 
 
-def shared_with(work: Work, folder: Path, address: str) -> SharedFolder | ByStorage:
+Site = SharedFolder | ByStorage
+"""What a worker needs of the place where it works; it can be pickled."""
+
+
+def shared_with(work: Work, folder: Path, address: str) -> Site:
     """The site of a stage's workers.
 
     Args:
@@ -151,7 +128,7 @@ def shared_with(work: Work, folder: Path, address: str) -> SharedFolder | ByStor
     return ByStorage(storage, name, tuple(storage.put_all(_belonging(whole(work.reads(folder)), folder, name))))
 
 
-def sent_reads(site: SharedFolder | ByStorage, tasks: Sequence[Task], folder: Path) -> list[list[Sent]]:
+def sent_reads(site: Site, tasks: Sequence[Task], folder: Path) -> list[list[Sent]]:
     """Send what each task reads, where workers do not see it."""
     if isinstance(site, SharedFolder):
         return [[] for _ in tasks]
@@ -163,7 +140,7 @@ def sent_reads(site: SharedFolder | ByStorage, tasks: Sequence[Task], folder: Pa
     return sent
 
 
-def earlier(site: SharedFolder | ByStorage, tasks: Sequence[Task], folder: Path) -> Iterator[Receipt]:
+def earlier(site: Site, tasks: Sequence[Task], folder: Path) -> Iterator[Receipt]:
     """Receipts that workers left in the storage after the stage that waited for them had died, with their files where these are still there."""
     if isinstance(site, ByStorage):
         wanted = {task.name for task in tasks}
@@ -176,7 +153,7 @@ def earlier(site: SharedFolder | ByStorage, tasks: Sequence[Task], folder: Path)
                 yield own
 
 
-def fetched(site: SharedFolder | ByStorage, receipt: Receipt, files: Sequence[Sent], folder: Path) -> Receipt:
+def fetched(site: Site, receipt: Receipt, files: Sequence[Sent], folder: Path) -> Receipt:
     """Bring the files of a task into the scratch store, and then its receipt."""
     if isinstance(site, ByStorage):
         for sent in files:
