@@ -57,11 +57,11 @@ class DescribingDistractors:
         refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels, self.choice.layers)
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         patches = describer.patches("distractors", self.parameters.patch_levels)
-        described = self.images if place.keeps_all else 0
         needed = (
-            described * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * STORED[self.storage].itemsize
+            self.images * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * STORED[self.storage].itemsize
         )
-        require_free_space(place.folder, needed, f"Describing the distractors of {self.benchmark}")
+        if place.keeps_all:
+            require_free_space(place.folder, needed, f"Describing the distractors of {self.benchmark}")
         log.info("Describing %d distractors on %s: %s of descriptors.", self.images, device, human_bytes(needed))
         known = known_descriptors(self.benchmark, self.choice, self.parameters, patches)
         return DistractorDescriber(FeatureExtractor(network, self.parameters, device), describer, self, known, place).describe

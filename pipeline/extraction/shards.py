@@ -50,8 +50,9 @@ class Extracting:
 
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         extractor = FeatureExtractor(network, self.parameters, torch.device(place.device))
-        needed = int(extractor.values_of(self.images, self.pixels) * BYTES[self.parameters.storage]) if place.keeps_all else 0
-        require_free_space(place.folder, needed, f"Extracting {self.dataset} (at most {human_bytes(needed)})")
+        needed = int(extractor.values_of(self.images, self.pixels) * BYTES[self.parameters.storage])
+        if place.keeps_all:
+            require_free_space(place.folder, needed, f"Extracting {self.dataset} (at most {human_bytes(needed)})")
         known = KnownValues(Store.open(), KIND, way_of_extraction(self.choice, self.parameters, self.weights))
         made_with = {"network": self.choice.name, "fingerprint": fingerprint(self.choice.model_dump(), self.parameters.model_dump(), self.weights)}
         return ShardWriter(extractor, place, known, made_with).write

@@ -201,7 +201,9 @@ def _search(
         labelled = [list(labels[query]) for query in chosen]
         top_k = search.parameters.top_k
         deep = top_k + min(max(map(len, labelled)), MOST_LABELLED) + IRRELEVANT
-        found, counted = search.search(chosen, rows[first : first + len(chosen)], name, labelled, deep)
+        own = rows[first : first + len(chosen)]
+        found, counted = search.search(chosen, own, name, labelled, deep)
+        found = search.located(own, name, found)
         kept = found.first(top_k)
         answers += answers_of(chosen, kept, instances)
         _append_ranking(ranking, chosen, kept)

@@ -79,18 +79,14 @@ class Database:
             scores = [own[left] for own, left in zip(scores, kept, strict=True)]
             places = [own[left] for own, left in zip(places, kept, strict=True)]
         results = self._results(scores, places)
-        if self.boxes is None or self.rows.ndim != 3:
+        if self.boxes is None:
             return results
-        nearest = [self._nearest_of(query, own) for query, own in zip(queries, places, strict=True)]
-        boxes = [self.boxes.of_all([ids], own[None])[0] for ids, own in zip(results.image_ids, nearest, strict=True)]
+        boxes = []
+        for query, ids, own in zip(queries, results.image_ids, places, strict=True):
+            whole = torch.from_numpy(query[:1]).to(self.device).expand(len(own), -1)
+            nearest = nearest_patches(whole, torch.from_numpy(self.rows[own]).to(self.device), self.parameters.distance_of(patches=True))
+            boxes.append([self.boxes.of(image_id, patch) for image_id, patch in zip(ids, nearest.tolist(), strict=True)])
         return replace(results, boxes=boxes)
-
-    def _nearest_of(self, query: Rows, places: Places) -> Places:
-        """Which patch of each place is nearest to the whole query, the first of its patches (P, D)."""
-        whole = torch.from_numpy(query[:1]).to(self.device).expand(len(places), -1)
-        patches = torch.from_numpy(self.rows[places]).to(self.device)
-        found: Places = nearest_patches(whole, patches, self.parameters.distance_of(patches=True)).cpu().numpy()
-        return found
 
     def _nearest_rows(self, queries: Rows, k: int) -> tuple[Sequence[npt.NDArray[np.float32]], Sequence[Places]]:
         """Of each query the scores and places of the k nearest rows, removed ones among them."""

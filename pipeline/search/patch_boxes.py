@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.contracts.features.feature_parameters import ExtractParameters, PatchLayout
 from pipeline.patches.geometry import patches_of
@@ -28,10 +27,6 @@ class PatchBoxes:
         """Of one patch of an image."""
         size = (1.0, 1.0) if self._extract.patch_layout == "grid" else self._sizes.get(image_id)
         return _boxes(self._extract.patch_layout, *size, self._extract.patch_levels)[patch] if size else None
-
-    def of_all(self, image_ids: list[list[str]], patches: npt.NDArray[np.int64]) -> list[list[Box | None]]:
-        """Of Q lists of results and their patches (Q, k)."""
-        return [[self.of(*pair) for pair in zip(ids, own.tolist(), strict=False)] for ids, own in zip(image_ids, patches, strict=True)]
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.search.indexes import fill_index
 from pipeline.search.params import Distance, SearchParameters
-from pipeline.search.patch_matching import nearest_patches, patch_distances
+from pipeline.search.patch_matching import patch_distances
 from pipeline.search.whole_images import whole_image
 
 PatchBlocks = Callable[[], Iterator[tuple[list[str], npt.NDArray[np.float32]]]]
@@ -88,24 +88,6 @@ def compare_places(queries: torch.Tensor, blocks: PatchBlocks, found: Places, di
                 rows = torch.from_numpy(np.searchsorted(places, own[here])).to(block.device)
                 scores[query, here] = -patch_distances(queries[query : query + 1], block[rows], distance)[0].cpu().numpy()
     return scores
-
-
-def nearest_in_places(queries: torch.Tensor, blocks: PatchBlocks, found: Places, distance: Distance) -> Places:
-    """Which patch of each of the places (Q, k) is nearest to the query's first patch, the whole query; 0 where `found` says −1.
-
-    Args:
-        queries: (Q, P, D).
-    """
-    nearest = np.zeros(found.shape, np.int64)
-    for places, patches in _gathered(blocks, np.unique(found[found >= 0])):
-        block = torch.from_numpy(patches).to(queries.device)
-        for query, own in enumerate(found):
-            here = np.flatnonzero(np.isin(own, places))
-            if len(here):
-                rows = torch.from_numpy(np.searchsorted(places, own[here])).to(block.device)
-                whole = queries[query, :1].expand(len(here), -1)
-                nearest[query, here] = nearest_patches(whole, block[rows], distance).cpu().numpy()
-    return nearest
 
 
 def _gathered(blocks: PatchBlocks, wanted: Places) -> Iterator[tuple[Places, npt.NDArray[np.float32]]]:

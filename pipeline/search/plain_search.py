@@ -15,7 +15,7 @@ from pipeline.contracts.codes import read_code_folder
 from pipeline.contracts.descriptors import DISTRACTORS, WHOLE, WHOLE_HELD_OUT, read_folder, shards_of
 from pipeline.contracts.descriptors import KIND as DESCRIPTORS
 from pipeline.contracts.features.patches import patch_count
-from pipeline.contracts.results import Counts, Results
+from pipeline.contracts.results import Counts, Results, places_of
 from pipeline.search import part_passes
 from pipeline.search.code_scan import count_labelled_codes, nearest_codes
 from pipeline.search.distances import scoring
@@ -23,9 +23,10 @@ from pipeline.search.label_counts import compare_labelled
 from pipeline.search.one_pass import search_and_count
 from pipeline.search.params import SearchParameters
 from pipeline.search.patch_boxes import PatchBoxes
-from pipeline.search.patch_scan import Shortlist, nearest_in_places, scan_patches, scan_shortlist
+from pipeline.search.patch_matching import nearest_patches
+from pipeline.search.patch_scan import Shortlist, scan_patches, scan_shortlist
 from pipeline.search.vector_scan import count_labelled, top_results
-from pipeline.stage.catalogue import GroundTruth
+from pipeline.stage.catalogue import Box, GroundTruth
 from pipeline.stage.fingerprint import fingerprint
 from pipeline.stage.manifest import load_manifest
 
@@ -62,6 +63,10 @@ class Search(ABC):
         Args:
             k: results of each query; None for `top_k` of the parameters.
         """
+
+    def located(self, queries: Rows, name: str, results: Results) -> Results:
+        """The results of a search in a set with the box of each that is most like the query, where the rows can tell."""
+        return results
 
     @property
     def queries_at_once(self) -> int:
@@ -107,7 +112,7 @@ class PatchSearch(DescriptorSearch):
     """Several descriptors per image, by the distance of paper 1; every image is compared, or a shortlist.
 
     Attributes:
-        boxes: where patches lie; without them results have no boxes.
+        boxes: where patches lie; without them no result is located.
     """
 
     boxes: PatchBoxes | None = None
@@ -120,21 +125,27 @@ class PatchSearch(DescriptorSearch):
         own = torch.from_numpy(queries[:, : patch_count(self.parameters.query_levels)]).to(self.device)
         if self.parameters.shortlist is None:
             names, scores = scan_patches(own, lambda: self.blocks(name), self.parameters.distance_of(patches=True))
-            return self._boxed(own, name, names, *ranked(names, scores.cpu(), k or self.parameters.top_k, labelled))
+            return ranked(names, scores.cpu(), k or self.parameters.top_k, labelled)
         held_out = self._held_out() if self.parameters.index == "inverted" else None
         shortlist = scan_shortlist(own, lambda: self.blocks(name), self.parameters, self.images, held_out)
-        return self._boxed(own, name, shortlist.names, *ranked_shortlist(shortlist, k or self.parameters.top_k, labelled))
+        return ranked_shortlist(shortlist, k or self.parameters.top_k, labelled)
 
-    def _boxed(self, queries: torch.Tensor, name: str, names: list[str], results: Results, counts: Counts) -> tuple[Results, Counts]:
-        """The results with the box of the patch that is nearest to the whole query."""
+    def located(self, queries: Rows, name: str, results: Results) -> Results:
         if self.boxes is None:
-            return results, counts
-        place = {image_id: at for at, image_id in enumerate(names)}
-        found = np.full((len(queries), max(map(len, results.image_ids), default=0)), -1, np.int64)
-        for own, ids in zip(found, results.image_ids, strict=True):
-            own[: len(ids)] = [place[image_id] for image_id in ids]
-        nearest = nearest_in_places(queries, lambda: self.blocks(name), found, self.parameters.distance_of(patches=True))
-        return replace(results, boxes=self.boxes.of_all(results.image_ids, nearest)), counts
+            return results
+        distance, wanted = self.parameters.distance_of(patches=True), places_of(results.image_ids)
+        found: list[list[Box | None]] = [[None] * len(ids) for ids in results.image_ids]
+        for ids, patches in self.blocks(name):
+            here: dict[int, list[tuple[int, int]]] = {}
+            for place, image_id in enumerate(ids):
+                for query, rank in wanted.get(image_id, ()):
+                    here.setdefault(query, []).append((place, rank))
+            for query, own in here.items():
+                rows = torch.from_numpy(patches[[place for place, _ in own]]).to(self.device)
+                whole = torch.from_numpy(queries[query, :1]).to(self.device).expand(len(own), -1)
+                for (place, rank), patch in zip(own, nearest_patches(whole, rows, distance).tolist(), strict=True):
+                    found[query][rank] = self.boxes.of(ids[place], patch)
+        return replace(results, boxes=found)
 
     def _held_out(self) -> Rows:
         """One vector (H, D) per held-out image, by `search.candidates`."""

@@ -44,8 +44,8 @@ class S3Server:
         """Of a folder of the bucket."""
         return f"s3://{self._bucket}/{folder}?endpoint_override={self._place}&scheme=http"
 
-    def keys(self, bucket: str) -> list[str]:
-        """Of all objects of the bucket."""
-        with urllib.request.urlopen(f"http://{self._place}/{bucket}?list-type=2") as answer:
+    def objects(self) -> list[str]:
+        """The keys of all objects of the bucket."""
+        with urllib.request.urlopen(f"http://{self._place}/{self._bucket}?list-type=2") as answer:
             listed = ElementTree.fromstring(answer.read())
         return [key.text or "" for key in listed.iter() if key.tag.endswith("}Key") or key.tag == "Key"]

@@ -54,7 +54,7 @@ def test_a_ray_cluster_takes_and_leaves_files_by_s3(made: Project, monkeypatch: 
         assert process.returncode == 0, told
         assert "1 tasks on a Ray cluster" in told
         assert digests(output) == expected
-        left = [key for key in server.keys("museum") if not key.endswith("/")]
+        left = [key for key in server.objects() if not key.endswith("/")]
     assert all(key.startswith("work/files/") for key in left)
     sent = {key.removeprefix("work/files/") for key in left}
     assert {digest for name, digest in expected.items() if name.startswith("part-")} <= sent

@@ -166,7 +166,7 @@ def test_results_have_the_box_of_the_patch_that_is_nearest_to_the_whole_query(tm
     layouts: tuple[PatchLayout, ...] = ("squares", "grid")
     for layout in layouts:
         search.boxes = PatchBoxes(ExtractParameters(patch_levels=3, patch_layout=layout), sizes)
-        found, _ = search.search(asked, queries, "with_distractors", [[]] * 4)
+        found = search.located(queries, "with_distractors", plain)
         assert (found.image_ids, found.scores) == (plain.image_ids, plain.scores)
         assert found.boxes is not None
         for query, names, boxes in zip(queries, found.image_ids, found.boxes, strict=True):

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pyarrow import ArrowException, ArrowInvalid
 from pyarrow.fs import FileSelector, FileSystem, FileType
@@ -76,15 +77,19 @@ class ObjectStorage:
         if target.exists() and file_sha256(target) == sent.digest:
             return
         digest = hashlib.sha256()
-        if self._size(self._key("files", sent.digest)) is None:
-            raise ShardError(f"{self.address}: files/{sent.digest} ({sent.path}) was removed; run again")
         with replacing(target) as partial:
-            with self._answering(), self._files.open_input_stream(self._key("files", sent.digest)) as source, partial.open("wb") as stream:
+            with self._answering(), self._opened_file(sent) as source, partial.open("wb") as stream:
                 while block := source.read(BLOCK):
                     digest.update(block)
                     stream.write(block)
             if digest.hexdigest() != sent.digest:
                 raise ShardError(f"{self.address}: files/{sent.digest} holds other bytes than those that were sent; remove it and run again")
+
+    def _opened_file(self, sent: Sent) -> Any:
+        try:
+            return self._files.open_input_stream(self._key("files", sent.digest))
+        except FileNotFoundError:
+            raise ShardError(f"{self.address}: files/{sent.digest} ({sent.path}) was removed; run again") from None
 
     def put_receipt(self, work: str, receipt: Receipt, files: Sequence[Sent]) -> None:
         """Say that a task is finished.

@@ -186,7 +186,7 @@ class ActorPool:
         """One actor per GPU, or as many as fit with one processor left over."""
         resources = self._ray.cluster_resources()
         fit = int(resources.get("GPU", 0)) if self._on_gpu else int(resources.get("CPU", 1) - 1) // self._own.threads
-        return max(1, min(max(1, fit), self._own.ray_actors or fit, tasks))
+        return max(1, min(fit, self._own.ray_actors or fit, tasks))
 
 
 def _imported() -> Any:

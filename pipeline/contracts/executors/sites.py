@@ -5,11 +5,12 @@ A stage has one kind of site for all workers of a cluster; RETRIEVAL_RAY_STORAGE
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.contracts.executors.executing import Receipt, Task, Work, Worker, finish, write_receipt
-from pipeline.contracts.executors.object_storage import ObjectStorage, Sent, whole
+from pipeline.contracts.executors.object_storage import AT_ONCE, ObjectStorage, Sent, whole
 from pipeline.contracts.running.progress import Progress
 from pipeline.stage.errors import ParameterError, ShardError
 
@@ -132,10 +133,14 @@ def sent_reads(site: Site, tasks: Sequence[Task], folder: Path) -> list[list[Sen
     """Send what each task reads, where workers do not see it."""
     if isinstance(site, SharedFolder):
         return [[] for _ in tasks]
-    with Progress("send", len(tasks), "buckets") as progress:
-        sent = []
-        for task in tasks:
-            sent.append(site.storage.put_all(_belonging(whole(task.reads), folder, site.work)))
+
+    def send(task: Task) -> list[Sent]:
+        return [site.storage.put(*file) for file in _belonging(whole(task.reads), folder, site.work)]
+
+    sent: list[list[Sent]] = []
+    with Progress("send", len(tasks), "buckets") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+        for own in pool.map(send, tasks):
+            sent.append(own)
             progress.advance(1)
     return sent
 
