@@ -32,6 +32,7 @@ class Printed(Section):
     benchmark: str
     database: str = Field("database", description="and the setting of its protocol: database/medium")
     map: float | None = Field(None, ge=0, le=4, description="mean average precision; for UKBench the mean number of good results among four")
+    map_of_first: int | None = Field(None, ge=1, description="results that `map` looks at, as 1000 for mAP@1000; all where none are named")
     precision_at_1: float | None = Field(None, ge=0, le=1)
     source: str
 

@@ -1,6 +1,7 @@
 """Sweeps: what the cells of a grid measured, how sure it is, and the table of measured and published numbers."""
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from tasks.figure_studies import Study, headings_of, study_tables
 from tasks.grids import Cell, Printed, SweepFile
 from tasks.processes import run_checked
 
+SHOWN = re.compile(r"map|map_at_\d+|precision_at_1|ukbench_score")
+"""Metrics that a table can hold."""
 Intervals = dict[tuple[int, str, str], dict[str, Any]]
 """By the cell's place, benchmark and database: what pipeline.comparison.intervals says of each measure."""
 
@@ -46,10 +49,9 @@ def evaluated(benchmarks: list[str], targets: list[str]) -> list[str]:
 
 
 def numbers(metrics: dict[str, Metrics]) -> dict[tuple[str, str], dict[str, float]]:
-    """mAP and P@1, and the score of UKBench, by benchmark and database, from the metrics by benchmark."""
-    shown = ("map", "precision_at_1", "ukbench_score")
+    """mAP, also of first results, P@1, and the score of UKBench, by benchmark and database, from the metrics by benchmark."""
     return {
-        (benchmark, setting.name): {key: value for key, value in setting.scores.numbers.items() if key in shown}
+        (benchmark, setting.name): {key: value for key, value in setting.scores.numbers.items() if SHOWN.fullmatch(key)}
         for benchmark, own in metrics.items()
         for setting in own.settings
     }
@@ -98,14 +100,15 @@ def _row(
     values: Mapping[str, float] = MappingProxyType({}),
     sure: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, str]:
-    of_four = "ukbench_score" in values  # what UKBench is published in
+    first = next((each.map_of_first for each in printed if each.map_of_first), None)
+    measure, kind = _measure(values, first)
     return {
         **labels,
         "benchmark": benchmark,
-        "database": f"{database}, good of 4" if of_four else database,
-        "mAP": _number(values.get("ukbench_score", values.get("map"))),
-        "mAP, 95 %": "" if of_four else _interval(sure.get("map")),
-        "mAP − baseline": "" if of_four else _difference(sure.get("map")),
+        "database": f"{database}, {kind}" if kind else database,
+        "mAP": _number(values.get(measure)),
+        "mAP, 95 %": "" if kind else _interval(sure.get("map")),
+        "mAP − baseline": "" if kind else _difference(sure.get("map")),
         "P@1": _number(values.get("precision_at_1")),
         "P@1, 95 %": _interval(sure.get("precision_at_1")),
         "P@1 − baseline": _difference(sure.get("precision_at_1")),
@@ -115,6 +118,13 @@ def _row(
         "experiment": experiment,
         "state": state,
     }
+
+
+def _measure(values: Mapping[str, float], first: int | None) -> tuple[str, str]:
+    """The metric that stands in the column of mAP, and what it is where it is no mAP of all results."""
+    if "ukbench_score" in values:
+        return "ukbench_score", "good of 4"
+    return (f"map_at_{first}", f"mAP@{first}") if first else ("map", "")
 
 
 def _number(value: float | None) -> str:

@@ -25,13 +25,17 @@ class BoxedBenchmark(Dataset):
         """The photographs that form the database; None for all."""
         return None
 
+    def image_id(self, path: str) -> str:
+        """That of the photograph at a path of an archive."""
+        return PurePosixPath(path).stem
+
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         queries: dict[str, list[BoxedQuery]] = {}
         for query in self.boxed_queries(raw):
             queries.setdefault(query.image_id, []).append(query)
         database = self.database_ids(raw)
         for path, data in images_of(raw / archive for archive in self.archives):
-            image_id = PurePosixPath(path).stem
+            image_id = self.image_id(path)
             if database is None or image_id in database:
                 yield Photograph(image_id, path, data)
             for query in queries.pop(image_id, ()):

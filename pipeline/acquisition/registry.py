@@ -6,6 +6,8 @@ from pipeline.acquisition.folder import Folder
 from pipeline.acquisition.gallery import Gallery
 from pipeline.acquisition.google_landmarks import GoogleLandmarks
 from pipeline.acquisition.holidays import Holidays
+from pipeline.acquisition.ilias import Ilias, IliasDistractors
+from pipeline.acquisition.instre import Instre
 from pipeline.acquisition.met import Met
 from pipeline.acquisition.mirflickr1m import MirFlickr1M
 from pipeline.acquisition.none import Nothing
@@ -32,6 +34,9 @@ DATASETS: dict[str, type[Dataset]] = {
     "online_products": OnlineProducts,
     "google_landmarks": GoogleLandmarks,
     "met": Met,
+    "instre": Instre,
+    "ilias": Ilias,
+    "ilias_distractors": IliasDistractors,
     "flickr100k": Flickr100k,
     "mirflickr1m": MirFlickr1M,
 }

@@ -34,6 +34,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "instances": {"": GOOD},
     "products": {"": GOOD},
     "google_landmarks": {"": GOOD},
+    "ilias": {"": GOOD},
     "revisited": {
         "easy": Protocol(frozenset({"easy"}), frozenset({"junk", "hard"})),
         "medium": Protocol(frozenset({"easy", "hard"}), frozenset({"junk"})),
@@ -41,7 +42,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     },
 }
 """By the protocol that a data set's ground truth names: its settings by name, '' where there is one."""
-MAP_AT = {"google_landmarks": (100,)}
+MAP_AT = {"google_landmarks": (100,), "ilias": (1000,)}
 FOUND_AT = {"products": (1, 10, 100, 1000)}
 """Numbers of first results that a protocol's own measures look at."""
 

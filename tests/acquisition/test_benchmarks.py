@@ -9,45 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from pipeline.acquisition import __main__ as acquisition
 from pipeline.acquisition import products
 from pipeline.acquisition.affine_covariant import SCENES
-from pipeline.acquisition.params import dataset_from
-from pipeline.acquisition.registry import DATASETS
-from pipeline.imaging import __main__ as imaging
-from pipeline.stage.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
 from pipeline.stage.errors import ImageError, SourceError
 from tests.acquisition.archives import rar, tar, zipped
+from tests.acquisition.published import photos, run, serve
 from tests.loopback import LoopbackServer
 from tests.pictures import encoded
-
-RESIZE = {"rule": "longest_side", "pixels": 64, "minimum_side": 8}
-
-
-def serve(server: LoopbackServer, source: str, contents: dict[str, bytes], **section: object) -> None:
-    """Put contents where the data set's files are published; files not named get what stands under ''."""
-    dataset = dataset_from({"source": source, **section}, "datasets.x", "params.yaml")
-    for file in dataset.files():
-        path = "/" + file.url.partition("://")[2]
-        server.files[path] = contents.get(file.name, contents.get("", b""))
-
-
-def run(
-    server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch, source: str, tolerate: int | None = None, **section: object
-) -> tuple[list[CatalogueRow], GroundTruth]:
-    monkeypatch.setenv("RETRIEVAL_MIRROR", server.url)
-    monkeypatch.setenv("RETRIEVAL_RETRIES", "1")
-    monkeypatch.setenv("RETRIEVAL_RETRY_DELAY", "0")
-    monkeypatch.setattr(DATASETS[source], "megabytes", None)
-    (workplace / "params.yaml").write_text(
-        yaml.safe_dump({"datasets": {"x": {"source": source, **section}}, "resize": {**RESIZE, "tolerate": tolerate}}), encoding="utf-8"
-    )
-    acquisition.main(["x"])
-    imaging.main(["x"])
-    images = Path("data/images/x")
-    return read_catalogue(images / "catalogue.parquet"), read_ground_truth(images / "ground_truth.parquet")
 
 
 def text_truth(query: str, prefix: str = "") -> dict[str, bytes]:
@@ -57,10 +26,6 @@ def text_truth(query: str, prefix: str = "") -> dict[str, bytes]:
         "gt/tower_1_ok.txt": b"tower_000002\n",
         "gt/tower_1_junk.txt": b"tower_000003\n",
     }
-
-
-def photos(*names: str) -> dict[str, bytes]:
-    return {name: encoded(seed) for seed, name in enumerate(names)}
 
 
 def test_oxford5k(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,15 @@ def test_ukbench_is_shown_in_the_measure_that_it_is_published_in(tmp_path: Path)
     assert [(row["database"], row["mAP"]) for row in rows] == [("database, good of 4", "3.6000")]
 
 
+def test_a_published_map_of_first_results_stands_beside_that_measure(tmp_path: Path) -> None:
+    printed = {"where": {}, "benchmark": "ilias", "map": 0.023, "map_of_first": 1000, "source": "x"}
+    grid = load_sweep(written(tmp_path, published=[printed]))
+    chosen = cells(grid, read_section("", PROJECT / "params.yaml"))
+    values = numbers({"ilias": Metrics(database=scores(0.9, map_at_1000=0.03, map_at_chance=0.001))})
+    rows = [row for row in table(grid, [Measured(chosen[0], "a", "ran", values)]) if row["benchmark"] == "ilias"]
+    assert [(row["database"], row["mAP"], row["published"]) for row in rows] == [("database, mAP@1000", "0.0300", "0.023")]
+
+
 def test_published_rows_of_other_methods_stand_at_the_end(tmp_path: Path) -> None:
     grid = load_sweep(written(tmp_path, reference=[{"row": "another", "benchmark": "oxford5k", "map": 0.9, "source": "three"}]))
     rows = table(grid, [])
