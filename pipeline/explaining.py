@@ -32,7 +32,7 @@ def explain(path: str, file: Path | None = None) -> list[str]:
     if found is None:
         known = fields_at(Parameters, _located(keys[:-1], file))
         raise ParameterError(f"{path}: no such parameter; there are: {', '.join(known) or 'names of your own'}")
-    lines = [path + (f" = {_shown(current)}" if _is_value(found) else "")]
+    lines = [path + (_value(keys, current, file) if _is_value(found) else "")]
     if field is not None and field.description:
         lines.append(f"  {field.description}")
     if _is_value(found):
@@ -108,6 +108,12 @@ def _current(keys: tuple[str, ...], file: Path | None) -> Any:
         if not (file or PARAMS_FILE).exists():
             raise
         return None
+
+
+def _value(keys: tuple[str, ...], current: Any, file: Path | None) -> str:
+    """What a parameter is; one that the file does not name has its default."""
+    named = current is not None or keys[-1] in (_current(keys[:-1], file) or {})
+    return f" = {_shown(current)}" if named else f": not in {file or PARAMS_FILE}, which leaves it at its default"
 
 
 def _located(keys: tuple[str, ...], file: Path | None) -> tuple[str, ...]:

@@ -32,18 +32,40 @@ class MethodParameters(Section):
         """Whether parts of the active network are taken over."""
         return False
 
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """What `network.layers` has to name; None: any layers."""
+        return None
+
+
+class AdaptationParameters(Section):
+    """How a linear adaptation is trained: as ILIAS's code does on a million images."""
+
+    epochs: int = Field(5, ge=1, le=100_000, description="passes over the held-out images")
+    least_steps: int = Field(1000, ge=1, le=1_000_000, description="of gradient descent: few images are passed over more often than `epochs` says")
+    batch: int = Field(128, ge=1, description="images per step of gradient descent")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
+    weight_decay: float = Field(1e-6, ge=0)
+    scale: float = Field(16.0, gt=0, description="of the cosines before the softmax")
+    seed: int = Field(0, ge=0, description="of the first weights and of the order of images")
+
 
 class WhitenedParameters(MethodParameters):
     """What every method may do to its final vector."""
 
-    whitening: Literal[WhiteningName, "learned"] = Field("none", description="learned: from pairs of held-out images of one instance")
+    whitening: Literal[WhiteningName, "learned", "adaptation"] = Field(
+        "none", description="learned: from pairs of held-out images of one instance; adaptation: a linear layer trained by their instances"
+    )
     dimensions: int | None = Field(None, ge=1, description="of the final vector; null: as many as the held-out set allows")
-    shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
+    shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum; no part of an adaptation")
+    adaptation: AdaptationParameters = AdaptationParameters()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.whitening == "none" and self.dimensions is not None:
-            raise ValueError("dimensions needs whitening: pca, pca_whitening or learned")
+            raise ValueError("dimensions needs whitening: pca, pca_whitening, learned or adaptation")
+        if self.whitening == "adaptation" and self.shrinkage:
+            raise ValueError(f"shrinkage {self.shrinkage:g} has no spectrum to change with whitening: adaptation; set it to 0")
         return self
 
     @property
@@ -104,8 +126,21 @@ class ClassTokenParameters(WhitenedParameters):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """What `network.layers` has to name."""
         return ("class_token",) if self.patches == "none" else ("class_token", "final")
+
+
+class SaladParameters(WhitenedParameters):
+    """Patch tokens in clusters by optimal transport, next to the class token (SALAD); the head comes with the active network's weights."""
+
+    iterations: int = Field(3, ge=1, le=1000, description="of Sinkhorn's algorithm, which shares patches among clusters")
+
+    @property
+    def adopts(self) -> bool:
+        return True
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return ("class_token", "final")
 
 
 class CrowParameters(WhitenedParameters):
@@ -300,6 +335,7 @@ METHODS: dict[str, type[MethodParameters]] = {
     "crow": CrowParameters,
     "super_global": SuperGlobalParameters,
     "class_token": ClassTokenParameters,
+    "salad": SaladParameters,
     "rmac": RmacParameters,
     "clusters": ClustersParameters,
     "selective": SelectiveParameters,
@@ -316,6 +352,7 @@ DESCRIBERS = {
     "crow": "global_pooling:GlobalPooling",
     "super_global": "super_global:SuperGlobal",
     "class_token": "class_token:ClassToken",
+    "salad": "salad:Salad",
     "rmac": "regional_max:RegionalMax",
     "clusters": "activation_clusters:ActivationClusters",
     "selective": "selective_features:SelectiveFeatures",
@@ -333,9 +370,10 @@ def refuse_unreadable_features(method: str, parameters: MethodParameters, patch_
     Raises:
         ParameterError: patches for a method of whole maps, maps for `patches`, fewer levels than it wants, or other layers.
     """
-    if isinstance(parameters, ClassTokenParameters) and tuple(layers) != parameters.layers:
+    if parameters.layers is not None and tuple(layers) != parameters.layers:
         wanted, got = (f"[{', '.join(names)}]" for names in (parameters.layers, layers))
-        raise ParameterError(f"{PARAMS_FILE}: network.layers: aggregate.class_token with patches: {parameters.patches} reads {wanted}, not {got}")
+        kind = f" with patches: {parameters.patches}" if isinstance(parameters, ClassTokenParameters) else ""
+        raise ParameterError(f"{PARAMS_FILE}: network.layers: aggregate.{method}{kind} reads {wanted}, not {got}")
     if not isinstance(parameters, PatchesParameters):
         if patch_levels:
             raise ParameterError(f"{PARAMS_FILE}: extract.patch_levels: aggregate.{method} reads whole maps; set it to 0, not {patch_levels}")

@@ -13,7 +13,7 @@ from pipeline.stage.errors import ParameterError
 ROW_BYTES = 40
 """Of an image's id and what surrounds it in a table."""
 OTHER = "other"
-AS_MUCH_AS = {"super_global": "clusters", "class_token": "gem", "region_descriptor": "rmac"}
+AS_MUCH_AS = {"super_global": "clusters", "class_token": "gem", "region_descriptor": "rmac", "salad": "clusters"}
 """Methods that were not measured, by measured ones that cost no less."""
 
 

@@ -14,6 +14,7 @@ from pipeline.networks.params import ConcatenatedSource, MemberSource, NetworkSo
 from pipeline.networks.published_weights import PublishedWeights, published_weights
 from pipeline.networks.region_projection import PROJECTION, RegionProjection
 from pipeline.networks.registry import ARCHITECTURES, CARD, MODELS_OWN, WEIGHTS, load_network, member_weights, own_keys
+from pipeline.networks.salad_head import SALAD, SaladHead, backbone_of
 from pipeline.networks.weights import DOWNLOADED, address_of, fetch_weights, read_weights
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> Produced:
     else:
         files = [WEIGHTS]
         card = _convert(name, source, store, WEIGHTS)
-        files += ([CLASSIFIER] if card["classes"] else []) + ([PROJECTION] if card["projection"] else [])
+        files += [file for file, key in ((CLASSIFIER, "classes"), (PROJECTION, "projection"), (SALAD, "salad")) if card.get(key)]
     write_json(store.path(CARD), card)
     output = places.network(name)
     store.publish(output, [*files, CARD], "network")
@@ -56,7 +57,7 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     file = fetch_weights(name, source, place)
     known = _Known.of(source.architecture)
     content = read_weights(file)
-    tensors = own_keys(source.architecture, content)
+    tensors = own_keys(source.architecture, backbone_of(content))
     save_tensors(store.path(target), tensors)
     form = None if isinstance(source, MemberSource) else known.classifier
     classifier = published(form, content) if form else {}
@@ -68,6 +69,9 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     projection = None if isinstance(source, MemberSource) else RegionProjection.published(content, network.channels)
     if projection:
         save_tensors(store.path(PROJECTION), projection.state()[0])
+    salad = None if isinstance(source, MemberSource) else SaladHead.published(content, network.channels)
+    if salad:
+        save_tensors(store.path(SALAD), salad.state()[0])
     return {
         "architecture": source.architecture,
         "preprocessing": preprocessing,
@@ -81,6 +85,7 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
         "channels": network.channels,
         "classes": classes_of(form, classifier) if form and classifier else 0,
         "projection": len(projection.components_) if projection else 0,
+        **({"salad": salad.dimensions} if salad else {}),
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.aggregation.describers.registry import load_describer, new_describer
-from pipeline.aggregation.params import METHODS, RmacParameters, SpocParameters
+from pipeline.aggregation.params import METHODS, AdaptationParameters, MacParameters, RmacParameters, SpocParameters
 from pipeline.aggregation.regions import rmac_regions
 from pipeline.contracts.held_out import (
     HeldOutSet,
@@ -23,6 +23,8 @@ from pipeline.contracts.held_out import (
 )
 from pipeline.contracts.models import save_model
 from pipeline.maps.stream import MapBatch
+from pipeline.projections.adaptation import LinearAdaptation, Training
+from pipeline.projections.normalization import l2
 from pipeline.stage.catalogue import CatalogueRow
 from pipeline.stage.errors import LeakageError, SanityError
 from tests.aggregation.test_pooling import plain_gem, plain_regional_gem
@@ -72,7 +74,7 @@ def test_rmac_is_max_norm_whiten_norm_sum_norm() -> None:
     np.testing.assert_allclose(describer.describe(MapBatch([images])).numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"patches", "class_scores", "region_descriptor", "bag_of_words"}))
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"patches", "class_scores", "region_descriptor", "salad", "bag_of_words"}))
 def test_descriptors_have_unit_length_and_black_images_are_zero(method: str) -> None:
     parameters = METHODS[method].model_validate(SMALL.get(method, {}))
     describer = new_describer(method, parameters)
@@ -182,3 +184,25 @@ def test_a_descriptor_that_is_not_finite_is_named(tmp_path: Path) -> None:
     with pytest.raises(SanityError, match="descriptor of b"), DescriptorSink(tmp_path / "database-00000.parquet") as sink:
         sink.add(["a", "b"], vectors)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_linear_adaptation_follows_the_pooling() -> None:
+    describer = new_describer("mac", MacParameters(whitening="adaptation", dimensions=3, adaptation=AdaptationParameters(epochs=2, least_steps=1)))
+    held_out = [maps(seed, count=2) for seed in range(6)]
+    stream = [MapBatch([own], instances=["a", None] if seed % 2 else ["b", "a"]) for seed, own in enumerate(held_out)]
+    describer.fit(lambda: iter(stream))
+    pooled = l2(torch.cat([own.amax(dim=(2, 3)) for own in held_out]))
+    known = [instance for batch in stream for instance in batch.instances]
+    model = LinearAdaptation(Training(2, 1, 128, 1e-3, 1e-6, 16.0, 0), 3).fit(pooled, known)
+    expected = l2(model.transform(l2(maps(9).amax(dim=(2, 3)))))
+    torch.testing.assert_close(describer.describe(MapBatch([maps(9)])), expected)
+    assert describer.dimensions(8) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [({"whitening": "adaptation", "shrinkage": 0.1}, "shrinkage 0.1 has no spectrum to change"), ({"dimensions": 4}, "learned or adaptation")],
+)
+def test_whitenings_refuse_what_makes_no_sense(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        METHODS["gem"].model_validate(values)

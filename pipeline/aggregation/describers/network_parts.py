@@ -1,4 +1,4 @@
-"""Parts of the active network that a describer takes over into its model: the classifier and the region head."""
+"""Parts of the active network that a describer takes over into its model: its classifier, and heads that came with its weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from pipeline.networks.heads import Heads, load_classifier, load_heads
 from pipeline.networks.region_head import RegionHead
 from pipeline.networks.region_projection import PROJECTION, SHIFT, WEIGHT, RegionProjection
 from pipeline.networks.registry import CARD
+from pipeline.networks.salad_head import BACKBONE, HEAD, SALAD, SaladHead
 from pipeline.stage.errors import ModelError
 from pipeline.stage.tables import read_json
 
@@ -76,6 +77,17 @@ def projection_of(method: str, parameter: str, folder: Path, choice: NetworkChoi
         raise ModelError(f"aggregate.{method}.{parameter}: {folder} has no projection; use weights that hold {SHIFT} and {WEIGHT}, or pca_whitening")
     tensors = load_tensors(folder / PROJECTION)
     return RegionProjection.from_state(tensors, {"kind": RegionProjection.__name__})
+
+
+def salad_head_of(method: str, folder: Path) -> SaladHead:
+    """The head of SALAD that came with the network in a folder.
+
+    Raises:
+        ModelError: none did.
+    """
+    if not (folder / SALAD).exists():
+        raise ModelError(f"aggregate.{method}: {folder} has no head of SALAD; use weights that hold {HEAD}* next to {BACKBONE}*")
+    return SaladHead.from_state(load_tensors(folder / SALAD), {})
 
 
 def _heads(method: str, folder: Path, choice: NetworkChoice) -> Heads:

@@ -10,6 +10,7 @@ import torch
 from pipeline.aggregation.describers.whole_image import WholeImageDescriber
 from pipeline.aggregation.params import WhitenedParameters
 from pipeline.maps.stream import MapStream
+from pipeline.projections.adaptation import LinearAdaptation, Training
 from pipeline.projections.moments import Moments
 from pipeline.projections.normalization import l2
 from pipeline.projections.whitening import PCA, WHITENINGS, LearnedWhitening
@@ -20,17 +21,23 @@ class WhitenedDescriber(WholeImageDescriber):
     """Ends with the whitening that `whitening`, `dimensions` and `shrinkage` name."""
 
     parameters: WhitenedParameters
-    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (*WHITENINGS.values(), LearnedWhitening)}
+    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (*WHITENINGS.values(), LearnedWhitening, LinearAdaptation)}
 
     def fit(self, maps: MapStream) -> None:
-        if self.parameters.whitening != "learned":
+        if self.parameters.whitening not in ("learned", "adaptation"):
             super().fit(maps)
             return
         self.fit_before(maps)
         vectors, instances = zip(*((self.pooled(batch), batch.instances) for batch in maps()), strict=True)
-        whitening = LearnedWhitening(self.parameters.dimensions, self.parameters.shrinkage)
-        with naming(f"aggregate.{self.method}.dimensions"):
-            self.models["final"] = whitening.fit(torch.cat(vectors), list(itertools.chain.from_iterable(instances)))
+        with naming(f"aggregate.{self.method}.{'whitening' if self.parameters.whitening == 'adaptation' else 'dimensions'}"):
+            self.models["final"] = self._by_instances().fit(torch.cat(vectors), list(itertools.chain.from_iterable(instances)))
+
+    def _by_instances(self) -> LearnedWhitening | LinearAdaptation:
+        """What learns from what the held-out images show, and has not learned yet."""
+        own = self.parameters
+        if own.whitening == "adaptation":
+            return LinearAdaptation(Training(**own.adaptation.model_dump()), own.dimensions)
+        return LearnedWhitening(own.dimensions, own.shrinkage)
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         if self.parameters.whitening != "none":
