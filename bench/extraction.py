@@ -27,7 +27,7 @@ from pipeline.imaging.images import decode
 from pipeline.networks.params import is_timm
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
 from pipeline.networks.timm_layers import build
-from pipeline.networks.weights import read_weights
+from pipeline.networks.weight_files import read_weights
 from pipeline.stage.manifest import load_manifest
 
 COUNT, SIDE = 32, 640

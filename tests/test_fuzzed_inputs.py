@@ -23,7 +23,7 @@ from safetensors.torch import save
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.image_list import read_image_list
 from pipeline.imaging.images import load_image
-from pipeline.networks.weights import read_weights
+from pipeline.networks.weight_files import read_weights
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.tables import open_table, read_json
 from pipeline.stage.yaml_text import parse_yaml

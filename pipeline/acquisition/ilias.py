@@ -13,9 +13,9 @@ from pydantic import Field
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.boxed_benchmark import images_of
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
-from pipeline.downloads.downloading import verify_checksum
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
+from pipeline.stage.checksums import verify_checksum
 from pipeline.stage.errors import SourceError
 
 ADDRESS = "https://vrg.fel.cvut.cz/ilias_data"

@@ -36,7 +36,7 @@ CATALOGUE, THUMBNAILS, CALIBRATION, REMOVED = "catalogue.parquet", "thumbnails.p
 """The last, where it is there, names images that were taken out since the version was made: their rows stay, and are no answer."""
 MOST_REMOVED = 1000
 """Each question looks at as many rows more."""
-NETWORK, MODEL, HASHER, IMAGES, FEATURES = "network", "model", "hasher", "images", "features"
+NETWORK, MODEL, HASHER, IMAGES, FEATURES, LOCAL_FEATURES = "network", "model", "hasher", "images", "features", "local_features"
 """Folders of a version: copies of what the stages made."""
 Opened = TypeVar("Opened")
 

@@ -1,6 +1,5 @@
 """Downloads over HTTP: resumed by range, retried with back-off, verified, renamed only when whole."""
 
-import hashlib
 import logging
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.settings import settings
 from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.checksums import verify_checksum
 from pipeline.stage.errors import SourceError, UnreachableError
 
 log = logging.getLogger(__name__)
@@ -110,16 +110,3 @@ def _verify(file: RemoteFile, partial: Path) -> None:
         except SourceError:
             partial.unlink()
             raise
-
-
-def verify_checksum(path: Path, checksum: str, name: str) -> None:
-    """Compare a file with 'sha256:DIGEST' or 'md5:DIGEST' (a prefix of the digest will do).
-
-    Raises:
-        SourceError: they differ.
-    """
-    algorithm, _, expected = checksum.partition(":")
-    with path.open("rb") as stream:
-        actual = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-    if not expected or not actual.startswith(expected):
-        raise SourceError(f"{name}: {algorithm} is {actual}, expected {expected or 'a digest'}; the file is not used")

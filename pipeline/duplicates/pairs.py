@@ -15,8 +15,9 @@ from pipeline.contracts.images.image_shards import read_images
 from pipeline.contracts.running.progress import Progress
 from pipeline.imaging.images import decode
 from pipeline.imaging.looks import look_alikes, read_all_looks
+from pipeline.reranking.key_points import KeyPoints, Sift
 from pipeline.reranking.params import SpatialVerificationParameters
-from pipeline.reranking.spatial_verification import KeyPoints, key_points, verify
+from pipeline.reranking.spatial_verification import verify
 from pipeline.search.indexes import build_index
 from pipeline.stage import places
 from pipeline.stage.catalogue import CatalogueRow, read_catalogue
@@ -98,20 +99,21 @@ def _nearest(folder: Path) -> list[tuple[str, str]]:
 
 def _same_scenes(images: Path, candidates: list[tuple[str, str]]) -> Iterator[Pair]:
     parameters = SpatialVerificationParameters(transformation="homography", inliers=INLIERS)
-    seen = _all_key_points(images, {name for pair in candidates for name in pair}, parameters.key_points)
+    features = Sift(parameters.key_points, parameters.ratio)
+    seen = _all_key_points(features, images, {name for pair in candidates for name in pair})
     with Progress("same scenes", len(candidates), "pairs") as progress:
         for first, second in candidates:
-            agreed = verify(seen[first], seen[second], parameters).inliers
+            agreed = verify(features, seen[first], seen[second], parameters).inliers
             if agreed:
                 yield Pair(SCENE, first, second, float(agreed))
             progress.advance()
 
 
-def _all_key_points(images: Path, wanted: set[str], most: int) -> dict[str, KeyPoints]:
+def _all_key_points(features: Sift, images: Path, wanted: set[str]) -> dict[str, KeyPoints]:
     found: dict[str, KeyPoints] = {}
     with Progress("key points", len(wanted), "images") as progress:
         for path in load_manifest(images, IMAGES).paths(images) if wanted else ():
             for stored in read_images(path, wanted):
-                found[stored.image_id] = key_points(decode(stored.bytes), most)
+                found[stored.image_id] = features.key_points(decode(stored.bytes))
                 progress.advance()
     return found

@@ -15,7 +15,8 @@ from pipeline.networks.published_weights import PublishedWeights, published_weig
 from pipeline.networks.region_projection import PROJECTION, RegionProjection
 from pipeline.networks.registry import ARCHITECTURES, CARD, MODELS_OWN, WEIGHTS, load_network, member_weights, own_keys
 from pipeline.networks.salad_head import SALAD, SaladHead, backbone_of
-from pipeline.networks.weights import DOWNLOADED, address_of, fetch_weights, read_weights
+from pipeline.networks.weight_files import read_weights
+from pipeline.networks.weights import DOWNLOADED, address_of, fetch_weights
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
 from pipeline.stage.fingerprint import file_sha256, fingerprint

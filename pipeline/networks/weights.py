@@ -1,16 +1,14 @@
-"""Fetching a network's weights: from a package, torchvision's address, a local file or any address; verified, and read as tensors only."""
+"""Fetching a network's weights: from a package, torchvision's address, a local file or any address; verified."""
 
 from pathlib import Path
 
-import torch
-
-from pipeline.contracts.models import load_tensors
 from pipeline.contracts.running.settings import settings
-from pipeline.downloads.downloading import download, verify_checksum
+from pipeline.downloads.downloading import download
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.registry import ARCHITECTURES
-from pipeline.stage.errors import ModelError, SourceError
+from pipeline.stage.checksums import verify_checksum
+from pipeline.stage.errors import SourceError
 
 DOWNLOADED = ("torchvision", "timm", "url")
 """Values of `weights` that are downloaded."""
@@ -57,32 +55,3 @@ def _package_file(name: str, source: NetworkSource) -> Path:
     if package is None:
         raise SourceError(f"networks.{name}: no package ships weights of {source.architecture}; use weights: torchvision, file or url")
     return package()
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors or state-dict file; anything but finite tensors is refused.
-
-    Raises:
-        ModelError: not such a file, or weights that are no numbers.
-    """
-    content = load_tensors(path) if path.suffix == ".safetensors" else _state_dict(path)
-    broken = [name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise ModelError(f"{path}: {len(broken)} of {len(content)} tensors hold values that are not finite, the first is {broken[0]}")
-    return content
-
-
-def _state_dict(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted reader fails in many ways on foreign bytes
-        if type(error).__name__ == "UnpicklingError":  # whose text advises to switch the check off
-            raise ModelError(
-                f"{path}: holds more than tensors, or is damaged; save the network's state_dict as safetensors or by torch.save"
-            ) from None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: not a file of tensors ({reason})") from None
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ModelError(f"{path}: not a dictionary of tensors by name")
-    return content

@@ -37,6 +37,7 @@ class Content:
         network, model: folders of the network, and of what the method learned.
         made_with: what the maps were extracted with.
         asked: photographs that ask, by an id that no image has.
+        weights: folder with copies of the weights of learned local features; None: they lie where the parameters say.
     """
 
     images: tuple[Path, ...]
@@ -46,6 +47,7 @@ class Content:
     made_with: FeatureFacts
     device: torch.device
     asked: dict[str, Asked] = field(default_factory=dict)
+    weights: Path | None = None
 
     def photographs(self, wanted: set[str]) -> Iterator[StoredImage]:
         """The stored images, those that ask first."""

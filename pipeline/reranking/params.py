@@ -98,19 +98,46 @@ class LocalizationParameters(ExpandedParameters):
     iterations: int = Field(5, ge=0, le=100, description="rounds over the four sides")
 
 
+class WeightsFile(Section):
+    """A file of weights on this machine."""
+
+    location: str = Field(min_length=1, description="a safetensors or state-dict file, from the folder that RETRIEVAL_DATA names")
+    sha256: str = Field(pattern="^[0-9a-f]{8,64}$", description="of the file, or its first digits")
+
+
 class SpatialVerificationParameters(ShortlistParameters):
-    """Counts key points that one transformation brings from the query to the image (SIFT and RANSAC)."""
+    """Counts key points that one transformation brings from the query to the image (RANSAC)."""
 
     @property
     def looks(self) -> bool:
         return True
 
     shortlist: int = Field(100, ge=1, le=20000, description="images that are verified, the best of the first step")
-    key_points: int = Field(1000, ge=4, le=100000, description="strongest SIFT key points of an image")
-    ratio: float = Field(0.8, gt=0, le=1, description="of the distances of the nearest and the second nearest descriptor, at most")
+    local_features: Literal["sift", "xfeat", "aliked", "disk"] = Field(
+        "sift", description="SIFT, matched by the ratio test, or learned ones, matched by LightGlue: XFeat with LighterGlue, ALIKED (n16), DISK"
+    )
+    detector: WeightsFile | None = Field(None, description="of learned local features; null for sift")
+    matcher: WeightsFile | None = Field(None, description="the LightGlue that was trained for them; null for sift")
+    key_points: int = Field(1000, ge=4, le=100000, description="strongest key points of an image")
+    ratio: float = Field(0.8, gt=0, le=1, description="sift: of the distances of the nearest and the second nearest descriptor, at most")
+    score: float = Field(0.1, ge=0, lt=1, description="learned ones: that LightGlue gives a pair, at least")
     transformation: Literal["affine", "homography"] = "affine"
     threshold: float = Field(8.0, gt=0, description="pixels by which an inlier may miss its place")
     inliers: int = Field(6, ge=3, description="fewer verify nothing, and the image keeps its order behind the verified ones")
+
+    @model_validator(mode="after")
+    def _weights(self) -> Self:
+        learned = self.local_features != "sift"
+        if learned and (self.detector is None or self.matcher is None):
+            raise ValueError(f"local_features {self.local_features} needs detector and matcher, each with location and sha256")
+        if not learned and self.weights:
+            raise ValueError(f"sift has no weights; set {' and '.join(self.weights)} to null")
+        return self
+
+    @property
+    def weights(self) -> dict[str, WeightsFile]:
+        """Files of weights by parameter."""
+        return {name: own for name, own in (("detector", self.detector), ("matcher", self.matcher)) if own is not None}
 
 
 class KReciprocalParameters(ExpandedParameters):

@@ -26,6 +26,7 @@ from pipeline.contracts.collections import (
     CATALOGUE,
     FEATURES,
     IMAGES,
+    LOCAL_FEATURES,
     MODEL,
     NETWORK,
     THUMBNAILS,
@@ -214,7 +215,8 @@ class Collection:
         from pipeline.reranking.content import Content
 
         folder, made_with = self.version.folder, self.facts.described.features
-        return Content((folder / IMAGES,), folder / FEATURES, folder / NETWORK, folder / MODEL, made_with, self.device)
+        images, features, network, model = folder / IMAGES, folder / FEATURES, folder / NETWORK, folder / MODEL
+        return Content((images,), features, network, model, made_with, self.device, weights=folder / LOCAL_FEATURES)
 
     @cached_property
     def _refinement(self) -> Any:

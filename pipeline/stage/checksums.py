@@ -1,5 +1,6 @@
-"""Bytes of a folder's parts against the checksums of its manifest, where a part is read: a flipped byte is an error, not a result."""
+"""Bytes against checksums: of a folder's parts against its manifest, where a part is read, and of a file against what is published of it."""
 
+import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.stage.errors import ShardError
+from pipeline.stage.errors import ShardError, SourceError
 from pipeline.stage.fingerprint import file_sha256
 from pipeline.stage.yaml_text import Loader
 
@@ -84,3 +85,16 @@ def _cache_object(path: Path) -> Path | None:
 
 def _object(md5: str) -> Path:
     return CACHE / md5[:2] / md5[2:]
+
+
+def verify_checksum(path: Path, checksum: str, name: str) -> None:
+    """Compare a file with 'sha256:DIGEST' or 'md5:DIGEST' (a prefix of the digest will do).
+
+    Raises:
+        SourceError: they differ.
+    """
+    algorithm, _, expected = checksum.partition(":")
+    with path.open("rb") as stream:
+        actual = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    if not expected or not actual.startswith(expected):
+        raise SourceError(f"{name}: {algorithm} is {actual}, expected {expected or 'a digest'}; the file is not used")

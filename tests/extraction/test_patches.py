@@ -21,7 +21,7 @@ from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch, plan_batches
 from pipeline.extraction.shards import ShardWriter
 from pipeline.networks.registry import ARCHITECTURES, load_network, own_keys
-from pipeline.networks.weights import read_weights
+from pipeline.networks.weight_files import read_weights
 from pipeline.patches.geometry import LAYOUTS, patches_of
 from pipeline.patches.pooling import spatial_max_pool
 from tests.extraction.test_extraction import CPU, store_images, wanted

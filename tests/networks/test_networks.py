@@ -13,7 +13,8 @@ from pipeline.networks.params import NetworkSource
 from pipeline.networks.preprocessing import PREPROCESSINGS
 from pipeline.networks.registry import ARCHITECTURES, load_from_folder, load_network, own_keys
 from pipeline.networks.traced_layers import TracedLayers
-from pipeline.networks.weights import fetch_weights, read_weights
+from pipeline.networks.weight_files import read_weights
+from pipeline.networks.weights import fetch_weights
 from pipeline.stage.errors import ModelError, SourceError
 from tests.loopback import LoopbackServer
 

@@ -128,4 +128,5 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     model.save(tmp_path)
     loaded = LinearAdaptation.load(tmp_path)
     assert torch.equal(loaded.transform(vectors), model.transform(vectors))
-    assert (loaded.training, loaded.loss_) == (model.training, pytest.approx(model.loss_))
+    assert loaded.training == model.training
+    assert loaded.loss_ == pytest.approx(model.loss_)

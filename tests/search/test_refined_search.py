@@ -17,9 +17,10 @@ from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.contracts.results import Counts, Results
 from pipeline.reranking.content import Content
 from pipeline.reranking.expansion import augment_database, expand_queries
+from pipeline.reranking.key_points import Sift
 from pipeline.reranking.params import SpatialVerificationParameters
 from pipeline.reranking.shortlists import Rescored, Shortlists, merge
-from pipeline.reranking.spatial_verification import key_points, verify
+from pipeline.reranking.spatial_verification import verify
 from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.search.refined_search import RefinedSearch
 from pipeline.search.refinement import compared_again
@@ -197,27 +198,29 @@ def test_spatial_verification_finds_a_moved_photograph_and_no_other(transformati
     pixels = photograph(240, 200, 0)
     scene = photograph(400, 300, 4)
     scene[80:240, 100:300] = moved(pixels, np.array([[0.8, 0.05, 0.0], [-0.05, 0.8, 0.0]]), 200, 160)
-    query = key_points(pixels, 1000)
-    found = verify(query, key_points(scene, 1000), parameters)
+    sift = Sift(1000, 0.8)
+    query = sift.key_points(pixels)
+    found = verify(sift, query, sift.key_points(scene), parameters)
     assert found.inliers >= 20
     assert found.box is not None
     assert found.box[0] >= 90 / 400
     assert found.box[2] <= 310 / 400
-    assert verify(query, key_points(scene, 1000), parameters) == found
-    other = verify(query, key_points(photograph(400, 300, 8), 1000), parameters)
+    assert verify(sift, query, sift.key_points(scene), parameters) == found
+    other = verify(sift, query, sift.key_points(photograph(400, 300, 8)), parameters)
     assert other.inliers < found.inliers / 2
 
 
 def test_photographs_without_key_points_verify_nothing() -> None:
     parameters = SpatialVerificationParameters()
-    flat, busy = key_points(np.full((64, 64, 3), 90, np.uint8), 100), key_points(photograph(240, 200, 0), 100)
+    sift = Sift(100, 0.8)
+    flat, busy = sift.key_points(np.full((64, 64, 3), 90, np.uint8)), sift.key_points(photograph(240, 200, 0))
     assert len(flat.places) == 0
     for one, other in ((flat, busy), (busy, flat), (flat, flat)):
-        assert verify(one, other, parameters).inliers == 0
+        assert verify(sift, one, other, parameters).inliers == 0
 
 
 def test_key_points_stay_inside_the_box() -> None:
-    inside = key_points(photograph(240, 200, 0), 1000, (60, 40, 180, 150))
+    inside = Sift(1000, 0.8).key_points(photograph(240, 200, 0), (60, 40, 180, 150))
     assert len(inside.places) > 5
     assert inside.places.min(axis=0).tolist() >= [59, 39]
     assert (inside.places.max(axis=0) <= [181, 151]).all()
