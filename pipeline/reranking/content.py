@@ -1,7 +1,7 @@
 """The photographs and feature maps behind images, for re-ranking that looks at them again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -50,8 +50,8 @@ class Content:
     weights: Path | None = None
 
     def photographs(self, wanted: set[str]) -> Iterator[StoredImage]:
-        """The stored images, those that ask first."""
-        yield from (self.asked[image_id].stored for image_id in wanted & self.asked.keys())
+        """The stored images, those that ask first, by the ids that they ask under."""
+        yield from (replace(self.asked[image_id].stored, image_id=image_id) for image_id in wanted & self.asked.keys())
         missing = wanted - self.asked.keys()
         for folder in self.images:
             for path in load_manifest(folder, KIND).paths(folder) if missing else ():

@@ -14,6 +14,8 @@ from pipeline.contracts.descriptors import read_folder
 from pipeline.imaging.params import ResizeParameters
 from pipeline.maps.boxes import cut_out
 from pipeline.maps.stream import stream_maps
+from pipeline.reranking.params import SpatialVerificationParameters
+from pipeline.stage.fingerprint import file_sha256
 from pipeline.stage.tables import read_json, read_table
 from pipeline.studies.region_precision import THRESHOLDS, whole_queries
 from pipeline.studies.region_precision import main as region_precision
@@ -174,7 +176,29 @@ def test_only_the_way_of_reranking_in_use_reruns_the_search(refined: Project) ->
             assert int(hit["score"]) == int(own[original_id(image_id)]["score"])
 
 
+def test_a_collection_verifies_by_its_own_copies_of_learned_weights(refined: Project, tmp_path: Path) -> None:
+    """Weights are random and every pair of key points counts, so that what is compared is not nothing."""
+    from kornia.feature import DISK, LightGlue
+
+    torch.manual_seed(0)
+    matcher = LightGlue(None, **{**LightGlue.features["disk"], "weights": None})  # type: ignore[arg-type]
+    files = {}
+    for name, module in (("detector", DISK()), ("matcher", matcher)):
+        torch.save(module.state_dict(), tmp_path / f"{name}.pth")
+        files[name] = {"location": str(tmp_path / f"{name}.pth"), "sha256": file_sha256(tmp_path / f"{name}.pth")}
+    learned = {"local_features": "disk", "key_points": 40, "score": 0.0, "inliers": 3, "threshold": 1000.0, "shortlist": 3}
+    refined.change("search.rerank.method", "spatial_verification")
+    refined.change("search.rerank.spatial_verification", refined.params["search"]["rerank"]["spatial_verification"] | learned | files)
+    refined.make("search@gallery", "collection@gallery")
+    agree(refined)
+    assert any(hit["x0"] is not None for own in ranking(refined, "database").values() for hit in own.values())
+    for path in tmp_path.iterdir():
+        path.unlink()
+    answers_as_the_stages_do(refined, tolerance=1e-3)
+
+
 def test_augmentation_and_diffusion_go_together(refined: Project) -> None:
+    refined.change("search.rerank.spatial_verification", SpatialVerificationParameters().model_dump())
     refined.change("search.augmentation.neighbours", 2)
     refined.change("search.rerank.method", "diffusion")
     assert refined.affected() == AFTER_SEARCH
