@@ -67,3 +67,11 @@ def test_an_executor_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ParameterError, match=r"RETRIEVAL_EXECUTOR.*'inline', 'devices' or 'ray'"):
         settings()
     assert set(executing.EXECUTORS) == {"inline", "devices", "ray"}
+
+
+def test_object_storage_without_ray_is_said_to_be_unused(workplace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    use(monkeypatch, executor="inline", ray_storage="s3://museum/work")
+    run(Squaring(workplace / "log"), ScratchStore("square-x", "f"))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "RETRIEVAL_RAY_STORAGE is not used by RETRIEVAL_EXECUTOR=inline; set that to ray."
+    ]

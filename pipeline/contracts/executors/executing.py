@@ -9,6 +9,7 @@ ray: the actors of a Ray cluster; see ray_executor.py.
 """
 
 import json
+import logging
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.contracts.running.settings import settings
 from pipeline.contracts.running.turns import processor_turn
 from pipeline.stage.tables import write_json
+
+log = logging.getLogger(__name__)
 
 
 class Task(Protocol):
@@ -127,6 +130,8 @@ def run_tasks(work: Work, tasks: Sequence[Task], store: ScratchStore, progress: 
     for receipt in receipts.values():
         progress.advance(receipt.images, skipped=True)
     todo = [task for task in tasks if task.name not in receipts]
+    if settings().ray_storage and settings().executor != "ray":
+        log.warning("RETRIEVAL_RAY_STORAGE is not used by RETRIEVAL_EXECUTOR=%s; set that to ray.", settings().executor)
     for receipt in EXECUTORS[settings().executor](work, todo, store.folder, progress) if todo else ():
         receipts[receipt.task] = receipt
     return [receipts[task.name] for task in tasks]

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=0, ge=0, le=1024, description="threads for decoding and for the processor's arithmetic; 0: all cores")
     pixels_at_once: int = Field(default=256_000_000, ge=1, description="pixels of photographs decoded at once, by all threads; 4 bytes each")
     batch_size: int = Field(default=0, ge=0, le=4096, description="images per forward pass; 0: chosen by the device")
-    data: Path = Field(default=Path("."), description="the folder that paths of `folder` data sets start from")
+    data: Path = Field(default=Path("."), description="the folder that paths of `folder` data sets and of weights start from")
     mirror: str = Field(default="", description="address that replaces the scheme of every download: MIRROR/HOST/PATH")
     scratch: Path = Field(default=Path(".scratch"), description="where unfinished work is kept")
     store: Path = Field(default=Path(".store"), description="where computed values are kept for other runs; safe to delete")
