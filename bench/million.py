@@ -5,10 +5,12 @@
 
 Each size takes the same museum with its own queries, and as many distractors as it says: raw buckets, resized images, descriptors in one pass
 without maps on disk, codes, exact search and evaluation. FOLDER keeps what is finished: a run that was stopped goes on. The store is off, so that
-every image is computed. Times, rates and peak memory are those that the stages record; the last lines say how they grow.
+every image is computed. Times, rates and peak memory are those that the stages record; processor time is that of the processes of a stage that
+this run made. The last lines say how they grow.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -103,7 +105,15 @@ def run(folder: Path, module: str, name: str, output: str) -> None:
     if record_path(folder / "data" / output).exists():
         return
     environment = os.environ | {"RETRIEVAL_STORE_GIB": "0", "RETRIEVAL_BATCH_SIZE": str(BATCH), "PYTHONPATH": str(ROOT)}
+    before = _processor_seconds()
     subprocess.run([sys.executable, "-m", module, name], cwd=folder, env=environment, check=True)
+    print(f"{output}\t{_processor_seconds() - before:.1f} s of processor time", flush=True)
+
+
+def _processor_seconds() -> float:
+    """Of all processes that this one started and that have ended, their own included."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measured(folder: Path, images: int) -> dict[str, tuple[float, float]]:
