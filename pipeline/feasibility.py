@@ -16,6 +16,7 @@ from pipeline.contracts.running.settings import settings
 from pipeline.hashing.params import HashParameters, KMeansHashingParameters
 from pipeline.networks.listing import layer_channels
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
+from pipeline.reranking.params import RerankParameters, SpatialVerificationParameters
 from pipeline.stage import places
 from pipeline.stage.errors import ModelError, ParameterError
 
@@ -34,6 +35,21 @@ def refuse_missing_weights(networks: Mapping[str, Any], origin: str) -> None:
                 raise ParameterError(
                     f"{origin}: networks.{name}.location: {file} is not a file; set it, or RETRIEVAL_DATA, the folder that it starts from"
                 )
+
+
+def refuse_missing_local_features(rerank: RerankParameters, origin: str) -> None:
+    """The files of learned local features are there, where they are in use.
+
+    Raises:
+        ParameterError: a file is missing.
+    """
+    if not isinstance(rerank.chosen, SpatialVerificationParameters):
+        return
+    for name, own in rerank.chosen.weights.items():
+        file = settings().data / own.location
+        if not file.is_file():
+            where = f"{origin}: search.rerank.spatial_verification.{name}.location"
+            raise ParameterError(f"{where}: {file} is not a file; set it, or RETRIEVAL_DATA, the folder that it starts from")
 
 
 def channels_of(choice: NetworkChoice, networks: Mapping[str, Any], origin: str) -> int | None:
@@ -77,7 +93,7 @@ def _projections(method: methods.MethodParameters, channels: int | None) -> list
         found.append(("local_dimensions", method.local_dimensions, channels, "channels of the network's maps"))
     if isinstance(method, methods.PatchesParameters) and channels is not None:
         found.append(("dimensions", method.dimensions, channels * method.grid**2, "values of a patch"))
-    if isinstance(method, methods.WhitenedParameters):
+    if isinstance(method, methods.WhitenedParameters) and method.whitening != "adaptation":  # which may have more rows than columns
         found.append(("dimensions", method.dimensions, _before_whitening(method, channels), "dimensions of the pooled vector"))
     return found
 
@@ -85,7 +101,7 @@ def _projections(method: methods.MethodParameters, channels: int | None) -> list
 def _before_whitening(method: methods.WhitenedParameters, channels: int | None) -> int | None:
     if isinstance(method, methods.BagOfWordsParameters):
         return method.words
-    if isinstance(method, methods.ClassScoresParameters | methods.RegionDescriptorParameters):
+    if isinstance(method, methods.ClassScoresParameters | methods.RegionDescriptorParameters | methods.SaladParameters):
         return None
     if isinstance(method, methods.RegionalParameters):
         return None if method.regional_whitening == "network" else method.regional_dimensions or channels
@@ -136,7 +152,11 @@ def refuse_small_sets(
         held_out, where = datasets[sets.held_out], f"{origin}: benchmarks.{benchmark}.held_out"
         if held_out.source == "none":
             raise ParameterError(f"{where}: {sets.held_out} has no images, and {learner} learns from some; name a data set that has")
-        if isinstance(held_out, GalleryParameters) and isinstance(method, methods.WhitenedParameters) and method.whitening != "none":
+        if (
+            isinstance(held_out, GalleryParameters)
+            and isinstance(method, methods.WhitenedParameters)
+            and method.whitening not in ("none", "adaptation")
+        ):
             images = len(HELD_OUT_PHOTOGRAPHS) * QUARTERS * held_out.held_out
             if method.dimensions is not None and method.dimensions >= images:
                 raise ParameterError(

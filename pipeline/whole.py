@@ -18,6 +18,7 @@ from pipeline.feasibility import (
     described_dimensions,
     refuse_bits,
     refuse_dimensions,
+    refuse_missing_local_features,
     refuse_missing_weights,
     refuse_small_sets,
 )
@@ -131,6 +132,7 @@ def check_parameters(file: Path | None = None) -> None:
     whole, origin = load_parameters(file), str(file or PARAMS_FILE)
     method, hashing = whole.aggregate, whole.hash.parameters if whole.hash.name != NO_HASH else None
     refuse_missing_weights(whole.networks, origin)
+    refuse_missing_local_features(whole.search.rerank, origin)
     channels = channels_of(whole.network, whole.networks, origin)
     refuse_dimensions(method.name, method.parameters, channels, origin)
     refuse_small_sets(whole.benchmarks, whole.datasets, method.name, method.parameters, hashing, origin)

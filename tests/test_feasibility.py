@@ -22,6 +22,8 @@ def check(folder: Path, changes: dict[str, Any]) -> None:
 
 FILE = {"architecture": "vgg16", "weights": "file", "location": "gone.pth", "sha256": "0" * 64}
 
+LEARNED = {"local_features": "disk"} | {name: {"location": "gone.pth", "sha256": "0" * 64} for name in ("detector", "matcher")}
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -45,6 +47,10 @@ FILE = {"architecture": "vgg16", "weights": "file", "location": "gone.pth", "sha
             "none has no images, and hash learns from some",
         ),
         ({"networks.local": FILE}, "networks.local.location: gone.pth is not a file; set it, or RETRIEVAL_DATA"),
+        (
+            {"search.rerank.method": "spatial_verification", "search.rerank.spatial_verification": LEARNED},
+            "search.rerank.spatial_verification.detector.location: gone.pth is not a file; set it, or RETRIEVAL_DATA",
+        ),
         ({"datasets.a b": {"source": "none"}}, "datasets: 'a b' cannot be a name"),
         ({"datasets.2024": {"source": "none"}, "benchmarks.gallery.dataset": 2024}, "benchmarks.gallery.dataset: 2024 is no text; quote it: '2024'"),
     ],
@@ -58,5 +64,9 @@ def test_what_can_be_had_is_taken(workplace: Path) -> None:
     check(workplace, {"network.layers": ["block15"], "aggregate.rmac.regional_dimensions": 320})
     check(workplace, {"benchmarks.gallery.held_out": "none", "aggregate.method": "gem"})
     check(workplace, {"network.layers": ["block14", "block15"], "aggregate.rmac.regional_dimensions": 512})
+    for dimensions in (512, 2000):  # a linear adaptation is not bound by the images, nor by the vector
+        check(workplace, {"aggregate.method": "mac", "aggregate.mac.whitening": "adaptation", "aggregate.mac.dimensions": dimensions})
+    check(workplace, {"search.rerank.spatial_verification": LEARNED})
     (workplace / "gone.pth").touch()
+    check(workplace, {"search.rerank.method": "spatial_verification", "search.rerank.spatial_verification": LEARNED})
     check(workplace, {"networks.local": FILE})
