@@ -10,7 +10,6 @@ this run made. The last lines say how they grow.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bench.timing import processor_seconds
 from pipeline.acquisition.packing import KIND, Packed, PackedDataset
 from pipeline.acquisition.sources import DatasetParameters
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
@@ -105,15 +105,9 @@ def run(folder: Path, module: str, name: str, output: str) -> None:
     if record_path(folder / "data" / output).exists():
         return
     environment = os.environ | {"RETRIEVAL_STORE_GIB": "0", "RETRIEVAL_BATCH_SIZE": str(BATCH), "PYTHONPATH": str(ROOT)}
-    before = _processor_seconds()
+    before = processor_seconds()
     subprocess.run([sys.executable, "-m", module, name], cwd=folder, env=environment, check=True)
-    print(f"{output}\t{_processor_seconds() - before:.1f} s of processor time", flush=True)
-
-
-def _processor_seconds() -> float:
-    """Of all processes that this one started and that have ended, their own included."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    print(f"{output}\t{processor_seconds() - before:.1f} s of processor time", flush=True)
 
 
 def measured(folder: Path, images: int) -> dict[str, tuple[float, float]]:

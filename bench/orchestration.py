@@ -8,7 +8,6 @@ With --server the flow runs on a Prefect server that is up already, as on a GPU 
 import argparse
 import ctypes
 import os
-import resource
 import socket
 import statistics
 import subprocess
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import httpx
 import psutil
+
+from bench.timing import processor_seconds
 
 PROJECT = Path(__file__).resolve().parent.parent
 PLAIN = [sys.executable, "-m", "dvc", "repro"]
@@ -75,18 +76,13 @@ def _measure(folder: Path, environment: dict[str, str], repeats: int) -> None:
 def _cost(command: list[str], folder: Path, environment: dict[str, str]) -> Cost:
     """The command's cost, with that of processes that outlive it: this process becomes their parent and waits for them."""
     kept = {child.pid for child in psutil.Process().children()}
-    began, before = time.monotonic(), _processor_seconds()
+    began, before = time.monotonic(), processor_seconds()
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seconds = time.monotonic() - began
     while orphans := {child.pid for child in psutil.Process().children()} - kept:
         for orphan in orphans:
             os.waitpid(orphan, 0)
-    return Cost(seconds, _processor_seconds() - before)
-
-
-def _processor_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return Cost(seconds, processor_seconds() - before)
 
 
 def _adopt_orphans() -> None:

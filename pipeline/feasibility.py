@@ -16,7 +16,7 @@ from pipeline.contracts.running.settings import settings
 from pipeline.hashing.params import HashParameters, KMeansHashingParameters
 from pipeline.networks.listing import layer_channels
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
-from pipeline.reranking.params import RerankParameters, SpatialVerificationParameters
+from pipeline.reranking.params import RerankParameters
 from pipeline.stage import places
 from pipeline.stage.errors import ModelError, ParameterError
 
@@ -30,11 +30,8 @@ def refuse_missing_weights(networks: Mapping[str, Any], origin: str) -> None:
     for name, source in networks.items():
         members = source.members if isinstance(source, ConcatenatedSource) else [source]
         for member in members:
-            file = settings().data / (member.location or "")
-            if member.weights == "file" and not file.is_file() and not places.network(name).exists():
-                raise ParameterError(
-                    f"{origin}: networks.{name}.location: {file} is not a file; set it, or RETRIEVAL_DATA, the folder that it starts from"
-                )
+            if member.weights == "file" and not places.network(name).exists():
+                _refuse_missing(member.location or "", f"{origin}: networks.{name}.location")
 
 
 def refuse_missing_local_features(rerank: RerankParameters, origin: str) -> None:
@@ -43,13 +40,14 @@ def refuse_missing_local_features(rerank: RerankParameters, origin: str) -> None
     Raises:
         ParameterError: a file is missing.
     """
-    if not isinstance(rerank.chosen, SpatialVerificationParameters):
-        return
-    for name, own in rerank.chosen.weights.items():
-        file = settings().data / own.location
-        if not file.is_file():
-            where = f"{origin}: search.rerank.spatial_verification.{name}.location"
-            raise ParameterError(f"{where}: {file} is not a file; set it, or RETRIEVAL_DATA, the folder that it starts from")
+    for name, own in rerank.chosen.weights.items() if rerank.chosen else ():
+        _refuse_missing(own.location, f"{origin}: search.rerank.{rerank.method}.{name}.location")
+
+
+def _refuse_missing(location: str, where: str) -> None:
+    file = settings().data / location
+    if not file.is_file():
+        raise ParameterError(f"{where}: {file} is not a file; set it, or RETRIEVAL_DATA, the folder that it starts from")
 
 
 def channels_of(choice: NetworkChoice, networks: Mapping[str, Any], origin: str) -> int | None:

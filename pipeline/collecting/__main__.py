@@ -38,7 +38,6 @@ from pipeline.contracts.rankings import ANSWERS, RankingFacts
 from pipeline.contracts.rankings import KIND as RANKINGS
 from pipeline.contracts.running.disk import require_free_space
 from pipeline.reranking.learned_weights import copy_weights
-from pipeline.reranking.params import SpatialVerificationParameters
 from pipeline.search.collection_params import CollectionParameters, IndexKind, refuse_index
 from pipeline.search.params import SearchParameters
 from pipeline.search.thumbnails import write_thumbnails
@@ -187,7 +186,6 @@ def _copy_what_describes(staging: Path, made: Made) -> None:
     if chosen is not None and chosen.looks:
         copy_folder(places.images(made.dataset), staging / IMAGES)
         copy_folder(places.features(made.dataset), staging / FEATURES)
-    if isinstance(chosen, SpatialVerificationParameters):
         copy_weights(chosen, staging / LOCAL_FEATURES)
 
 

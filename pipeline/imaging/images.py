@@ -211,11 +211,15 @@ def crop_box(image: Image.Image, box: Box) -> Image.Image:
     Raises:
         ImageError: nothing of the box lies inside the image.
     """
-    x0, y0 = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
-    x1, y1 = min(image.width, math.ceil(box[2])), min(image.height, math.ceil(box[3]))
+    x0, y0, x1, y1 = touched_pixels(box, image.width, image.height)
     if x1 <= x0 or y1 <= y0:
         raise ImageError(f"the box {tuple(box)} lies outside the image of {image.width}×{image.height} pixels")
     return image.crop((x0, y0, x1, y1))
+
+
+def touched_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """The whole pixels x0, y0, x1, y1 that a box touches, clipped to the image; nothing where x1 ≤ x0 or y1 ≤ y0."""
+    return max(0, math.floor(box[0])), max(0, math.floor(box[1])), min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
 
 
 def extend_box(box: Box, margin: float, width: int, height: int) -> Box:

@@ -61,16 +61,17 @@ def _convert(name: str, source: NetworkSource, store: ScratchStore, target: str)
     tensors = own_keys(source.architecture, backbone_of(content))
     save_tensors(store.path(target), tensors)
     form = None if isinstance(source, MemberSource) else known.classifier
-    classifier = published(form, content) if form else {}
+    heads = {} if isinstance(source, MemberSource) else content  # several networks have none in common
+    classifier = published(form, heads) if form else {}
     if classifier:
         save_tensors(store.path(CLASSIFIER), classifier)
     preprocessing = source.preprocessing or known.preprocessing
     layers = source.layers if isinstance(source, MemberSource) else ()
     network = load_network(source.architecture, tensors, layers, preprocessing)
-    projection = None if isinstance(source, MemberSource) else RegionProjection.published(content, network.channels)
+    projection = RegionProjection.published(heads, network.channels)
     if projection:
         save_tensors(store.path(PROJECTION), projection.state()[0])
-    salad = None if isinstance(source, MemberSource) else SaladHead.published(content, network.channels)
+    salad = SaladHead.published(heads, network.channels)
     if salad:
         save_tensors(store.path(SALAD), salad.state()[0])
     return {

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pipeline.contracts.models import Learned
 from pipeline.contracts.running.progress import Progress
+from pipeline.projections.labels import known_labels
 from pipeline.stage.errors import ModelError
 
 
@@ -62,19 +63,17 @@ class LinearAdaptation(Learned):
         Raises:
             ModelError: fewer than two instances, or two images.
         """
-        known = [index for index, instance in enumerate(instances) if instance is not None]
-        names = {name: place for place, name in enumerate(dict.fromkeys(instances[index] for index in known))}
-        if len(names) < 2:
+        known, labels, shown = known_labels(instances)
+        if shown < 2:
             raise ModelError(
-                f"a linear adaptation needs held-out images of two instances or more; there are {len(known)} images of {len(names)}; "
+                f"a linear adaptation needs held-out images of two instances or more; there are {len(known)} images of {shown}; "
                 "name a held-out set whose catalogue says what its images show"
             )
-        labels = torch.tensor([names[instances[index]] for index in known], device=vectors.device)
         rows = vectors[known].float()
-        weights = first_weights(rows.shape[1], self.dim or rows.shape[1], len(names), self.training["seed"])
-        trained, self.loss_ = self._trained([each.to(rows.device) for each in weights], rows, labels)
+        weights = first_weights(rows.shape[1], self.dim or rows.shape[1], shown, self.training["seed"])
+        trained, self.loss_ = self._trained([each.to(rows.device) for each in weights], rows, labels.to(rows.device))
         self.components_, self.shift_ = trained[0].detach(), trained[1].detach()
-        self.count_, self.instances_ = len(rows), len(names)
+        self.count_, self.instances_ = len(rows), shown
         return self
 
     def _trained(self, weights: list[torch.Tensor], rows: torch.Tensor, labels: torch.Tensor) -> tuple[list[torch.Tensor], float]:
@@ -86,8 +85,9 @@ class LinearAdaptation(Learned):
         with Progress("adaptation", epochs, "epochs") as progress, torch.enable_grad():
             for epoch in range(epochs):
                 losses = []
-                for chosen in batches(len(rows), own.batch, own.seed + epoch):
-                    loss = F.cross_entropy(own.scale * cosines(weights, rows[chosen.to(rows.device)]), labels[chosen.to(rows.device)])
+                for places in batches(len(rows), own.batch, own.seed + epoch):
+                    chosen = places.to(rows.device)
+                    loss = F.cross_entropy(own.scale * cosines(weights, rows[chosen]), labels[chosen])
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()

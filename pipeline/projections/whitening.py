@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 import torch
 
 from pipeline.contracts.models import Learned
+from pipeline.projections.labels import known_labels
 from pipeline.projections.moments import Moments
 from pipeline.stage.errors import ModelError
 
@@ -157,15 +158,13 @@ class LearnedWhitening(PCA):
         Raises:
             ModelError: no two images of one instance, only one instance, or fewer usable components than `dim`.
         """
-        known = [index for index, instance in enumerate(instances) if instance is not None]
+        known, labels, shown = known_labels(instances)
         rows = vectors[known].double().cpu()
-        names = {name: place for place, name in enumerate(dict.fromkeys(instances[index] for index in known))}
-        labels = torch.tensor([names[instances[index]] for index in known], dtype=torch.int64)
-        counts = labels.bincount(minlength=len(names)).double()
+        counts = labels.bincount(minlength=shown).double()
         matching, all_pairs = float((counts * (counts - 1) / 2).sum()), len(rows) * (len(rows) - 1) / 2
         if not matching or matching == all_pairs:
             raise ModelError(
-                f"a learned whitening needs several held-out images of several instances; there are {len(known)} images of {len(names)}; "
+                f"a learned whitening needs several held-out images of several instances; there are {len(known)} images of {shown}; "
                 "name a held-out set whose catalogue says what its images show"
             )
         mean = rows.mean(dim=0)
@@ -176,7 +175,7 @@ class LearnedWhitening(PCA):
         kept = len(eigenvalues) if self.dim is None else self.dim
         if kept > len(eigenvalues):
             raise ModelError(
-                f"{kept} components are wanted, but {len(known)} held-out images of {len(names)} instances in {rows.shape[1]} dimensions give only "
+                f"{kept} components are wanted, but {len(known)} held-out images of {shown} instances in {rows.shape[1]} dimensions give only "
                 f"{len(eigenvalues)}; use more images of the same instances or fewer dimensions, or shrink the spectrum"
             )
         self.mean_, self.components_ = mean.float(), upright((inverse @ axes[:, :kept]).T).float().contiguous()

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.running.settings import settings
+from pipeline.imaging.images import touched_pixels
 from pipeline.maps.pictures import Pixels
-
-Box = tuple[float, float, float, float]
+from pipeline.stage.catalogue import Box
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Sift:
         mask = None
         if box is not None:
             mask = np.zeros_like(grey)
-            mask[max(int(box[1]), 0) : int(np.ceil(box[3])), max(int(box[0]), 0) : int(np.ceil(box[2]))] = 255
+            left, top, right, bottom = touched_pixels(box, grey.shape[1], grey.shape[0])
+            mask[top:bottom, left:right] = 255
         points, descriptors = cv2.SIFT.create(nfeatures=self.most).detectAndCompute(grey, mask)
         places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
         found = np.zeros((0, 128), np.float32) if descriptors is None else descriptors.astype(np.float32, copy=False)

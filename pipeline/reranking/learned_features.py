@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,23 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from pipeline.imaging.images import touched_pixels
 from pipeline.maps.pictures import Pixels
 from pipeline.networks.weight_files import read_weights
-from pipeline.reranking.key_points import Box, KeyPoints
+from pipeline.reranking.key_points import KeyPoints
 from pipeline.reranking.learned_weights import weights_file
 from pipeline.reranking.params import SpatialVerificationParameters
+from pipeline.stage.catalogue import Box
 from pipeline.stage.errors import ModelError
 
 SMALLEST = 32
 """Pixels of a side below which a detector finds nothing."""
+OLDER = re.compile(r"^(self_attn|cross_attn)\.(\d+)\.")
+"""Names of layers in the first published files of LightGlue."""
 UNREAD = re.compile(r"log_assignment\.\d+\.r|confidence_thresholds")
 """What published files of LightGlue hold besides its weights: numbers of an older form, and a buffer that its settings decide."""
 STATISTICS = ("running_mean", "running_var")
 """Of batch normalisation, which are learned without being parameters."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """Of one image: places (n, 2) and descriptors (n, D)."""
-
-    places: torch.Tensor
-    descriptors: torch.Tensor
 
 
 class LearnedFeatures:
@@ -55,28 +50,29 @@ class LearnedFeatures:
         self._detector = _detector(self.kind, self.most)
         _fill(self._detector.net if self.kind == "xfeat" else self._detector, read_weights(files[0]), files[0])
         self._matcher = _matcher(self.kind, parameters.score)
-        _fill(self._matcher, _renamed(read_weights(files[1]), self._matcher.conf.n_layers), files[1])
+        _fill(self._matcher, _renamed(read_weights(files[1])), files[1])
         for model in (self._detector, self._matcher):
             model.to(device).eval().requires_grad_(False)
 
     def key_points(self, pixels: Pixels, box: Box | None = None) -> KeyPoints:
         height, width = pixels.shape[:2]
-        left, top, right, bottom = (0, 0, width, height) if box is None else _whole(box, width, height)
+        left, top, right, bottom = (0, 0, width, height) if box is None else touched_pixels(box, width, height)
         own = np.array(pixels[top:bottom, left:right])  # a copy, as torch takes no array that cannot be written to
         if min(own.shape[:2]) < SMALLEST:
             return KeyPoints(np.zeros((0, 2), np.float32), np.zeros((0, 1), np.float32), width, height)
         image = torch.from_numpy(own).to(self.device).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            found = self._found(image)
-        places = found.places.float().cpu().numpy() + np.array([left, top], np.float32)
-        return KeyPoints(places, found.descriptors.float().cpu().numpy(), width, height)
+            places, descriptors = self._found(image)
+        moved = places.float().cpu().numpy() + np.array([left, top], np.float32)
+        return KeyPoints(moved, descriptors.float().cpu().numpy(), width, height)
 
-    def _found(self, image: torch.Tensor) -> Found:
+    def _found(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Places (n, 2) and descriptors (n, D)."""
         if self.kind == "xfeat":
             own = self._detector.detectAndCompute(image)[0]
-            return Found(own["keypoints"], own["descriptors"])
+            return own["keypoints"], own["descriptors"]
         own = self._detector(image, n=self.most, pad_if_not_divisible=True)[0] if self.kind == "disk" else self._detector(image)[0]
-        return Found(own.keypoints, own.descriptors)
+        return own.keypoints, own.descriptors
 
     def pairs(self, query: KeyPoints, image: KeyPoints) -> npt.NDArray[np.int64]:
         if not len(query.places) or not len(image.places):
@@ -116,28 +112,18 @@ def _matcher(kind: str, score: float) -> Any:
     return LightGlue(None, **settings_of)  # type: ignore[arg-type]
 
 
-def _renamed(tensors: Mapping[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
+def _renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of a published file by the names of the module."""
-    found = {name.removeprefix("matcher."): value for name, value in tensors.items()}
-    for layer in range(layers):
-        for part in ("self_attn", "cross_attn"):
-            old, new = f"{part}.{layer}.", f"transformers.{layer}.{part}."
-            found = {new + name.removeprefix(old) if name.startswith(old) else name: value for name, value in found.items()}
+    found = {OLDER.sub(r"transformers.\2.\1.", name.removeprefix("matcher.")): value for name, value in tensors.items()}
     return {name: value for name, value in found.items() if not UNREAD.fullmatch(name)}
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
     """Give a module its weights; buffers that no training changes keep what the module computes."""
-    learned = {
-        name: value.shape for name, value in module.state_dict().items() if name in dict(module.named_parameters()) or name.endswith(STATISTICS)
-    }
-    missing = [name for name, shape in learned.items() if name not in tensors or tensors[name].shape != shape]
-    strangers = [name for name in tensors if name not in module.state_dict()]
+    own, parameters = module.state_dict(), dict(module.named_parameters())
+    learned = [name for name in own if name in parameters or name.endswith(STATISTICS)]
+    missing = [name for name in learned if name not in tensors or tensors[name].shape != own[name].shape]
+    strangers = [name for name in tensors if name not in own]
     if missing or strangers:
         raise ModelError(f"{file}: not the weights of {type(module).__name__}, for example {(missing or strangers)[0]}")
     module.load_state_dict({name: tensors[name] for name in learned}, strict=False)
-
-
-def _whole(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """The pixels that a box touches."""
-    return max(int(box[0]), 0), max(int(box[1]), 0), min(int(np.ceil(box[2])), width), min(int(np.ceil(box[3])), height)

@@ -1,9 +1,10 @@
 """The files of weights of learned local features: where they lie, verified, and copied into a collection."""
 
+import shutil
 from pathlib import Path
 
 from pipeline.contracts.running.settings import settings
-from pipeline.reranking.params import SpatialVerificationParameters, WeightsFile
+from pipeline.reranking.params import ShortlistParameters, WeightsFile
 from pipeline.stage.checksums import verify_checksum
 from pipeline.stage.errors import SourceError
 
@@ -29,8 +30,8 @@ def _copy(name: str, own: WeightsFile) -> str:
     return name + Path(own.location).suffix
 
 
-def copy_weights(parameters: SpatialVerificationParameters, folder: Path) -> None:
-    """Put verified copies of the weights' files into a folder; none where SIFT is used."""
+def copy_weights(parameters: ShortlistParameters, folder: Path) -> None:
+    """Put verified copies of the weights' files into a folder; none where there are none."""
     for name, own in parameters.weights.items():
         folder.mkdir(exist_ok=True)
-        (folder / _copy(name, own)).write_bytes(weights_file(name, own, None).read_bytes())
+        shutil.copyfile(weights_file(name, own, None), folder / _copy(name, own))

@@ -50,6 +50,13 @@ class NoRerankParameters(Section):
     """The first step's order stands."""
 
 
+class WeightsFile(Section):
+    """A file of weights on this machine."""
+
+    location: str = Field(min_length=1, description="a safetensors or state-dict file, from the folder that RETRIEVAL_DATA names")
+    sha256: str = Field(pattern="^[0-9a-f]{8,64}$", description="of the file, or its first digits")
+
+
 class ShortlistParameters(Section):
     """What every way of re-ranking has; images outside the shortlist keep their order, behind it."""
 
@@ -64,6 +71,11 @@ class ShortlistParameters(Section):
     def looks(self) -> bool:
         """Whether photographs or maps are looked at again."""
         return False
+
+    @property
+    def weights(self) -> dict[str, WeightsFile]:
+        """Files of weights by parameter."""
+        return {}
 
 
 class ExpandedParameters(ShortlistParameters):
@@ -98,13 +110,6 @@ class LocalizationParameters(ExpandedParameters):
     iterations: int = Field(5, ge=0, le=100, description="rounds over the four sides")
 
 
-class WeightsFile(Section):
-    """A file of weights on this machine."""
-
-    location: str = Field(min_length=1, description="a safetensors or state-dict file, from the folder that RETRIEVAL_DATA names")
-    sha256: str = Field(pattern="^[0-9a-f]{8,64}$", description="of the file, or its first digits")
-
-
 class SpatialVerificationParameters(ShortlistParameters):
     """Counts key points that one transformation brings from the query to the image (RANSAC)."""
 
@@ -136,7 +141,6 @@ class SpatialVerificationParameters(ShortlistParameters):
 
     @property
     def weights(self) -> dict[str, WeightsFile]:
-        """Files of weights by parameter."""
         return {name: own for name, own in (("detector", self.detector), ("matcher", self.matcher)) if own is not None}
 
 
