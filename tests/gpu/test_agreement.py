@@ -31,7 +31,7 @@ from tests.pictures import pixels
 pytestmark = list(ON_GPU)
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 NETWORKS = ["squeezenet1_1", "resnet50", "timm/convnext_atto", "timm/vit_pwee_patch16_reg1_gap_256", "timm/swin_s3_tiny_224"]
-OF_MAPS = sorted(METHODS.keys() - {"patches", "class_scores", "region_descriptor", "bag_of_words"})
+OF_MAPS = sorted(METHODS.keys() - {"patches", "class_scores", "region_descriptor", "bag_of_words", "salad"})
 SMALL: dict[str, dict[str, object]] = {
     "rmac": {"regional_dimensions": 4},
     "super_global": {"dimensions": 4},
