@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from inspect import signature
 from typing import Any
 
 import torch
@@ -40,8 +41,13 @@ TAGS = {
     "webli": "webli",
 }
 """Training sets by the parts of a tag of timm's that mean them, as in vit_small_patch14_dinov2.lvd142m."""
-ANY_SIZE = ("dynamic_img_size", "dynamic_img_pad")
-"""What lets a transformer take images of any size: position embeddings are interpolated, sides padded to whole patches."""
+ANY_SIZE: tuple[dict[str, Any], ...] = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+    {},
+)
+"""What lets a transformer take images of any size, the best first: position embeddings are interpolated, sides padded to whole patches."""
 LOCAL = frozenset({"add", "iadd", "relu", "batch_norm", "cat", "gelu", "silu", "hardtanh", "getattr", "size"})
 """Functions in a graph that look at one place at a time."""
 
@@ -67,15 +73,17 @@ def build(architecture: str, **arguments: Any) -> nn.Module:
 def _created(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     import timm
 
-    for count in range(len(ANY_SIZE), -1, -1):  # which of them a model knows, its constructor alone says
+    for flags in ANY_SIZE:  # which of them a model knows, its constructor alone says, and some take what they do not know
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                model: nn.Module = timm.create_model(name, **{**arguments, **dict.fromkeys(ANY_SIZE[:count], True)})
-            return model
+                model: nn.Module = timm.create_model(name, **arguments, **flags)
         except TypeError as error:
-            if "unexpected keyword argument" not in str(error) or not count:
+            if "unexpected keyword argument" not in str(error) or not flags:
                 raise
+            continue
+        if signature(type(model)).parameters.keys() >= flags.keys():
+            return model
     raise AssertionError("the last try is without further arguments")
 
 

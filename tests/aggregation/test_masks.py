@@ -12,6 +12,7 @@ from pipeline.aggregation.masks import max_mask, sift_mask, sift_points, sum_mas
 from pipeline.contracts.images.cells import Grid, Part
 from pipeline.maps.pictures import Picture
 from tests.aggregation import reference
+from tests.devices import DEVICES
 
 
 def feature_maps(count: int = 5, channels: int = 7, size: tuple[int, int] = (4, 5)) -> torch.Tensor:
@@ -30,16 +31,17 @@ def scene(seed: int = 0) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
     return np.asarray(cv2.resize(noise, (192, 144), interpolation=cv2.INTER_CUBIC))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("size", [(4, 5), (3, 3), (1, 1)])
-def test_max_and_sum_masks_are_those_of_the_definition(size: tuple[int, int]) -> None:
-    maps = feature_maps(size=size)
+def test_max_and_sum_masks_are_those_of_the_definition(size: tuple[int, int], device: str) -> None:
+    maps = feature_maps(size=size).to(device)
     for fast, plain in ((max_mask, reference.max_mask), (sum_mask, reference.sum_mask)):
         masks = fast(maps)
         assert masks.shape == (5, *size)
         assert masks.dtype == torch.bool
-        for mask, feature_map in zip(masks, maps.double().numpy(), strict=True):
-            assert locations(mask) == plain(feature_map)
-            assert torch.equal(mask, fast(torch.from_numpy(feature_map).float()))
+        for mask, feature_map in zip(masks, maps, strict=True):
+            assert locations(mask) == plain(feature_map.double().cpu().numpy())
+            assert torch.equal(mask, fast(feature_map))
 
 
 def test_a_dead_channel_selects_nothing() -> None:

@@ -11,6 +11,7 @@ import torch
 from pipeline.aggregation.describers.registry import new_describer
 from pipeline.aggregation.params import METHODS
 from pipeline.contracts.features.feature_parameters import ExtractParameters
+from pipeline.contracts.running.device import prepare_processor
 from pipeline.extraction.inference import FeatureExtractor
 from pipeline.extraction.loading import LoadedBatch
 from pipeline.extraction.planning import PlannedBatch
@@ -30,13 +31,14 @@ from tests.pictures import pixels
 
 pytestmark = list(ON_GPU)
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+IMAGES = 16
 NETWORKS = ["squeezenet1_1", "resnet50", "timm/convnext_atto", "timm/vit_pwee_patch16_reg1_gap_256", "timm/swin_s3_tiny_224"]
 OF_MAPS = sorted(METHODS.keys() - {"patches", "class_scores", "region_descriptor", "bag_of_words", "salad"})
 SMALL: dict[str, dict[str, object]] = {
     "rmac": {"regional_dimensions": 4},
     "super_global": {"dimensions": 4},
     "selective": {"local_dimensions": 4, "codebook": 3, "truncate": 2, "floor": 3},
-    "clusters": {"local_dimensions": 3, "feature_counts": [2, 5], "colour_counts": []},
+    "clusters": {"local_dimensions": 3, "feature_counts": [4], "colour_counts": []},
     "patches": {"levels": 2, "dimensions": 4},
 }
 
@@ -47,10 +49,16 @@ def network(name: str) -> Network:
     return Network(TimmLayers(build(name)), ("final",), published(name).preprocessing) if is_timm(name) else load_network(name, random_weights(name))
 
 
+@pytest.fixture(autouse=True)
+def _prepared() -> None:
+    """As every stage does, so that float32 is float32 on a card as well."""
+    prepare_processor()
+
+
 def shown() -> LoadedBatch:
-    """Six photographs."""
-    images = np.stack([pixels(index, 150, 133) for index in range(6)])
-    return LoadedBatch(PlannedBatch(Path("s"), tuple(f"i{index}" for index in range(6)), 150, 133), images)
+    """More photographs than a descriptor in these tests has dimensions: no axis is left to rounding."""
+    images = np.stack([pixels(index, 150, 133) for index in range(IMAGES)])
+    return LoadedBatch(PlannedBatch(Path("s"), tuple(f"i{index}" for index in range(IMAGES)), 150, 133), images)
 
 
 def maps_on(device: torch.device, name: str, **parameters: object) -> MapBatch:
@@ -78,11 +86,20 @@ def test_patches(way: str) -> None:
     assert_alike(maps_on(GPU, "squeezenet1_1", **parameters).scales[0], maps_on(CPU, "squeezenet1_1", **parameters).scales[0], 1e-3)
 
 
+def clear_regions() -> MapBatch:
+    """Maps of four quarters that differ: with maps of random weights, rounding decides which cells are a cluster."""
+    draw = torch.Generator().manual_seed(0)
+    quarters = 3 * torch.rand(IMAGES, 64, 2, 2, generator=draw)
+    maps = quarters.repeat_interleave(6, dim=2).repeat_interleave(6, dim=3)
+    return MapBatch([maps + 0.01 * torch.rand(maps.shape, generator=draw)])
+
+
 @pytest.mark.parametrize("method", [*OF_MAPS, "patches"])
 def test_descriptors(method: str) -> None:
     """Of one model, and of a model that is learned where it is applied."""
     patches = {"patch_levels": 2, "patch_sides": [96]} if method == "patches" else {}
-    maps, describer = maps_on(CPU, "squeezenet1_1", **patches), new_describer(method, METHODS[method].model_validate(SMALL.get(method, {})))
+    maps = clear_regions() if method == "clusters" else maps_on(CPU, "squeezenet1_1", **patches)
+    describer = new_describer(method, METHODS[method].model_validate(SMALL.get(method, {})))
     on_gpu = MapBatch([scale.to(GPU) for scale in maps.scales], patches=maps.patches)
     with torch.inference_mode():
         describer.fit(partial(iter, [maps]))
