@@ -7,6 +7,8 @@ import torch
 REACHED = 1e-6
 """Of the most that an image has: less than this does not count as reached."""
 LOG_REACHED = math.log10(REACHED)
+LEAST_COSINE = 1e-4
+"""That the best image counts with; it can have none where only its neighbours are like the query."""
 
 
 def diffusion_scores(
@@ -30,8 +32,8 @@ def diffusion_scores(
         damping: α. exponent: γ.
 
     Returns:
-        (S,) float64: between 1 and 2 for images that are reached, 2 for the best, a sixth less per power of ten; the cosine for the others,
-        which keep their order behind.
+        (S,) float64: for images that are reached 1 + c for the best, c its cosine, and a sixth of c less per power of ten; the cosine for
+        the others, which keep their order behind. So the best scores of different queries can be compared.
     """
     query, vectors = query.double(), vectors.double()
     cosines = query @ vectors.T
@@ -51,7 +53,8 @@ def diffusion_scores(
         before, energy = energy, residual @ residual
         direction = residual + energy / before * direction
     shares = found / found.max().clamp(min=torch.finfo(found.dtype).tiny)
-    return torch.where(shares > REACHED, 2 - shares.clamp(min=REACHED).log10() / LOG_REACHED, cosines.clamp(max=1))
+    best = cosines[found.argmax()].clamp(min=LEAST_COSINE)
+    return torch.where(shares > REACHED, 1 + best * (1 - shares.clamp(min=REACHED).log10() / LOG_REACHED), cosines.clamp(max=1))
 
 
 def mutual_graph(vectors: torch.Tensor, nearest: int, exponent: float) -> torch.Tensor:

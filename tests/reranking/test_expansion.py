@@ -122,8 +122,18 @@ def test_diffusion_solves_the_papers_system(seed: int) -> None:
     query, vectors = unit(4, seed=seed), unit(60, 4, seed=seed + 10)
     exact = plain_diffusion(query.double().numpy(), vectors.double().numpy(), 6, 3, 0.9, 3.0)
     found = diffusion_scores(query, vectors, 6, 3, 0.9, 3.0, iterations=200).double().numpy()
-    reached = exact > 1e-5 * exact.max()
-    np.testing.assert_allclose(found[reached], 2 + np.log10(exact[reached] / exact.max()) / 6, atol=1e-4)
+    reached, best = exact > 1e-5 * exact.max(), float(query @ vectors[exact.argmax()])
+    np.testing.assert_allclose(found[reached], 1 + best * (1 + np.log10(exact[reached] / exact.max()) / 6), atol=1e-4)
+
+
+def test_diffusion_scores_a_query_that_resembles_nothing_lower() -> None:
+    """Both queries lie in one direction of the images; the second lies mostly outside of what they span."""
+    vectors = torch.nn.functional.pad(unit(20, 4), (0, 1))
+    near, far = (torch.nn.functional.normalize(vectors[0] + torch.tensor([0, 0, 0, 0, apart]), dim=0) for apart in (0.1, 3.0))
+    scores = [diffusion_scores(query, vectors, 6, 3) for query in (near, far)]
+    assert scores[0].argmax() == scores[1].argmax()
+    assert float(scores[0].max()) == pytest.approx(1 + float(near @ vectors[scores[0].argmax()]), abs=1e-6)
+    assert float(scores[1].max()) < float(scores[0].max()) - 0.3
 
 
 def test_what_diffusion_does_not_reach_keeps_its_order_behind() -> None:

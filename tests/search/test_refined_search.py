@@ -143,7 +143,8 @@ def expected_scores(method: str, query: Floats, head: Floats, expansion: int) ->
     else:
         shares = plain_diffusion(query, head, 5, 3, 0.9, 3.0)
         shares = shares / shares.max()
-        scores = np.where(shares > 1e-6, 2 + np.log10(np.maximum(shares, 1e-6)) / 6, head @ query)
+        cosines = head @ query
+        scores = np.where(shares > 1e-6, 1 + cosines[shares.argmax()] * (1 + np.log10(np.maximum(shares, 1e-6)) / 6), cosines)
     if not expansion:
         return scores
     mean = query + head[np.argsort(-scores, kind="stable")[:expansion]].sum(axis=0)
