@@ -80,6 +80,7 @@ def main(arguments: list[str]) -> Produced:
         held_out_set=HeldOutSet(dataset=sets.held_out, role=role, images=len(held_out), duplicates=len(pairs)),
         duplicates=len(pairs) if learned_on else 0,
         storage=storage,
+        code_bytes=describer.product_codes.bytes if describer.product_codes else None,
         rounding=max(own["rounding"] for receipt in receipts for own in receipt.facts["sets"].values()),
         features=features,
     )

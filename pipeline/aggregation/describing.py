@@ -16,6 +16,7 @@ from pipeline.aggregation.sink import DescriptorSink
 from pipeline.contracts.descriptors import WHOLE_HELD_OUT
 from pipeline.contracts.executors.executing import Done, Place, Worker
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.contracts.features.product_codes import ProductCodes
 from pipeline.contracts.features.storage import Storage
 from pipeline.extraction.known_values import KnownValues, keys_of
 from pipeline.extraction.planning import shard_batches
@@ -116,10 +117,14 @@ class BucketDescriber:
         with ExitStack() as stack:
             sinks: dict[str, DescriptorSink] = {}
             for name, rows in self._rows(task, keys, vectors):
-                sinks[name] = stack.enter_context(DescriptorSink(self._place.folder / task.file(name), self._storage))
+                sinks[name] = stack.enter_context(DescriptorSink(self._place.folder / task.file(name), self._stored_as(name)))
                 sinks[name].add(list(rows), np.stack(list(rows.values())))
         facts = {"sets": {name: sink.facts for name, sink in sinks.items()}, "known": len(keys) - len(missing), "alive": alive.tolist()}
         return Done([task.file(name) for name in sinks], len(keys), len(missing), facts)
+
+    def _stored_as(self, name: str) -> Storage | ProductCodes:
+        """Codes are the database's alone: a query is compared as it is."""
+        return (self._describer.product_codes if name == "database" else None) or self._storage
 
     def _described(self, task: DescribeTask, missing: set[str]) -> Iterator[tuple[list[str], Floats, npt.NDArray[np.bool_]]]:
         """(ids, vectors (B, D) or (B, P, D), channels that fire) of the images without a descriptor."""

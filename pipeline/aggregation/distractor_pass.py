@@ -57,9 +57,8 @@ class DescribingDistractors:
         refuse_unreadable_features(describer.method, describer.parameters, self.parameters.patch_levels, self.choice.layers)
         network = load_from_folder(places.network(self.choice.name), self.choice.layers, self.choice.pooled)
         patches = describer.patches("distractors", self.parameters.patch_levels)
-        needed = (
-            self.images * describer.dimensions(network.channels * len(self.parameters.patch_sides)) * (patches or 1) * STORED[self.storage].itemsize
-        )
+        dimensions, codes = describer.dimensions(network.channels * len(self.parameters.patch_sides)), describer.product_codes
+        needed = self.images * (patches or 1) * (codes.bytes if codes else dimensions * STORED[self.storage].itemsize)
         if place.keeps_all:
             require_free_space(place.folder, needed, f"Describing the distractors of {self.benchmark}")
         log.info("Describing %d distractors on %s: %s of descriptors.", self.images, device, human_bytes(needed))
@@ -90,7 +89,7 @@ class DistractorDescriber:
             log.info("This will take about %.1f hours, less what is known.", each * self._images / 3600)
         name = f"distractors-{task.name.removeprefix('part-')}.parquet"
         computed = 0
-        with DescriptorSink(self._place.folder / name, self._storage) as sink:
+        with DescriptorSink(self._place.folder / name, self._describer.product_codes or self._storage) as sink:
             for batch, (vectors,), fresh in self._completed(batches, self._known):
                 sink.add(list(batch.image_ids), vectors)
                 computed += fresh

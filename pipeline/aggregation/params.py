@@ -277,16 +277,23 @@ class PatchesParameters(MethodParameters):
     dimensions: int | None = Field(None, ge=1, description="of a patch after PCA; null: half, or as many as the held-out set allows")
     shrinkage: float = Field(0.0, ge=0, le=1, description="share of the mean eigenvalue mixed into the spectrum")
     renormalise: bool = Field(True, description="l2 after the whitening")
+    code_bytes: int | None = Field(
+        None, ge=1, description="of a reference's patch, as the code of a product quantiser; divides the dimensions; null: as aggregate.storage says"
+    )
+    learning_patches: int = Field(100_000, ge=1, description="held-out patches that the product quantiser learns from, drawn evenly")
+    seed: int = Field(0, ge=0, le=2**31 - 1000, description="of the draw and of the clustering")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.whitening == "none" and self.dimensions is not None:
             raise ValueError("dimensions needs whitening: pca or pca_whitening")
+        if self.code_bytes and self.dimensions and self.dimensions % self.code_bytes:
+            raise ValueError(f"code_bytes {self.code_bytes} does not divide dimensions {self.dimensions}")
         return self
 
     @property
     def learns(self) -> bool:
-        return self.whitening != "none"
+        return self.whitening != "none" or self.code_bytes is not None
 
 
 class ClassScoresParameters(WhitenedParameters):

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
-from pipeline.contracts.features.storage import Storage, rounded
+from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, stored
+from pipeline.contracts.features.product_codes import ProductCodes
+from pipeline.contracts.features.storage import Storage
 from pipeline.stage.errors import SanityError
 from pipeline.stage.fingerprint import fingerprint
 
@@ -28,7 +29,7 @@ class DescriptorSink:
         rounding: largest distance of a stored vector from the one that was added.
     """
 
-    def __init__(self, path: Path, storage: Storage = "float32") -> None:
+    def __init__(self, path: Path, storage: Storage | ProductCodes = "float32") -> None:
         self.path, self.storage = path, storage
         self.rounding = 0.0
         self.images = self.zeros = self.dimensions = 0
@@ -84,6 +85,6 @@ class DescriptorSink:
             patches = vectors.shape[1] if vectors.ndim == 3 else None
             self._writer = self._open.enter_context(descriptor_writer(self.path, vectors.shape[-1], patches, self.storage))
         if self.storage != "float32":
-            self.rounding = max(self.rounding, float(np.linalg.norm(vectors - rounded(vectors, self.storage), axis=-1).max()))
+            self.rounding = max(self.rounding, float(np.linalg.norm(vectors - stored(vectors, self.storage), axis=-1).max()))
         self._writer.write(descriptor_columns(self._ids, vectors, self.storage))
         self._ids, self._vectors = [], []

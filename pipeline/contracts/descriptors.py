@@ -11,13 +11,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.features.feature_shards import FeatureFacts
-from pipeline.contracts.features.storage import STORED, Storage, decoded, encoded
+from pipeline.contracts.features.product_codes import ProductCodes
+from pipeline.contracts.features.storage import STORED, Storage, decoded, encoded, rounded
 from pipeline.contracts.held_out import HeldOutSet, KnownOverlap, LearnedOn, TrainedOn
 from pipeline.stage.manifest import Facts, load_manifest
 from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_table, open_writer, read_fixed_rows, table_facts
 
 KIND, DISTRACTORS = "descriptors", "distractors"
 """What folders hold; the shards of both are descriptors."""
+CODED = "product_codes"
+"""How the metadata of a shard names vectors that are stored as codes."""
 WHOLE_HELD_OUT = "whole_held_out"
 """Prefix of the shards that hold two vectors per held-out image where images have patches: the first patch, which is the whole image, and the
 sum of all, l2-normalised. Indexes that make shortlists learn on them."""
@@ -45,6 +48,7 @@ class DescriptorFacts(Facts):
         duplicates: images of the benchmark in the held-out set, where the method learned from it.
         storage: of the vectors' values.
         rounding: largest distance of a stored vector from the computed one, which two products differ by at most.
+        code_bytes: of a database vector that is stored as a code; None where its values are.
     """
 
     database: int
@@ -64,6 +68,7 @@ class DescriptorFacts(Facts):
     storage: Storage
     rounding: float
     features: FeatureFacts
+    code_bytes: int | None = None
 
 
 class DistractorFacts(Facts):
@@ -80,20 +85,30 @@ Floats = npt.NDArray[np.float32]
 
 
 def descriptor_writer(
-    path: Path, dimensions: int, patches: int | None = None, storage: Storage = "float32", **facts: Any
+    path: Path, dimensions: int, patches: int | None = None, storage: Storage | ProductCodes = "float32", **facts: Any
 ) -> AbstractContextManager[TableWriter]:
     """A writer of one shard of vectors with `dimensions` values; give it `descriptor_columns`.
 
     Args:
         patches: rows per image, where there is one per patch.
+        storage: of the values, or codes of vectors, whose codebooks go into the shard's metadata.
     """
-    schema = pa.schema([("image_id", pa.string()), ("vector", pa.binary(STORED[storage].itemsize * dimensions))])
-    return open_writer(path, KIND, schema, raw_columns=["vector"], dimensions=dimensions, dtype=storage, patches=patches, **facts)
+    if isinstance(storage, ProductCodes):
+        width, how = storage.bytes, {"dtype": CODED, "codes": storage.as_text()}
+    else:
+        width, how = STORED[storage].itemsize * dimensions, {"dtype": storage}
+    schema = pa.schema([("image_id", pa.string()), ("vector", pa.binary(width))])
+    return open_writer(path, KIND, schema, raw_columns=["vector"], dimensions=dimensions, patches=patches, **how, **facts)
 
 
-def descriptor_columns(image_ids: list[str], vectors: Floats, storage: Storage = "float32") -> dict[str, Any]:
+def stored(vectors: Floats, storage: Storage | ProductCodes) -> Floats:
+    """The vectors as they are read again once they are stored."""
+    return storage.rounded(vectors) if isinstance(storage, ProductCodes) else rounded(vectors, storage)
+
+
+def descriptor_columns(image_ids: list[str], vectors: Floats, storage: Storage | ProductCodes = "float32") -> dict[str, Any]:
     """Vectors (N, D) as columns of one row group, or those of patches (N, P, D), image by image; `storage` is the writer's."""
-    own = encoded(vectors, storage)
+    own = storage.encode(vectors) if isinstance(storage, ProductCodes) else encoded(vectors, storage)
     if own.ndim == 3:
         image_ids, own = [image_id for image_id in image_ids for _ in range(own.shape[1])], own.reshape(-1, own.shape[2])
     return {"image_id": image_ids, "vector": fixed_rows(own)}
@@ -103,8 +118,10 @@ def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str],
     """Stream (image ids, vectors (n, D) float32) of a shard, at most about `block` rows at a time; of patches, vectors (n, P, D)."""
     facts = table_facts(open_table(path, KIND))
     patches, storage = facts["patches"], facts["dtype"]
-    for ids, values in read_fixed_rows(path, KIND, "vector", STORED[storage], max(1, block // (patches or 1)) * (patches or 1)):
-        vectors = decoded(values, storage)
+    codes = ProductCodes.from_text(facts["codes"]) if storage == CODED else None
+    dtype = np.dtype(np.uint8) if codes else STORED[storage]
+    for ids, values in read_fixed_rows(path, KIND, "vector", dtype, max(1, block // (patches or 1)) * (patches or 1)):
+        vectors = codes.decode(values) if codes else decoded(values, storage)
         yield (ids, vectors) if patches is None else (ids[::patches], vectors.reshape(-1, patches, vectors.shape[1]))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pipeline.aggregation.describers.multi_resolution_patches import MultiResolutionPatches
 from pipeline.aggregation.describers.registry import load_describer
@@ -15,6 +16,7 @@ from pipeline.contracts.descriptors import KIND, read_descriptors
 from pipeline.contracts.features.patches import PatchForm
 from pipeline.contracts.models import save_model
 from pipeline.maps.stream import MapBatch
+from pipeline.projections.product_quantiser import ProductQuantiser
 from pipeline.stage.errors import ModelError, ParameterError
 from pipeline.stage.tables import read_table
 from tests.aggregation.test_describers import plain_whitening, unit
@@ -139,3 +141,73 @@ def test_features_of_another_form_are_refused() -> None:
         refuse_unreadable_features("patches", PatchesParameters(levels=5), 4, ())
     with pytest.raises(ValueError, match="holds maps, not patches"):
         describer().describe(MapBatch([torch.zeros(1, 3, 4, 4)]))
+
+
+def coded(levels: int = 2, **parameters: object) -> MultiResolutionPatches:
+    own = describer(levels=levels, whitening="pca", dimensions=6, code_bytes=3, **parameters)
+    own.fit(lambda: iter([batch(seed, 40, levels=levels, parts=(12,)) for seed in (1, 2)]))
+    return own
+
+
+def plain_code(vector: Floats, codebooks: Floats) -> list[int]:
+    """Of each part the nearest centroid, by a loop."""
+    parts = vector.reshape(len(codebooks), -1)
+    return [int(np.argmin([((part - centroid) ** 2).sum() for centroid in book])) for part, book in zip(parts, codebooks, strict=True)]
+
+
+def test_references_are_stored_as_numbers_of_their_parts_nearest_centroids(tmp_path: Path) -> None:
+    own, path = coded(), tmp_path / "database-00000.parquet"
+    codes = own.product_codes
+    assert codes is not None
+    assert codes.codebooks.shape == (3, 256, 2)
+    vectors = own.describe(batch(3, levels=2, parts=(12,))).numpy()
+    with DescriptorSink(path, codes) as sink:
+        sink.add(list("abcd"), vectors)
+    stored = np.stack([np.frombuffer(value, np.uint8) for value in read_table(path, KIND)["vector"].to_pylist()])
+    expected = [plain_code(vector.astype(np.float64), codes.codebooks.astype(np.float64)) for vector in vectors.reshape(-1, 6)]
+    np.testing.assert_array_equal(stored, expected)
+    ((ids, read),) = list(read_descriptors(path))
+    meant = [[book[number] for book, number in zip(codes.codebooks, row, strict=True)] for row in expected]
+    assert ids == list("abcd")
+    np.testing.assert_array_equal(read.reshape(-1, 6), np.array(meant).reshape(-1, 6))
+    assert sink.rounding == pytest.approx(float(np.linalg.norm(read - vectors, axis=2).max()))
+    assert 0 < sink.rounding < 0.5
+
+
+def test_more_bytes_lose_less_and_an_empty_patch_stays_empty() -> None:
+    images = batch(3, levels=2, parts=(12,))
+    images.scales[0][1, :, 4] = 0
+    own, lost = coded(), []
+    vectors = own.describe(images).numpy()
+    for wanted in (1, 2, 3, 6):
+        read = ProductQuantiser(wanted).fit(own.describe(batch(4, 200, levels=2, parts=(12,))).flatten(0, 1)).codes.rounded(vectors)
+        assert not read[1, 4].any()
+        lost.append(float(((read - vectors) ** 2).sum()))
+    assert lost == sorted(lost, reverse=True)
+    assert lost[-1] < 0.1 * lost[0]
+
+
+def test_codes_are_learned_from_reference_patches_drawn_evenly_and_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    own = coded(learning_patches=300)
+    assert "Learning codes of 3 bytes from 300 of 400 patches." in caplog.text
+    save_model(tmp_path, own.state()[0], own.state()[1] | {"learned_on": None})
+    again, _ = load_describer(tmp_path, torch.device("cpu"))
+    assert again.product_codes is not None
+    vectors = own.describe(batch(3, levels=2, parts=(12,))).numpy()
+    np.testing.assert_array_equal(again.product_codes.encode(vectors), own.product_codes.encode(vectors))  # type: ignore[union-attr]
+
+
+def test_bytes_that_do_not_divide_the_dimensions_are_refused() -> None:
+    with pytest.raises(ValidationError, match="code_bytes 4 does not divide dimensions 6"):
+        PatchesParameters(dimensions=6, code_bytes=4)
+    with pytest.raises(ModelError, match=r"aggregate\.patches\.code_bytes: 4 bytes do not divide the 6 dimensions; take 3"):
+        describer(levels=1, whitening="none", code_bytes=4).fit(lambda: iter([batch(1, 300, levels=1)]))
+
+
+def test_few_held_out_patches_give_few_centroids(caplog: pytest.LogCaptureFixture) -> None:
+    own, held_out = describer(levels=1, whitening="none", code_bytes=3), batch(1, 40, levels=1)
+    own.fit(lambda: iter([held_out]))
+    assert "40 vectors give parts of 41 centroids, fewer than 256" in caplog.text
+    vectors = own.describe(held_out).numpy()
+    np.testing.assert_allclose(own.product_codes.rounded(vectors), vectors, atol=1e-3)  # type: ignore[union-attr]

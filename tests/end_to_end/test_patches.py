@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts.descriptors import DescriptorFacts, read_folder
+from pipeline.contracts.descriptors import DescriptorFacts, read_folder, shards_of
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
 from tasks.figure_studies import study_tables
@@ -66,6 +66,10 @@ def test_a_photograph_that_asks_is_answered_as_the_stages_do(matched: Project) -
 
 
 def test_the_ranking_is_that_of_the_plain_distances(matched: Project) -> None:
+    check_ranking(matched)
+
+
+def check_ranking(matched: Project) -> None:
     folder = matched.folder / "data/descriptors/gallery"
     references, queries = stored(folder, "database-"), stored(folder, "queries-")
     names, asked = list(references), list(queries)
@@ -101,6 +105,23 @@ def test_other_query_levels_rerun_the_search_alone_and_other_reference_levels_ex
     assert read_table(ranking, "ranking").to_pylist() != before
     project.change("aggregate.patches.levels", 3)
     assert project.affected() == AFTER_LEARN
+
+
+def test_references_as_codes_are_compared_as_what_the_codes_mean(matched: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", origin=matched)
+    project.change("aggregate.patches.code_bytes", 6)
+    assert project.affected() == AFTER_LEARN
+    project.make(*METHOD)
+    folders = [project.folder / f"data/{name}/gallery" for name in ("descriptors", "distractors")]
+    for folder, prefix in zip(folders, ("database-", "distractors-"), strict=True):
+        for path in shards_of(folder, prefix):
+            assert read_table(path, "descriptors").schema.field("vector").type.byte_width == 6
+    assert DescriptorFacts.of(load_manifest(folders[0], "descriptors")).code_bytes == 6
+    exact, rounded = (stored(own.folder / "data/descriptors/gallery", "database-") for own in (matched, project))
+    lost = [float(np.linalg.norm(rounded[image_id] - row, axis=1).max()) for image_id, row in exact.items()]
+    assert 0 < max(lost) < 1.2
+    check_ranking(project)
+    answers_as_the_stages_do(project)
 
 
 def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves_out(matched: Project, tmp_path: Path) -> None:

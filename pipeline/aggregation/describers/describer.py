@@ -10,6 +10,7 @@ import torch
 
 from pipeline.aggregation.params import MethodParameters
 from pipeline.contracts.features.feature_parameters import NetworkChoice
+from pipeline.contracts.features.product_codes import ProductCodes
 from pipeline.contracts.models import State, part_of
 from pipeline.maps.stream import MapBatch, MapStream
 
@@ -70,6 +71,11 @@ class Describer(ABC):
 
         None: it has one descriptor.
         """
+        return None
+
+    @property
+    def product_codes(self) -> ProductCodes | None:
+        """What database vectors are stored as; None: as values."""
         return None
 
     def fit(self, maps: MapStream) -> None:

@@ -2,16 +2,20 @@
 
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 
 from pipeline.aggregation.describers.describer import Describer
-from pipeline.aggregation.describers.whitened import learn_whitening
+from pipeline.aggregation.describers.whitened import learn_whitening, naming
+from pipeline.aggregation.local_features import sample
 from pipeline.aggregation.params import PatchesParameters
 from pipeline.contracts.features.patches import PatchForm, patch_count
-from pipeline.maps.stream import MapBatch
+from pipeline.contracts.features.product_codes import ProductCodes
+from pipeline.maps.stream import MapBatch, MapStream
 from pipeline.projections.normalization import l2
+from pipeline.projections.product_quantiser import ProductQuantiser
 from pipeline.projections.whitening import WHITENINGS
 
 log = logging.getLogger(__name__)
@@ -21,20 +25,38 @@ class MultiResolutionPatches(Describer):
     """Spatial max-pooling of each patch → l2 → PCA-whitening to half the dimensions → l2."""
 
     parameters: PatchesParameters
-    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in WHITENINGS.values()}
+    kinds: ClassVar[dict[str, Any]] = {kind.__name__: kind for kind in (*WHITENINGS.values(), ProductQuantiser)}
 
     def dimensions(self, channels: int) -> int:
-        return len(self.models["patches"].components_) if self.models else channels * self.parameters.grid**2
+        return len(self.models["patches"].components_) if "patches" in self.models else channels * self.parameters.grid**2
 
     def patches(self, purpose: str, patch_levels: int) -> int:
         return patch_count(patch_levels if purpose == "queries" else self.parameters.levels)
+
+    @cached_property
+    def product_codes(self) -> ProductCodes | None:
+        return self.models["quantiser"].codes if "quantiser" in self.models else None
+
+    def fit(self, maps: MapStream) -> None:
+        super().fit(maps)
+        parameters = self.parameters
+        if parameters.code_bytes is None:
+            return
+        total = sum(len(batch.scales[0]) for batch in maps()) * patch_count(parameters.levels)
+        patches = sample(lambda: (self._references(self.describe(batch)) for batch in maps()), total, parameters.learning_patches, parameters.seed)
+        log.info("Learning codes of %d bytes from %d of %d patches.", parameters.code_bytes, len(patches), total)
+        with naming("aggregate.patches.code_bytes"):
+            self.models["quantiser"] = ProductQuantiser(parameters.code_bytes, parameters.seed).fit(patches)
+
+    def _references(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, P, D) to those (N, D) of the patches that a reference has."""
+        return vectors[:, : patch_count(self.parameters.levels)].flatten(0, 1)
 
     def fit_final(self, vectors: Iterator[torch.Tensor]) -> None:
         parameters = self.parameters
         if parameters.whitening == "none":
             return
-        references = (batch[:, : patch_count(parameters.levels)].flatten(0, 1) for batch in vectors)
-        model = learn_whitening(parameters.whitening, parameters.dimensions, parameters.shrinkage, references)
+        model = learn_whitening(parameters.whitening, parameters.dimensions, parameters.shrinkage, map(self._references, vectors))
         if parameters.dimensions is None:
             kept, half = model.components_.shape[0], model.components_.shape[1] // 2
             if kept < half:
@@ -46,7 +68,7 @@ class MultiResolutionPatches(Describer):
         return pooled_patches(batch.scales[0], _form_of(batch), self.parameters.grid)
 
     def finish(self, vectors: torch.Tensor) -> torch.Tensor:
-        if not self.models:
+        if "patches" not in self.models:
             return vectors
         alive = vectors.any(dim=-1, keepdim=True)  # a patch without any activation stays zero
         reduced: torch.Tensor = self.models["patches"].transform(vectors) * alive
