@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.contracts.collections import CATALOGUE, INDEX, LISTS, ROWS, Version, map_rows, open_version, removed_images
+from pipeline.contracts.collection_rows import open_rows, product_codes
+from pipeline.contracts.collections import CATALOGUE, INDEX, LISTS, Version, open_version, removed_images
+from pipeline.contracts.features.product_codes import CodedRows
 from pipeline.search.candidate_index import save_index
 from pipeline.search.indexes import build_index
 from pipeline.stage.checksums import verify
@@ -57,8 +59,8 @@ def _whole(version: Version, target: Path, write: Callable[[Version, Path], str]
     return said
 
 
-def _rows(version: Version) -> npt.NDArray[Any]:
-    return map_rows(version.folder / ROWS)
+def _rows(version: Version) -> npt.NDArray[Any] | CodedRows:
+    return open_rows(version.folder, product_codes(version))
 
 
 def _metadata(version: Version) -> pa.Table:
@@ -82,7 +84,7 @@ def _faiss(version: Version, target: Path) -> str:
         for own in filter(Path.exists, (source, source.with_name(LISTS))):
             verify(own)
             shutil.copyfile(own, target / own.name)
-    elif rows.ndim == 2:
+    elif isinstance(rows, np.ndarray) and rows.ndim == 2:
         save_index(build_index(rows), target / INDEX)
     else:
         raise ParameterError(f"{version.facts.benchmark}: patches are compared by a distance that faiss does not have; export them in the form clip")

@@ -4,14 +4,16 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.codes import read_code_folder
+from pipeline.contracts.collection_rows import learned_codes
 from pipeline.contracts.collections import (
     CALIBRATION,
     CATALOGUE,
@@ -32,7 +34,8 @@ from pipeline.contracts.collections import (
     new_version,
     publish,
 )
-from pipeline.contracts.descriptors import read_folder
+from pipeline.contracts.descriptors import read_codes_of_folder, read_folder
+from pipeline.contracts.features.product_codes import ProductCodes
 from pipeline.contracts.models import TENSORS
 from pipeline.contracts.rankings import ANSWERS, RankingFacts
 from pipeline.contracts.rankings import KIND as RANKINGS
@@ -51,6 +54,7 @@ from pipeline.stage.run_record import Produced
 from pipeline.stage.tables import open_table, table_facts, write_json
 
 Rows = npt.NDArray[Any]
+DATABASE = "database-"
 log = logging.getLogger(__name__)
 
 
@@ -78,10 +82,17 @@ class Made:
         """The method whose codes are searched; None where descriptors are."""
         return self.ranked.computed_with.codes.method if self.ranked.bits else None
 
+    @cached_property
+    def codes(self) -> ProductCodes | None:
+        """What the database's patches are stored as; None where their values are."""
+        return learned_codes(places.models(self.benchmark)) if self.ranked.computed_with.descriptors.code_bytes else None
+
     def read(self, prefix: str) -> Iterator[tuple[list[str], Rows]]:
-        """The rows that are compared, as the stages left them: codes, patches or descriptors."""
+        """The rows that are compared, as the stages left them: codes, patches or descriptors, or codes of patches."""
         if self.hashed:
             return read_code_folder(places.codes(self.benchmark), prefix)
+        if self.codes and prefix == DATABASE:
+            return read_codes_of_folder(places.descriptors(self.benchmark), prefix)
         return read_folder(places.descriptors(self.benchmark), prefix)
 
 
@@ -115,7 +126,7 @@ def main(arguments: list[str]) -> Produced:
 def _write_images(staging: Path, made: Made, parameters: CollectionParameters) -> int:
     """Write rows, catalogue and thumbnails of the database; returns the number of images."""
     catalogue = {row.image_id: row for row in read_catalogue(places.images(made.dataset) / places.CATALOGUE)}
-    blocks = made.read("database-")
+    blocks = made.read(DATABASE)
     if made.search.augmentation.used:
         from pipeline.collecting.computing import augmented  # and torch with it, which other collections do without
 
@@ -136,8 +147,8 @@ def _write_rows(staging: Path, made: Made, blocks: Iterator[tuple[list[str], Row
             require_free_space(staging, int(block[0].nbytes) * made.ranked.database, f"The collection of {made.benchmark}")
             targets.append((new_rows(staging / ROWS, (made.ranked.database, *block.shape[1:]), block.dtype), _as_they_are))
             if block.ndim == 3 and made.search.shortlist:
-                shape = made.ranked.database, block.shape[2]
-                targets.append((new_rows(staging / SHORTLIST_ROWS, shape, block.dtype), partial(whole_image, how=made.search.candidates)))
+                shape = made.ranked.database, made.ranked.dimensions
+                targets.append((new_rows(staging / SHORTLIST_ROWS, shape, np.float32), partial(_whole_images, made)))
         for target, form in targets:
             target[len(names) : len(names) + len(ids)] = form(block)
         names += ids
@@ -148,6 +159,11 @@ def _write_rows(staging: Path, made: Made, blocks: Iterator[tuple[list[str], Row
 
 def _as_they_are(rows: Rows) -> Rows:
     return rows
+
+
+def _whole_images(made: Made, rows: Rows) -> Rows:
+    """One vector of each image's patches."""
+    return whole_image(made.codes.decode(rows) if made.codes else rows, made.search.candidates)
 
 
 def _kind(made: Made, parameters: CollectionParameters) -> IndexKind:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy.typing as npt
 
 from pipeline.collecting.loss import measure_loss
-from pipeline.contracts.collections import CATALOGUE, CollectionFacts, IndexFacts, map_rows
+from pipeline.contracts.collection_rows import product_codes
+from pipeline.contracts.collections import CATALOGUE, CollectionFacts, IndexFacts, Version, map_rows
 from pipeline.contracts.descriptors import images_of_shard, shards_of
 from pipeline.contracts.running.device import choose_device, hold
 from pipeline.contracts.running.scratch import ScratchStore
@@ -52,4 +53,4 @@ def measured(folder: Path, facts: CollectionFacts, search: SearchParameters, que
     """What the index of a version's folder costs; see `measure_loss`."""
     names = open_table(folder / CATALOGUE, "catalogue").read(columns=["image_id"]).column(0)
     with hold(choose_device()) as device:
-        return measure_loss(Database(folder, facts.index, names, search, device), queries, truth)
+        return measure_loss(Database(folder, facts.index, names, search, device, product_codes(Version(folder, facts))), queries, truth)

@@ -117,12 +117,22 @@ def descriptor_columns(image_ids: list[str], vectors: Floats, storage: Storage |
 def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
     """Stream (image ids, vectors (n, D) float32) of a shard, at most about `block` rows at a time; of patches, vectors (n, P, D)."""
     facts = table_facts(open_table(path, KIND))
-    patches, storage = facts["patches"], facts["dtype"]
-    codes = ProductCodes.from_text(facts["codes"]) if storage == CODED else None
-    dtype = np.dtype(np.uint8) if codes else STORED[storage]
+    codes = ProductCodes.from_text(facts["codes"]) if facts["dtype"] == CODED else None
+    for ids, values in _stored_rows(path, facts, block):
+        yield ids, codes.decode(values) if codes else decoded(values, facts["dtype"])
+
+
+def read_codes_of_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
+    """Stream (image ids, codes (n, …, M)) of shards whose vectors are stored as codes of a product quantiser."""
+    for path in shards_of(folder, prefix):
+        yield from _stored_rows(path, table_facts(open_table(path, KIND)), block)
+
+
+def _stored_rows(path: Path, facts: dict[str, Any], block: int) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
+    """(image ids, what is stored of their vectors), about `block` rows at a time."""
+    patches, dtype = facts["patches"], np.dtype(np.uint8) if facts["dtype"] == CODED else STORED[facts["dtype"]]
     for ids, values in read_fixed_rows(path, KIND, "vector", dtype, max(1, block // (patches or 1)) * (patches or 1)):
-        vectors = codes.decode(values) if codes else decoded(values, storage)
-        yield (ids, vectors) if patches is None else (ids[::patches], vectors.reshape(-1, patches, vectors.shape[1]))
+        yield (ids, values) if patches is None else (ids[::patches], values.reshape(-1, patches, values.shape[1]))
 
 
 def read_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
+from pipeline.contracts.collection_rows import product_codes
 from pipeline.contracts.collections import (
     CALIBRATION,
     CATALOGUE,
@@ -79,7 +80,7 @@ class Collection:
         catalogue = read_table(version.folder / CATALOGUE, "catalogue")
         self._images: pa.Table = catalogue.select(["image_id", "instance", "path"])
         self._thumbnails = Thumbnails(version.folder / THUMBNAILS)
-        self._database = Database(version.folder, self.facts.index, self._images.column("image_id"), self.parameters, device)
+        self._database = Database(version.folder, self.facts.index, self._images.column("image_id"), self.parameters, device, product_codes(version))
         if (extract := self.facts.described.features.extract).patch_levels:
             ids, *sides = (catalogue.column(name).to_pylist() for name in ("image_id", "width", "height"))
             self._database.boxes = PatchBoxes(extract, dict(zip(ids, zip(*sides, strict=True), strict=True)))

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from pipeline.contracts.collections import INDEX, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows, removed_images
+from pipeline.contracts.collection_rows import open_rows
+from pipeline.contracts.collections import INDEX, SHORTLIST_ROWS, IndexFacts, map_rows, removed_images
 from pipeline.contracts.features.patches import patch_count
+from pipeline.contracts.features.product_codes import CodedRows, ProductCodes
 from pipeline.contracts.results import Results
 from pipeline.search.candidate_index import load_index
 from pipeline.search.distances import scoring
@@ -24,6 +26,8 @@ from pipeline.search.vector_scan import Score, dot, merge_results
 from pipeline.search.whole_images import whole_image
 
 Rows = npt.NDArray[Any]
+Held = npt.NDArray[Any] | CodedRows
+"""Rows that may be decoded only as far as they are looked at."""
 Places = npt.NDArray[np.int64]
 BLOCK, CODES_AT_ONCE = 2**16, 2**20
 MORE = 32
@@ -41,6 +45,7 @@ class Database:
         folder: of a version of the collection.
         kind: of its index.
         names: the ids of the rows' images, a column of text.
+        codes: what its patches are held as; None where it holds what is compared.
 
     Attributes:
         removed_ids, removed: images that are no answer, and their rows.
@@ -49,9 +54,17 @@ class Database:
 
     boxes: PatchBoxes | None = None
 
-    def __init__(self, folder: Path, kind: IndexFacts, names: pa.ChunkedArray, parameters: SearchParameters, device: torch.device) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: IndexFacts,
+        names: pa.ChunkedArray,
+        parameters: SearchParameters,
+        device: torch.device,
+        codes: ProductCodes | None = None,
+    ) -> None:
         self.kind, self.names, self.parameters, self.device = kind, names, parameters, device
-        self.rows = map_rows(folder / ROWS)
+        self.rows = open_rows(folder, codes)
         self.shortlist_rows = map_rows(folder / SHORTLIST_ROWS) if (folder / SHORTLIST_ROWS).exists() else None
         self.index = None if kind.kind == "flat" else load_index(folder / INDEX, codes=self.rows.dtype == np.uint8)
         self.removed_ids = removed_images(folder)
@@ -90,8 +103,8 @@ class Database:
 
     def _nearest_rows(self, queries: Rows, k: int) -> tuple[Sequence[npt.NDArray[np.float32]], Sequence[Places]]:
         """Of each query the scores and places of the k nearest rows, removed ones among them."""
-        if self.rows.dtype == np.uint8:
-            return self._nearest_codes(queries, k)
+        if isinstance(self.rows, np.ndarray) and self.rows.dtype == np.uint8:
+            return self._nearest_codes(queries, self.rows, k)
         if self.rows.ndim == 3:
             return self._nearest_patches(torch.from_numpy(queries).to(self.device), k)
         own, score = torch.from_numpy(queries).to(self.device), scoring(self.parameters.distance_of(patches=False))
@@ -119,8 +132,9 @@ class Database:
 
     def _nearest(self, queries: torch.Tensor, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
         if self.index is None:
-            by_product = score is dot and self.device.type == "cpu"
-            return (highest_products if by_product else every_row_compared)(queries, self.rows, k, score)
+            if score is dot and self.device.type == "cpu" and isinstance(self.rows, np.ndarray):
+                return highest_products(queries, self.rows, k, score)
+            return every_row_compared(queries, self.rows, k, score)
         wanted = min(max(k, self.kind.candidates), len(self))
         found = self.index.search(queries.cpu().numpy(), wanted)[1]
 
@@ -149,15 +163,15 @@ class Database:
 
         return _best_of_candidates(found, compared, k)
 
-    def _nearest_codes(self, queries: Rows, k: int) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+    def _nearest_codes(self, queries: Rows, rows: Rows, k: int) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
         """Codes whose parts are looked up may find fewer than k; where they find none, every code is compared."""
         queries, count = np.ascontiguousarray(queries), min(k, len(self))
-        distances, places = self.index.search(queries, count) if self.index is not None else _nearest_by_hamming(queries, self.rows, count)
+        distances, places = self.index.search(queries, count) if self.index is not None else _nearest_by_hamming(queries, rows, count)
         scores, found = [], []
         for query in range(len(queries)):
             own_places, own = places[query], distances[query]
             if self.index is not None and (own_places < 0).all():
-                nearest = _nearest_by_hamming(queries[query : query + 1], self.rows, count)
+                nearest = _nearest_by_hamming(queries[query : query + 1], rows, count)
                 own, own_places = nearest[0][0], nearest[1][0]
             own, own_places = own[own_places >= 0], own_places[own_places >= 0]
             order = np.lexsort((own_places, own))
@@ -173,7 +187,7 @@ def rows_of(names: pa.ChunkedArray, image_ids: set[str]) -> Places:
     return np.flatnonzero(pc.is_in(names, pa.array(sorted(image_ids), pa.string())).to_numpy(zero_copy_only=False))
 
 
-def every_row_compared(queries: torch.Tensor, rows: Rows, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
+def every_row_compared(queries: torch.Tensor, rows: Held, k: int, score: Score) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
     """The k best rows of each query, by comparing all of them block by block."""
     scores = queries.new_empty(len(queries), 0)
     places = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
@@ -216,7 +230,7 @@ def best_of(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return scores.gather(1, found), found
 
 
-def _blocks(rows: Rows, size: int) -> Iterator[tuple[int, Rows]]:
+def _blocks(rows: Held, size: int) -> Iterator[tuple[int, Rows]]:
     for first in range(0, len(rows), size):
         yield first, rows[first : first + size]
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.asking.exporting import export
 from pipeline.contracts.descriptors import DescriptorFacts, read_folder, shards_of
+from pipeline.stage.errors import ParameterError
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
 from tasks.figure_studies import study_tables
@@ -121,7 +123,15 @@ def test_references_as_codes_are_compared_as_what_the_codes_mean(matched: Projec
     lost = [float(np.linalg.norm(rounded[image_id] - row, axis=1).max()) for image_id, row in exact.items()]
     assert 0 < max(lost) < 1.2
     check_ranking(project)
+    held = answers_as_the_stages_do(project).version.folder / "rows.npy"
+    assert np.load(held).shape == (10, 5, 6), "a byte for every part of a patch"
+    project.change("search.shortlist", 20)
+    project.make("search@gallery", "collection@gallery")
     answers_as_the_stages_do(project)
+    with pytest.raises(ParameterError, match="a distance that faiss does not have"):
+        export(project.folder / "data/collection/gallery", tmp_path / "faiss", "faiss")
+    export(project.folder / "data/collection/gallery", tmp_path / "clip", "clip")
+    np.testing.assert_array_equal(np.load(tmp_path / "clip/img_emb/img_emb_0.npy"), np.stack(list(rounded.values())))
 
 
 def test_a_shortlist_reruns_the_search_and_what_follows_and_loses_what_it_leaves_out(matched: Project, tmp_path: Path) -> None:

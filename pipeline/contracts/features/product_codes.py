@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 CENTROIDS = 256
 """Of each part, so that a part takes one byte."""
+CODEBOOKS = "quantiser.codebooks"
+"""Name of the tensor in a model that learned some."""
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint8]
 
@@ -63,3 +65,27 @@ class ProductCodes:
     @classmethod
     def from_text(cls, text: dict[str, Any]) -> Self:
         return cls(np.frombuffer(base64.b64decode(text["values"]), "<f2").reshape(text["shape"]).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class CodedRows:
+    """Rows (N, …, D) float32 that are held as codes (N, …, M), and decoded as far as they are looked at."""
+
+    held: Codes
+    codes: ProductCodes
+
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return *self.held.shape[:-1], self.codes.dimensions
+
+    @property
+    def ndim(self) -> int:
+        return self.held.ndim
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, places: slice | npt.NDArray[np.int64]) -> Floats:
+        return self.codes.decode(self.held[places])
