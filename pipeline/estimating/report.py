@@ -54,7 +54,7 @@ def _row(cost: StageCost, price: float) -> list[str]:
 def _described(work: Workload) -> str:
     networks = " and ".join(f"{name} ({gigaflops:.2g} GFLOP)" for name, gigaflops in work.gigaflops.items())
     rows = f"{work.rows} × {work.dimensions}" if work.rows > 1 else f"{work.dimensions}"
-    codes = f", codes of {work.bits} bits" if work.bits else ""
+    codes = f", codes of {work.bits} bits" if work.bits else f", {work.patch_bytes} bytes a patch" if work.patch_bytes else ""
     return f"{work.megapixels:.2g} megapixels stored, {networks}, {work.method} of {rows} dimensions{codes}, {work.index} index"
 
 

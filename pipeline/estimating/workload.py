@@ -33,6 +33,7 @@ class Workload:
         method: of the descriptors.
         rows, dimensions: of the descriptors of a photograph.
         bits: of its code; 0 without codes.
+        patch_bytes: of a patch that is stored as a code; None where its values are.
         index: of the collection.
         lists: of an index of inverted lists, each of which a row is compared with.
     """
@@ -49,11 +50,12 @@ class Workload:
     bits: int
     index: str
     lists: int = 0
+    patch_bytes: int | None = None
 
     @property
     def descriptor_bytes(self) -> float:
-        """As float32."""
-        return 4.0 * self.rows * self.dimensions
+        """As float32, or as codes of patches."""
+        return float(self.rows * (self.patch_bytes or 4 * self.dimensions))
 
     @property
     def row_bytes(self) -> float:
@@ -101,6 +103,7 @@ def workload(whole: Parameters, images: int) -> Workload:
         bits=bits,
         index=index,
         lists=(whole.collection.ivf_pq.lists or round(4 * images**0.5)) if index == "ivf_pq" else 0,
+        patch_bytes=getattr(method.parameters, "code_bytes", None),
     )
 
 
