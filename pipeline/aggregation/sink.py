@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, stored
+from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer, from_stored, to_stored
 from pipeline.contracts.features.product_codes import ProductCodes
 from pipeline.contracts.features.storage import Storage
 from pipeline.stage.errors import SanityError
@@ -84,7 +84,8 @@ class DescriptorSink:
         if self._writer is None:
             patches = vectors.shape[1] if vectors.ndim == 3 else None
             self._writer = self._open.enter_context(descriptor_writer(self.path, vectors.shape[-1], patches, self.storage))
+        values = to_stored(vectors, self.storage)
         if self.storage != "float32":
-            self.rounding = max(self.rounding, float(np.linalg.norm(vectors - stored(vectors, self.storage), axis=-1).max()))
-        self._writer.write(descriptor_columns(self._ids, vectors, self.storage))
+            self.rounding = max(self.rounding, float(np.linalg.norm(vectors - from_stored(values, self.storage), axis=-1).max()))
+        self._writer.write(descriptor_columns(self._ids, values))
         self._ids, self._vectors = [], []

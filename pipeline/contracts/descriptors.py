@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.features.product_codes import ProductCodes
-from pipeline.contracts.features.storage import STORED, Storage, decoded, encoded, rounded
+from pipeline.contracts.features.storage import STORED, Storage, decoded, encoded
 from pipeline.contracts.held_out import HeldOutSet, KnownOverlap, LearnedOn, TrainedOn
 from pipeline.stage.manifest import Facts, load_manifest
 from pipeline.stage.tables import TableWriter, fixed_rows, gathered, open_table, open_writer, read_fixed_rows, table_facts
@@ -101,25 +101,29 @@ def descriptor_writer(
     return open_writer(path, KIND, schema, raw_columns=["vector"], dimensions=dimensions, patches=patches, **how, **facts)
 
 
-def stored(vectors: Floats, storage: Storage | ProductCodes) -> Floats:
-    """The vectors as they are read again once they are stored."""
-    return storage.rounded(vectors) if isinstance(storage, ProductCodes) else rounded(vectors, storage)
+def to_stored(vectors: Floats, storage: Storage | ProductCodes) -> npt.NDArray[Any]:
+    """What is stored of vectors (…, D): values of the stored type, or codes."""
+    return storage.encode(vectors) if isinstance(storage, ProductCodes) else encoded(vectors, storage)
 
 
-def descriptor_columns(image_ids: list[str], vectors: Floats, storage: Storage | ProductCodes = "float32") -> dict[str, Any]:
-    """Vectors (N, D) as columns of one row group, or those of patches (N, P, D), image by image; `storage` is the writer's."""
-    own = storage.encode(vectors) if isinstance(storage, ProductCodes) else encoded(vectors, storage)
-    if own.ndim == 3:
-        image_ids, own = [image_id for image_id in image_ids for _ in range(own.shape[1])], own.reshape(-1, own.shape[2])
-    return {"image_id": image_ids, "vector": fixed_rows(own)}
+def from_stored(values: npt.NDArray[Any], storage: Storage | ProductCodes) -> Floats:
+    """The vectors that are read of it."""
+    return storage.decode(values) if isinstance(storage, ProductCodes) else decoded(values, storage)
+
+
+def descriptor_columns(image_ids: list[str], values: npt.NDArray[Any]) -> dict[str, Any]:
+    """What `to_stored` gives of vectors (N, D) as columns of one row group, or of those of patches (N, P, D), image by image."""
+    if values.ndim == 3:
+        image_ids, values = [image_id for image_id in image_ids for _ in range(values.shape[1])], values.reshape(-1, values.shape[2])
+    return {"image_id": image_ids, "vector": fixed_rows(values)}
 
 
 def read_descriptors(path: Path, block: int = 4096) -> Iterator[tuple[list[str], Floats]]:
     """Stream (image ids, vectors (n, D) float32) of a shard, at most about `block` rows at a time; of patches, vectors (n, P, D)."""
     facts = table_facts(open_table(path, KIND))
-    codes = ProductCodes.from_text(facts["codes"]) if facts["dtype"] == CODED else None
+    storage = ProductCodes.from_text(facts["codes"]) if facts["dtype"] == CODED else facts["dtype"]
     for ids, values in _stored_rows(path, facts, block):
-        yield ids, codes.decode(values) if codes else decoded(values, facts["dtype"])
+        yield ids, from_stored(values, storage)
 
 
 def read_codes_of_folder(folder: Path, prefix: str, block: int = 4096) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
