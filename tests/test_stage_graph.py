@@ -155,6 +155,16 @@ def test_every_stage_runs_its_entry() -> None:
         assert stage == GUARD or "data/names.json" in content.get("do", content)["deps"]
 
 
+def test_dvc_keeps_the_runs_of_every_stage_that_starts_from_nothing() -> None:
+    """DVC restores no run of a stage whose output stays in place, or lies in Git and is neither metric nor plot; only a collection grows in place."""
+    without = set()
+    for stage, content in graph_file()["stages"].items():
+        outputs = content.get("do", content).get("outs", [])
+        if any(isinstance(output, dict) and {"persist", "cache"} & set(next(iter(output.values()))) for output in outputs):
+            without.add(stage)
+    assert without == {"collection"}
+
+
 def test_layers_are_kept() -> None:
     done = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
