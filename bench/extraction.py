@@ -1,6 +1,7 @@
 """Images per second of the extraction against plain torch, one image at a time in float32, on the same images and networks.
 
-Both decode the same stored images, run the same network on all cores, and write float16 maps to disk.
+Both decode the same stored images, run the same network on all cores, and write float16 maps to disk. The share of the processor says how far
+any other way could get: arithmetic of the network per second, divided by that of a product of two large float32 matrices.
 """
 
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.pictures import store
 from bench.timing import paired, seconds
@@ -31,6 +33,7 @@ from pipeline.networks.weight_files import read_weights
 from pipeline.stage.manifest import load_manifest
 
 COUNT, SIDE = 32, 640
+MATRIX = 2048
 NETWORKS = ("efficientnet_lite0", "squeezenet1_1", "timm/vit_small_patch16_224")
 
 
@@ -80,8 +83,24 @@ def plain_process(name: str, images: Path, output: Path, line: Connection) -> No
         line.send(seconds(lambda: plain(module, images, output)))
 
 
-def compare(name: str, images: Path, output: Path) -> None:
-    """Print images per second of both, networks loaded beforehand."""
+def products() -> float:
+    """GFLOP/s of a product of two float32 matrices on all cores; the best of ten."""
+    torch.set_num_threads(settings().threads)
+    matrix = torch.randn(MATRIX, MATRIX)
+    return 2 * MATRIX**3 / 1e9 / min(seconds(lambda: matrix @ matrix) for _ in range(10))
+
+
+def arithmetic(name: str, images: Path) -> float:
+    """GFLOP of one of the stored images, which all have one size."""
+    stored = next(read_images(load_manifest(images, KIND).paths(images)[0]))
+    height, width, _ = decode(stored.bytes).shape
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        bare(name).eval()(torch.zeros(1, 3, height, width))
+    return counter.get_total_flops() / 1e9
+
+
+def compare(name: str, images: Path, output: Path, most: float) -> None:
+    """Print images per second of both, networks loaded beforehand, and the share of the processor's arithmetic, `most` GFLOP/s, that ours uses."""
     context = get_context("spawn")
     line, other_end = context.Pipe()
     process = context.Process(target=plain_process, args=(name, images, output, other_end), daemon=True)
@@ -95,7 +114,8 @@ def compare(name: str, images: Path, output: Path) -> None:
     own, plain_seconds = paired(lambda: ours(extractor, images), beside)
     line.send(False)
     process.join()
-    print(f"{name}: {COUNT / own:.1f} images/s, plain loop {COUNT / plain_seconds:.1f}, ratio {plain_seconds / own:.2f}", flush=True)
+    rates = f"{COUNT / own:.1f} images/s, plain loop {COUNT / plain_seconds:.1f}, ratio {plain_seconds / own:.2f}"
+    print(f"{name}: {rates}; {arithmetic(name, images) * COUNT / own / most:.2f} of the processor", flush=True)
 
 
 def main() -> None:
@@ -104,8 +124,10 @@ def main() -> None:
         images, output = Path(place) / "images", Path(place) / "maps"
         store(images, COUNT, SIDE)
         output.mkdir()
+        most = products()
+        print(f"products of matrices: {most:.0f} GFLOP/s", flush=True)
         for name in NETWORKS:
-            compare(name, images, output)
+            compare(name, images, output, most)
 
 
 if __name__ == "__main__":
