@@ -96,7 +96,7 @@ def arithmetic(name: str, images: Path) -> float:
     height, width, _ = decode(stored.bytes).shape
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         bare(name).eval()(torch.zeros(1, 3, height, width))
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def compare(name: str, images: Path, output: Path, most: float) -> None:

@@ -79,7 +79,7 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
 def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile) -> Measured:
     """Run one cell, unless its experiment is there already."""
     logger = get_run_logger()
-    logger.info("%s sets %s", experiment, " ".join(cell.overrides))
+    logger.info("%s: %s", experiment, " ".join(cell.labelled))
     commit, state, seconds = find_experiment(processes.root, experiment), "finished before", None
     if commit is None:
         began = time.monotonic()

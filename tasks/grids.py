@@ -94,12 +94,14 @@ class Cell:
     Attributes:
         labels: its label on every axis.
         own: what the grid sets in it, each as `path=value`.
+        labelled: what its labels set, of `own`.
         stands_on: a digest of the grid's sections; empty where it has none.
         overrides: all that it makes of params.yaml: what the sections say otherwise than the file, and `own`.
     """
 
     labels: dict[str, str]
     own: list[str]
+    labelled: list[str]
     stands_on: str
     overrides: list[str]
 
@@ -146,7 +148,7 @@ def cells(sweep: SweepFile, parameters: dict[str, Any]) -> list[Cell]:
     """
     standing = _merged(parameters, sweep.sections)
     stands_on = hashlib.sha256(json.dumps(sweep.sections, sort_keys=True).encode()).hexdigest()[:8] if sweep.sections else ""
-    found = []
+    found, common = [], _assignments(sweep.set)
     for labels in itertools.product(*sweep.axes.values()):
         named = dict(zip(sweep.axes, labels, strict=True))
         values: Overrides = dict(sweep.set)
@@ -155,9 +157,14 @@ def cells(sweep: SweepFile, parameters: dict[str, Any]) -> list[Cell]:
         for rule in sweep.cells:
             if rule.where.items() <= named.items():
                 values |= _filled(rule.set, values, standing)
-        own = [f"{path}={_value(value)}" for path, value in values.items()]
-        found.append(Cell(named, own, stands_on, list(_overrides(sweep.sections, values, parameters))))
+        own = _assignments(values)
+        labelled = [override for override in own if override not in common]
+        found.append(Cell(named, own, labelled, stands_on, list(_overrides(sweep.sections, values, parameters))))
     return found
+
+
+def _assignments(values: Overrides) -> list[str]:
+    return [f"{path}={_value(value)}" for path, value in values.items()]
 
 
 def _overrides(sections: Mapping[str, Any], values: Overrides, parameters: dict[str, Any]) -> Iterator[str]:

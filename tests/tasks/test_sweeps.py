@@ -69,6 +69,13 @@ def test_every_combination_is_a_cell_and_names_in_braces_are_its_own_values(tmp_
     }
 
 
+def test_a_cell_names_what_its_labels_set(tmp_path: Path) -> None:
+    grid = load_sweep(written(tmp_path, set={"aggregate.mac.whitening": "none", "search.top": 9}))
+    found = {cell.title: cell.labelled for cell in cells(grid, read_section("", PROJECT / "params.yaml"))}
+    assert found["MAC, none"] == ["aggregate.method=mac"]
+    assert found["MAC, PCA"] == ["aggregate.mac.whitening=pca", "aggregate.method=mac"]
+
+
 def test_a_small_number_stays_a_number(tmp_path: Path) -> None:
     axes = {"rate": {"low": {"a.b": 1e-5, "c": [2e-7, 0.5]}, "high": {"a.b": 1e20}}}
     found = [cell.overrides for cell in cells(load_sweep(written(tmp_path, axes=axes, cells=[], published=[], figure=None)), {})]
