@@ -1,4 +1,4 @@
-"""No file names a machine's path or a package registry, no large file is tracked, nothing is unpickled, a wheel has every file."""
+"""No file names a machine's path or a package registry, no large file is tracked, nothing is unpickled, a wheel has every file, pages are whole."""
 
 import re
 import subprocess
@@ -57,6 +57,14 @@ def test_links_of_a_page_lead_to_files(page: str) -> None:
     place = PROJECT / page
     links = re.findall(r"\]\(([^)#]+)\)", place.read_text(encoding="utf-8"))
     assert [link for link in links if not link.startswith("https://") and not (place.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))])
+def test_tables_of_a_page_are_whole(page: str) -> None:
+    """A row that does not follow its table's head is shown as text."""
+    lines = ["", *(PROJECT / page).read_text(encoding="utf-8").splitlines(), ""]
+    heads = [place for place in range(1, len(lines) - 1) if lines[place].startswith("|") and not lines[place - 1].startswith("|")]
+    assert [lines[place] for place in heads if not re.fullmatch(r"\|[-: |]+\|", lines[place + 1])] == []
 
 
 def test_commands_and_settings_that_pages_name_are_there() -> None:

@@ -100,3 +100,15 @@ def test_the_file_that_all_depend_on_never_changes(project: Project) -> None:
     project.change("datasets.other", {"source": "none"})
     assert "Running stage 'names'" in project.dvc("repro", "names")
     assert Path(project.folder, "data/names.json").read_bytes() == first
+
+
+def test_a_checkout_that_has_seen_a_data_set_before_has_its_record(project: Project) -> None:
+    """As the temporary checkouts of experiments, which share a cache: what is not in Git is there only where a stage writes it."""
+    project.change("datasets.seen", {"source": "none"})
+    record, names = project.folder / "data/sources/seen.json", project.folder / "data/names.json"
+    for _ in range(2):
+        record.unlink(missing_ok=True)
+        names.unlink(missing_ok=True)
+        (project.folder / "dvc.lock").unlink(missing_ok=True)
+        project.dvc("repro", "--single-item", "names")
+        assert record.exists()
