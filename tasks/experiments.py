@@ -17,9 +17,10 @@ from dotenv import dotenv_values
 
 from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.parameters import read_section
 from pipeline.stage.yaml_text import Loader
-from tasks.parameter_edits import apply_overrides
 from tasks.processes import Finished, Processes, run_checked
+from tasks.stage_graph import overridden
 from tasks.workspace import git
 
 PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
@@ -37,12 +38,12 @@ def check_overrides(root: Path, cells: Mapping[str, list[str]]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="overrides-") as place:
         files: dict[str, str] = {}
+        parameters = read_section("", root / "params.yaml")
         for index, (title, overrides) in enumerate(cells.items()):
             file = Path(place, str(index), "params.yaml")
             file.parent.mkdir()
-            shutil.copy(root / "params.yaml", file)
             try:
-                apply_overrides(file, overrides)
+                file.write_text(json.dumps(overridden(parameters, overrides)), encoding="utf-8")
             except ParameterError as error:
                 raise ParameterError(f"the cell {title}: {error}") from None
             files[str(file)] = title
