@@ -16,13 +16,14 @@ from pipeline.stage.parameters import read_section
 from pipeline.stage.places import SWEEPS
 from tasks.experiments import check_overrides, find_experiment, metrics_of, per_query_of, remove_leftovers, run_experiment, uncommitted
 from tasks.figure_studies import studies_of
+from tasks.grid_sources import folder_records, laid_out, state_with
 from tasks.grids import Cell, SweepFile, cell_name, cells, load_sweep
 from tasks.processes import Processes
 from tasks.publication import store_artifact
 from tasks.stages import last_reason, only_telling
 from tasks.sweeps import Measured, evaluated, measure_intervals, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
-from tasks.workspace import checkout_lock, git
+from tasks.workspace import checkout_lock, git, scan_sources
 
 
 @flow(name="sweep", flow_run_name="sweep {file}", persist_result=False)
@@ -42,7 +43,13 @@ def sweep(file: GridFile, keep_going: bool = True, wait: bool = True) -> State[N
         check_overrides(root, {cell.title: cell.overrides for cell in chosen})
         with checkout_lock(root, wait=wait):
             remove_leftovers(root)
-            results = _run_cells(root, path.stem, grid, chosen, keep_going)
+            scanned = scan_sources(root)
+            if scanned:
+                get_run_logger().info(scanned)
+            records = folder_records(root, grid.sections)
+            state = state_with(uncommitted(root), records)
+            with laid_out(root, records) as copied:
+                results = _run_cells(root, path.stem, grid, chosen, state, copied, keep_going=keep_going)
         rows = table(grid, results, measure_intervals(root, grid, results))
         text = write_tables(root / SWEEPS, path.stem, grid, _commit(root), rows, results)
     except PipelineError as error:
@@ -60,13 +67,14 @@ def _commit(root: Path) -> str:
     return git(root, "rev-parse", "--short", "HEAD") + (" with changes" if uncommitted(root) else "")
 
 
-def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_going: bool) -> list[Measured]:
-    processes, state, logger = Processes(root), uncommitted(root), get_run_logger()
+def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], state: str, copied: list[str], *, keep_going: bool) -> list[Measured]:
+    processes, logger = Processes(root), get_run_logger()
     results: list[Measured] = []
     try:
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
-            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, cell_name(name, cell, grid.targets, state), grid))
+            experiment = cell_name(name, cell, grid.targets, state)
+            results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, experiment, grid, copied))
             write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results), results)
             if results[-1].state.startswith("failed") and not keep_going:
                 break
@@ -76,14 +84,14 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], keep_
 
 
 @task(name="cell", cache_policy=NO_CACHE, persist_result=False)
-def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile) -> Measured:
+def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile, copied: list[str]) -> Measured:
     """Run one cell, unless its experiment is there already."""
     logger = get_run_logger()
     logger.info("%s: %s", experiment, " ".join(cell.labelled))
     commit, state, seconds = find_experiment(processes.root, experiment), "finished before", None
     if commit is None:
         began = time.monotonic()
-        done = run_experiment(processes, experiment, cell.overrides, grid.targets, only_telling(logger.info))
+        done = run_experiment(processes, experiment, cell.overrides, grid.targets, only_telling(logger.info), copied)
         seconds = time.monotonic() - began
         commit, state = find_experiment(processes.root, experiment), "ran"
         if done.status or commit is None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -75,14 +75,21 @@ def find_experiment(root: Path, name: str) -> str | None:
     return experiments(root).get(name)
 
 
-def run_experiment(processes: Processes, name: str, overrides: list[str], targets: list[str], log: Callable[[str], None]) -> Finished:
-    """Run `dvc exp run` in a temporary checkout; resumes what an earlier one left in the scratch store."""
+def run_experiment(
+    processes: Processes, name: str, overrides: list[str], targets: list[str], log: Callable[[str], None], copied: Sequence[str] = ()
+) -> Finished:
+    """Run `dvc exp run` in a temporary checkout; resumes what an earlier one left in the scratch store.
+
+    Args:
+        copied: files of this checkout that the temporary one has as well, though Git does not know them.
+    """
     settings = [part for override in overrides for part in ("--set-param", override)]
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name, *settings, *targets]
-    return processes.run(command, log, environment=_environment(processes.root))
+    files = [part for path in copied for part in ("--copy-paths", path)]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name, *settings, *files, *targets]
+    return processes.run(command, log, environment=place_settings(processes.root))
 
 
-def _environment(root: Path) -> dict[str, str]:
+def place_settings(root: Path) -> dict[str, str]:
     """The settings of this place for a process in another folder: what .env says, paths made absolute."""
     own = {key: value for key, value in dotenv_values(root / ".env").items() if value is not None}
     found = {key: value for key, value in (own | dict(os.environ)).items() if key.startswith("RETRIEVAL_")}

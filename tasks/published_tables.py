@@ -13,6 +13,7 @@ from pipeline.stage.tables import read_json, replacing
 from pipeline.stage.text_tables import markdown, read_rows
 from tasks.experiments import experiments, uncommitted
 from tasks.figure_studies import study_text
+from tasks.grid_sources import folder_records, state_with
 from tasks.grids import cell_name, cells, load_sweep
 
 GRIDS = Path("experiments")
@@ -99,6 +100,7 @@ def progress_of(root: Path, file: Path, finished: set[str], state: str) -> Progr
         state: of uncommitted changes.
     """
     grid = load_sweep(root / file)
+    state = state_with(state, folder_records(root, grid.sections))
     names = [cell_name(file.stem, cell, grid.targets, state) for cell in cells(grid, read_section("", root / "params.yaml"))]
     done = sum(name in finished for name in names)
     wanted = {target.partition("@")[2] for target in grid.targets}

@@ -46,10 +46,6 @@ class ProductCodes:
         centroids = self.codebooks[np.arange(self.bytes), codes]
         return centroids.reshape(*codes.shape[:-1], self.dimensions)
 
-    def rounded(self, vectors: Floats) -> Floats:
-        """The vectors as they are read again once they are stored."""
-        return self.decode(self.encode(vectors))
-
     @cached_property
     def _quantiser(self) -> Any:
         import faiss

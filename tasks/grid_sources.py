@@ -1,0 +1,63 @@
+"""The folders of photographs that a grid names and params.yaml does not: what they hold now, so that cells see photographs that changed."""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.stage import places
+from tasks.experiments import place_settings
+from tasks.processes import run_checked
+
+DIGITS = 8
+
+
+def folder_records(root: Path, sections: Mapping[str, Any]) -> dict[str, bytes]:
+    """Scan the folders that a grid's `sections` name and that are there.
+
+    Returns:
+        the content of data/sources/NAME.json, by the data set's name.
+
+    Raises:
+        PipelineError: a folder that cannot be looked at.
+    """
+    settings = place_settings(root)
+    datasets = {name: section for name, section in sections.get("datasets", {}).items() if section.get("source") == "folder"}
+    there = {name: section for name, section in datasets.items() if Path(settings["RETRIEVAL_DATA"], str(section.get("path", ""))).is_dir()}
+    if not there:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="scan-") as place:
+        Path(place, "params.yaml").write_text(json.dumps({"datasets": there}), encoding="utf-8")
+        modules = os.pathsep.join(filter(None, (str(root.resolve()), os.environ.get("PYTHONPATH"))))
+        run_checked(Path(place), sys.executable, "-m", "cli", "scan", *there, environment=settings | {"PYTHONPATH": modules})
+        return {name: Path(place, places.source_record(name)).read_bytes() for name in there}
+
+
+def state_with(state: str, records: Mapping[str, bytes]) -> str:
+    """What cells run on: a digest of uncommitted changes, and one of the records where there are any."""
+    if not records:
+        return state
+    return f"{state}+{hashlib.sha256(b''.join(name.encode() + record for name, record in sorted(records.items()))).hexdigest()[:DIGITS]}"
+
+
+@contextmanager
+def laid_out(root: Path, records: Mapping[str, bytes]) -> Iterator[list[str]]:
+    """Records in data/sources, where experiments copy them from, for the time of a sweep; yields their paths. What was there comes back."""
+    paths = {root / places.source_record(name): record for name, record in records.items()}
+    before = {path: path.read_bytes() for path in paths if path.exists()}
+    try:
+        for path, record in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(record)
+        yield [path.relative_to(root).as_posix() for path in paths]
+    finally:
+        for path in paths:
+            if path in before:
+                path.write_bytes(before[path])
+            else:
+                path.unlink(missing_ok=True)
