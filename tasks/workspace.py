@@ -259,7 +259,7 @@ def commit_results(root: Path, message: str) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as text:
         text.write(message)
         text.flush()
-        git(root, "commit", "--quiet", "--file", text.name, "--only", "--", *changed)
+        git(root, *_identity(root), "commit", "--quiet", "--file", text.name, "--only", "--", *changed)
     return git(root, "rev-parse", "--short", "HEAD")
 
 

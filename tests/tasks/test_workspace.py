@@ -1,5 +1,6 @@
 """The checkout: one run at a time, updates that never touch local work, commits of results alone."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,17 @@ def test_results_are_committed_and_nothing_else(checkout: Path) -> None:
     assert git(checkout, "status", "--porcelain").splitlines() == ["M stage.py", "?? mine.txt"]
     push_commits(checkout)
     assert git(checkout.parent / "remote.git", "log", "-1", "--format=%s") == "Nightly"
+
+
+def test_a_checkout_without_an_author_commits_as_the_project(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container."""
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+    git(checkout, "config", "--remove-section", "user")
+    (checkout / "reports").mkdir()
+    (checkout / "reports/a.json").write_text("{}", encoding="utf-8")
+    commit = commit_results(checkout, "Nightly")
+    assert git(checkout, "log", "-1", "--format=%an <%ae>", commit) == "retrieval <retrieval@localhost>"
 
 
 def test_a_refused_push_says_so(checkout: Path) -> None:
