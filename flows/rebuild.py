@@ -18,7 +18,7 @@ from tasks.publication import publish_run
 from tasks.stages import StageResult, StageState
 from tasks.summary import counts, failure
 from tasks.worker_watch import end_with_worker
-from tasks.workspace import check_parameters, checkout_lock, save_experiment, set_parameters
+from tasks.workspace import check_parameters, checkout_lock, save_experiment, scan_folders, set_parameters
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,9 @@ def rebuild(
                 set_parameters(root, overrides)
             elif BEGUN.get() is None:
                 check_parameters(root)
+            scanned = scan_folders(root) if BEGUN.get() is None else ""  # what was begun has been looked at
+            if scanned:
+                get_run_logger().info(scanned)
             done = rebuild_checkout(root, targets or [], force=force, keep_going=keep_going)
             experiment = save_experiment(root, overrides) if overrides and not done.failure else ""
             publish_run(root, done.results, metrics_markdown(root))

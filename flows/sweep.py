@@ -14,8 +14,18 @@ from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import PipelineError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.places import SWEEPS
-from tasks.experiments import check_overrides, find_experiment, metrics_of, per_query_of, remove_leftovers, run_experiment, uncommitted
-from tasks.figure_studies import studies_of
+from tasks.experiments import (
+    check_overrides,
+    find_experiment,
+    metrics_of,
+    per_query_of,
+    remove_experiment,
+    remove_leftovers,
+    run_experiment,
+    state_of,
+    uncommitted,
+)
+from tasks.figure_studies import lost_studies, studies_of
 from tasks.grid_sources import folder_records, laid_out, state_with
 from tasks.grids import Cell, SweepFile, cell_name, cells, load_sweep
 from tasks.processes import Processes
@@ -23,7 +33,7 @@ from tasks.publication import store_artifact
 from tasks.stages import last_reason, only_telling
 from tasks.sweeps import Measured, evaluated, measure_intervals, numbers, table, write_tables
 from tasks.worker_watch import end_with_worker
-from tasks.workspace import checkout_lock, git, scan_sources
+from tasks.workspace import checkout_lock, git, scan_folders
 
 
 @flow(name="sweep", flow_run_name="sweep {file}", persist_result=False)
@@ -43,7 +53,7 @@ def sweep(file: GridFile, keep_going: bool = True, wait: bool = True) -> State[N
         check_overrides(root, {cell.title: cell.overrides for cell in chosen})
         with checkout_lock(root, wait=wait):
             remove_leftovers(root)
-            scanned = scan_sources(root)
+            scanned = scan_folders(root)
             if scanned:
                 get_run_logger().info(scanned)
             records = folder_records(root, grid.sections)
@@ -70,11 +80,15 @@ def _commit(root: Path) -> str:
 def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], state: str, copied: list[str], *, keep_going: bool) -> list[Measured]:
     processes, logger = Processes(root), get_run_logger()
     results: list[Measured] = []
+    stands_on = state_of(root)
     try:
         for index, cell in enumerate(chosen, 1):
             logger.info("Cell %d of %d: %s", index, len(chosen), cell.title)
             experiment = cell_name(name, cell, grid.targets, state)
             results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, experiment, grid, copied))
+            if state_of(root) != stands_on:
+                remove_experiment(root, experiment)
+                raise PipelineError(f"the checkout changed while the cell {cell.title} ran; start the sweep again, which keeps the cells before it")
             write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results), results)
             if results[-1].state.startswith("failed") and not keep_going:
                 break
@@ -89,6 +103,10 @@ def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile,
     logger = get_run_logger()
     logger.info("%s: %s", experiment, " ".join(cell.labelled))
     commit, state, seconds = find_experiment(processes.root, experiment), "finished before", None
+    if commit is not None and lost_studies(processes.root, commit, grid.sections):
+        logger.info("DVC's cache has lost what this cell's studies wrote; it runs again.")
+        remove_experiment(processes.root, experiment)
+        commit = None
     if commit is None:
         began = time.monotonic()
         done = run_experiment(processes, experiment, cell.overrides, grid.targets, only_telling(logger.info), copied)

@@ -19,11 +19,12 @@ from pipeline.contracts.metrics import Metrics
 from pipeline.stage.errors import ParameterError, PipelineError
 from pipeline.stage.parameters import read_section
 from pipeline.stage.yaml_text import Loader
+from tasks.local_changes import give_back_changes, kept_changes
 from tasks.processes import Finished, Processes, run_checked
 from tasks.stage_graph import overridden
 from tasks.workspace import git
 
-PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_DATA": "."}
+PATHS = {"RETRIEVAL_SCRATCH": ".scratch", "RETRIEVAL_STORE": ".store", "RETRIEVAL_DATA": "."}
 """Settings that are paths, with what they are where nothing is set; relative ones start from the checkout."""
 
 
@@ -70,6 +71,18 @@ def experiments(root: Path) -> dict[str, str]:
     return dict(line.split() for line in listed.splitlines())
 
 
+def state_of(root: Path) -> tuple[str, str]:
+    """What experiments of this moment stand on: the commit, and a digest of uncommitted changes."""
+    return git(root, "rev-parse", "HEAD"), uncommitted(root)
+
+
+def remove_experiment(root: Path, name: str) -> None:
+    """Forget an experiment, on whichever commit it stands."""
+    for reference in git(root, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
+        if reference.rpartition("/")[2] == name:
+            git(root, "update-ref", "-d", reference)
+
+
 def find_experiment(root: Path, name: str) -> str | None:
     """The commit of an experiment on the present commit, or None."""
     return experiments(root).get(name)
@@ -86,7 +99,8 @@ def run_experiment(
     settings = [part for override in overrides for part in ("--set-param", override)]
     files = [part for path in copied for part in ("--copy-paths", path)]
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name, *settings, *files, *targets]
-    return processes.run(command, log, environment=place_settings(processes.root))
+    with kept_changes(processes.root):
+        return processes.run(command, log, environment=place_settings(processes.root))
 
 
 def place_settings(root: Path) -> dict[str, str]:
@@ -97,7 +111,8 @@ def place_settings(root: Path) -> dict[str, str]:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete temporary checkouts of experiments that were killed, those left alone in which a process works; only links into the cache are lost."""
+    """Give back local changes of experiments that were killed, and delete their temporary checkouts, those left alone in which a process works."""
+    give_back_changes(root)
     used = {process.info["cwd"] or "" for process in psutil.process_iter(["cwd"])}
     for folder in (root.resolve() / ".dvc/tmp/exps/standalone").glob("tmp*"):
         if not any(Path(place).is_relative_to(folder) for place in used):

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.stage import places
 from pipeline.stage.text_tables import markdown
 from tasks.past_outputs import copy_past_outputs
+from tasks.workspace import git
 
 Study = dict[str, Any]
 Row = dict[str, str]
@@ -35,6 +36,15 @@ def studies_of(root: Path, commit: str, sections: Mapping[str, Mapping[str, Any]
             files = {name: Path(place, places.study(study, name)) for name in benchmarks}
             found[study] = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
         return found
+
+
+def lost_studies(root: Path, commit: str, sections: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an experiment has recorded a study that DVC's cache no longer holds."""
+    wanted = [(SECTIONS[section], name) for section, benchmarks in sections.items() if section in SECTIONS for name in benchmarks]
+    if not wanted:
+        return False
+    found, recorded = studies_of(root, commit, sections), git(root, "show", f"{commit}:dvc.lock")
+    return any(name not in found[study] and places.study(study, name).as_posix() in recorded for study, name in wanted)
 
 
 def _masks(content: Study) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The folders of photographs that a grid names and params.yaml does not: what they hold now, so that cells see photographs that changed."""
+"""Records of folders of photographs for the cells of a grid, in whose checkouts Git puts only those that it knows."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.stage import places
+from pipeline.stage.tables import read_json
 from tasks.experiments import place_settings
 from tasks.processes import run_checked
 
@@ -18,10 +19,10 @@ DIGITS = 8
 
 
 def folder_records(root: Path, sections: Mapping[str, Any]) -> dict[str, bytes]:
-    """Scan the folders that a grid's `sections` name and that are there.
+    """Scan the folders that a grid's `sections` name and that are there; those of params.yaml have been scanned.
 
     Returns:
-        the content of data/sources/NAME.json, by the data set's name.
+        the content of data/sources/NAME.json, by the data set's name: of params.yaml's folders and the grid's.
 
     Raises:
         PipelineError: a folder that cannot be looked at.
@@ -29,13 +30,14 @@ def folder_records(root: Path, sections: Mapping[str, Any]) -> dict[str, bytes]:
     settings = place_settings(root)
     datasets = {name: section for name, section in sections.get("datasets", {}).items() if section.get("source") == "folder"}
     there = {name: section for name, section in datasets.items() if Path(settings["RETRIEVAL_DATA"], str(section.get("path", ""))).is_dir()}
+    own = {path.stem: path.read_bytes() for path in sorted((root / places.SOURCES).glob("*.json")) if read_json(path).get("source") == "folder"}
     if not there:
-        return {}
+        return own
     with tempfile.TemporaryDirectory(prefix="scan-") as place:
         Path(place, "params.yaml").write_text(json.dumps({"datasets": there}), encoding="utf-8")
         modules = os.pathsep.join(filter(None, (str(root.resolve()), os.environ.get("PYTHONPATH"))))
         run_checked(Path(place), sys.executable, "-m", "cli", "scan", *there, environment=settings | {"PYTHONPATH": modules})
-        return {name: Path(place, places.source_record(name)).read_bytes() for name in there}
+        return own | {name: Path(place, places.source_record(name)).read_bytes() for name in there}
 
 
 def state_with(state: str, records: Mapping[str, bytes]) -> str:

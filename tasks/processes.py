@@ -57,6 +57,7 @@ class Processes:
             with self._lock:
                 self._running.discard(process)
             _release(process)
+            process.wait()  # else it would still change the checkout after an interrupt
 
     def stop(self) -> None:
         """End every command that is still running, and start no other."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.contracts.metrics import Metrics
-from pipeline.stage.tables import replacing, write_json
+from pipeline.stage.tables import read_json, replacing, write_json
 from pipeline.stage.text_tables import markdown, write_csv
 from tasks.figure_studies import Study, headings_of, study_tables
 from tasks.grids import Cell, Printed, SweepFile
@@ -157,14 +157,18 @@ def write_tables(folder: Path, name: str, sweep: SweepFile, commit: str, rows: l
         partial.write_text(text, encoding="utf-8")
     write_csv(folder / f"{name}.csv", headings, rows)
     figure = sweep.figure.model_dump() if sweep.figure else None
-    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit, "seconds_per_cell": _seconds(results)}
+    seconds = _seconds(results, folder / f"{name}.json")
+    about = {"title": sweep.title, "axes": list(sweep.axes), "figure": figure, "commit": commit, "seconds_per_cell": seconds}
     tables = study_tables([(result.cell.labels, result.experiment, result.studies) for result in results])
     studies = {study: {"headings": headings_of(own), "rows": own} for study, own in tables.items()}
     write_json(folder / f"{name}.json", about | {"headings": headings, "rows": rows} | ({"studies": studies} if studies else {}))
     return text
 
 
-def _seconds(results: Sequence[Measured]) -> float | None:
-    """That a cell which ran took, on average; None where none ran."""
+def _seconds(results: Sequence[Measured], before: Path) -> float | None:
+    """That a cell which ran took, on average; what the table said before where none ran."""
     taken = [result.seconds for result in results if result.seconds is not None]
-    return round(sum(taken) / len(taken), 1) if taken else None
+    if taken:
+        return round(sum(taken) / len(taken), 1)
+    earlier: float | None = read_json(before).get("seconds_per_cell") if before.exists() else None
+    return earlier

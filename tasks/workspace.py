@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.stage.errors import ParameterError, PipelineError
+from pipeline.stage.parameters import read_section
 from pipeline.stage.tables import write_json
 from tasks.parameter_edits import apply_overrides
 from tasks.processes import run_checked
@@ -91,6 +92,12 @@ def scan_sources(root: Path) -> str:
     except PipelineError as error:
         log.warning("%s", error)
         return str(error)
+
+
+def scan_folders(root: Path) -> str:
+    """`scan_sources` where params.yaml names a folder at all; the process that scans takes seconds to start."""
+    datasets = read_section("datasets", root / "params.yaml")
+    return scan_sources(root) if any(isinstance(each, dict) and each.get("source") == "folder" for each in datasets.values()) else ""
 
 
 def set_parameters(root: Path, overrides: list[str]) -> None:

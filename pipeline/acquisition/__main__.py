@@ -11,9 +11,10 @@ from pipeline.contracts.running.settings import settings
 from pipeline.downloads.downloading import address, download
 from pipeline.stage import places
 from pipeline.stage.entry import run_stage
+from pipeline.stage.errors import SourceError
 from pipeline.stage.fingerprint import fingerprint
 from pipeline.stage.run_record import Produced
-from pipeline.stage.tables import write_json
+from pipeline.stage.tables import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,9 @@ def main(arguments: list[str]) -> Produced:
         download(file, store.path(file.name))
     names = [file.name for file in files] + dataset.make(store.folder)
     published = {file.name: {"url": file.url, "asked": address(file.url), "checksum": file.checksum} for file in files}
-    source = {"source": dataset.parameters.source, "title": dataset.title, "published": published, **dataset.provenance()}
+    provenance = dataset.provenance()
+    _refuse_other_content(name, provenance.get("digest"))
+    source = {"source": dataset.parameters.source, "title": dataset.title, "published": published, **provenance}
     write_json(store.path("SOURCE.json"), source)
     output = places.raw(name)
     manifest = store.publish(output, [*names, "SOURCE.json"], KIND)
@@ -39,6 +42,14 @@ def main(arguments: list[str]) -> Produced:
         log.info("%s: %s.", name, line)
     log.info("%s: %d files, %d bytes.", output, len(manifest.parts), sum(part.bytes for part in manifest.parts))
     return Produced((output,), len(manifest.parts), "files")
+
+
+def _refuse_other_content(name: str, taken: object) -> None:
+    """The record of a folder and what was taken from it belong together: DVC would take them for each other's ever after."""
+    record = places.source_record(name)
+    recorded = read_json(record).get("digest") if record.exists() else None
+    if taken and recorded and taken != recorded:
+        raise SourceError(f"{record}: the folder has changed since it was recorded; run `retrieval scan {name}`, then this stage again")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import yaml
 from pipeline.acquisition import source_scan
 from pipeline.acquisition.__main__ import main as download
 from pipeline.acquisition.source_scan import Scanned, scan_sources
-from pipeline.stage.errors import ParameterError
+from pipeline.stage.errors import ParameterError, SourceError
 from pipeline.stage.fingerprint import file_sha256
 from pipeline.stage.source_records import ensure_source_records
 from tests.pictures import encoded
@@ -58,6 +58,18 @@ def test_records_name_every_source_and_count_folders(museum: Path) -> None:
     assert not Path("data/sources/gone.json").exists()
     with pytest.raises(ParameterError, match=r"datasets\.other"):
         scan_sources(["other"])
+
+
+def test_an_import_is_of_what_was_recorded(museum: Path) -> None:
+    """Else DVC keeps what was imported as made from that record."""
+    scanned()
+    write(museum / "piece0" / "late.png", 11)
+    with pytest.raises(SourceError, match=r"data/sources/mine\.json: the folder has changed since it was recorded; run `retrieval scan mine`"):
+        download(["mine"])
+    assert not Path("data/raw/mine").exists()
+    scanned()
+    download(["mine"])
+    assert scanned().difference == ""
 
 
 def test_differences_are_against_the_last_import(museum: Path) -> None:

@@ -106,9 +106,10 @@ def test_a_checkout_that_has_seen_a_data_set_before_has_its_record(project: Proj
     """As the temporary checkouts of experiments, which share a cache: what is not in Git is there only where a stage writes it."""
     project.change("datasets.seen", {"source": "none"})
     record, names = project.folder / "data/sources/seen.json", project.folder / "data/names.json"
-    for _ in range(2):
-        record.unlink(missing_ok=True)
-        names.unlink(missing_ok=True)
-        (project.folder / "dvc.lock").unlink(missing_ok=True)
+    lock = project.folder / "dvc.lock"
+    for recorded in (False, False, True):
+        for left in (record, names, *([] if recorded else [lock])):
+            left.unlink(missing_ok=True)
+        ran(project, "dvc", "checkout")  # as `dvc exp run --temp` begins
         project.dvc("repro", "--single-item", "names")
-        assert record.exists()
+        assert record.exists(), "with a lock that knows the stage, and without"

@@ -1,12 +1,14 @@
 """Studies behind figures: what their tables say, and that they come from the commit of an experiment."""
 
+import shutil
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.stage.tables import write_json
 from pipeline.studies.params import STUDIES
-from tasks.figure_studies import SECTIONS, headings_of, studies_of, study_tables, study_text
+from tasks.figure_studies import SECTIONS, headings_of, lost_studies, studies_of, study_tables, study_text
 from tests.tasks.script_project import ScriptProject, git
 
 MASKS: dict[str, Any] = {"images": 3, "near_orthogonal_limit": 0.15, "masks": {"max": {"kept": 0.25, "near_orthogonal": 0.5}}, "pictures": []}
@@ -43,6 +45,8 @@ def test_they_are_read_at_the_commit_and_not_in_the_checkout(project: ScriptProj
     path = project.folder / "reports/masks/b.json"
     write_json(path, MASKS)
     project.dvc("add", "-q", "reports/masks/b.json")
+    lock = {"schema": "2.0", "stages": {"masks@b": {"cmd": "made", "outs": [{"path": "reports/masks/b.json", "md5": "0" * 32}]}}}
+    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
     git(project.folder, "add", ".")
     git(project.folder, "commit", "-qm", "With masks")
     sections: dict[str, dict[str, Any]] = {"mask_study": {"b": {}, "other": {}}, "benchmarks": {"b": {}}}
@@ -50,3 +54,7 @@ def test_they_are_read_at_the_commit_and_not_in_the_checkout(project: ScriptProj
     assert studies_of(project.folder, "HEAD", sections) == {"masks": {"b": MASKS}}
     assert studies_of(project.folder, "HEAD", {"benchmarks": {"b": {}}}) == {}
     assert set(SECTIONS) == set(STUDIES)
+    assert not lost_studies(project.folder, "HEAD", sections), "the other benchmark's was never made"
+    shutil.rmtree(project.folder / ".dvc/cache")
+    path.unlink()
+    assert lost_studies(project.folder, "HEAD", sections), "the cell runs again"
