@@ -87,7 +87,8 @@ def _run_cells(root: Path, name: str, grid: SweepFile, chosen: list[Cell], state
             experiment = cell_name(name, cell, grid.targets, state)
             results.append(run_cell.with_options(task_run_name=cell.title)(processes, cell, experiment, grid, copied))
             if state_of(root) != stands_on:
-                remove_experiment(root, experiment)
+                if results[-1].state == "ran":
+                    remove_experiment(root, experiment)
                 raise PipelineError(f"the checkout changed while the cell {cell.title} ran; start the sweep again, which keeps the cells before it")
             write_tables(root / SWEEPS, name, grid, _commit(root), table(grid, results), results)
             if results[-1].state.startswith("failed") and not keep_going:

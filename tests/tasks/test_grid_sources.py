@@ -11,6 +11,7 @@ from pipeline.stage.errors import PipelineError
 from tasks.experiments import find_experiment, run_experiment
 from tasks.grid_sources import folder_records, laid_out, state_with
 from tasks.processes import Processes
+from tests.conftest import PROJECT
 from tests.pictures import encoded
 from tests.tasks.script_project import ScriptProject, git
 
@@ -29,7 +30,16 @@ def museum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def recorded(sections: dict[str, Any] = SECTIONS) -> dict[str, bytes]:
-    return folder_records(Path.cwd(), sections)
+    return folder_records(PROJECT, sections)
+
+
+def test_folders_of_params_yaml_have_their_last_scan(museum: Path, workplace: Path) -> None:
+    (workplace / "params.yaml").write_text(json.dumps({"datasets": {"own": {"source": "folder", "path": "own"}, "none": {"source": "none"}}}))
+    (workplace / "data/sources").mkdir(parents=True)
+    for name in ("own", "none", "left_by_a_killed_sweep"):
+        (workplace / f"data/sources/{name}.json").write_text("{}", encoding="utf-8")
+    assert list(folder_records(workplace, {})) == ["own"]
+    assert list(folder_records(workplace, SECTIONS)) == ["own", "mine"]
 
 
 def test_cells_run_again_once_the_photographs_change(museum: Path) -> None:
