@@ -96,7 +96,7 @@ def scan_sources(root: Path) -> str:
 
 def scan_folders(root: Path) -> str:
     """`scan_sources` where params.yaml names a folder at all; the process that scans takes seconds to start."""
-    datasets = read_section("datasets", root / "params.yaml")
+    datasets = read_section("", root / "params.yaml").get("datasets", {})
     return scan_sources(root) if any(isinstance(each, dict) and each.get("source") == "folder" for each in datasets.values()) else ""
 
 
