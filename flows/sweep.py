@@ -104,7 +104,8 @@ def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile,
     logger = get_run_logger()
     logger.info("%s: %s", experiment, " ".join(cell.labelled))
     commit, state, seconds = find_experiment(processes.root, experiment), "finished before", None
-    if commit is not None and lost_studies(processes.root, commit, grid.sections):
+    studies = {} if commit is None else studies_of(processes.root, commit, grid.sections)
+    if commit is not None and lost_studies(processes.root, commit, grid.sections, studies):
         logger.info("DVC's cache has lost what this cell's studies wrote; it runs again.")
         remove_experiment(processes.root, experiment)
         commit = None
@@ -115,10 +116,11 @@ def run_cell(processes: Processes, cell: Cell, experiment: str, grid: SweepFile,
         commit, state = find_experiment(processes.root, experiment), "ran"
         if done.status or commit is None:
             return Measured(cell, experiment, f"failed: {last_reason(done)}")
+        studies = studies_of(processes.root, commit, grid.sections)
     metrics = _measured(processes.root, commit, grid.targets)
     tables = {name: per_query_of(processes.root, commit, name) for name in metrics}
     per_query = {(name, setting): own for name, settings in tables.items() for setting, own in settings.items()}
-    return Measured(cell, experiment, state, numbers(metrics), per_query, seconds, studies_of(processes.root, commit, grid.sections))
+    return Measured(cell, experiment, state, numbers(metrics), per_query, seconds, studies)
 
 
 def _measured(root: Path, commit: str, targets: list[str]) -> dict[str, Metrics]:

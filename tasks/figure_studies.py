@@ -38,13 +38,14 @@ def studies_of(root: Path, commit: str, sections: Mapping[str, Mapping[str, Any]
         return found
 
 
-def lost_studies(root: Path, commit: str, sections: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether an experiment has recorded a study that DVC's cache no longer holds."""
+def lost_studies(root: Path, commit: str, sections: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Study]]) -> bool:
+    """Whether an experiment has recorded a study that is not among those `found`, as DVC's cache no longer holds it."""
     wanted = [(SECTIONS[section], name) for section, benchmarks in sections.items() if section in SECTIONS for name in benchmarks]
-    if not wanted:
+    missing = [places.study(study, name).as_posix() for study, name in wanted if name not in found[study]]
+    if not missing:
         return False
-    found, recorded = studies_of(root, commit, sections), git(root, "show", f"{commit}:dvc.lock")
-    return any(name not in found[study] and places.study(study, name).as_posix() in recorded for study, name in wanted)
+    recorded = git(root, "show", f"{commit}:dvc.lock")
+    return any(path in recorded for path in missing)
 
 
 def _masks(content: Study) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from pipeline.stage import places
 from pipeline.stage.parameters import read_section
 from tasks.experiments import place_settings
 from tasks.processes import run_checked
+from tasks.workspace import folders
 
 DIGITS = 8
 
@@ -28,8 +29,8 @@ def folder_records(root: Path, sections: Mapping[str, Any]) -> dict[str, bytes]:
         PipelineError: a folder that cannot be looked at.
     """
     settings = place_settings(root)
-    there = {name: section for name, section in _folders(sections).items() if Path(settings["RETRIEVAL_DATA"], str(section.get("path", ""))).is_dir()}
-    known = {name: root / places.source_record(name) for name in _folders(read_section("", root / "params.yaml"))}
+    there = {name: section for name, section in folders(sections).items() if Path(settings["RETRIEVAL_DATA"], str(section.get("path", ""))).is_dir()}
+    known = {name: root / places.source_record(name) for name in folders(read_section("", root / "params.yaml"))}
     own = {name: path.read_bytes() for name, path in known.items() if path.exists()}
     if not there:
         return own
@@ -38,11 +39,6 @@ def folder_records(root: Path, sections: Mapping[str, Any]) -> dict[str, bytes]:
         modules = os.pathsep.join(filter(None, (str(root.resolve()), os.environ.get("PYTHONPATH"))))
         run_checked(Path(place), sys.executable, "-m", "cli", "scan", *there, environment=settings | {"PYTHONPATH": modules})
         return own | {name: Path(place, places.source_record(name)).read_bytes() for name in there}
-
-
-def _folders(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The data sets of the source `folder`."""
-    return {name: own for name, own in sections.get("datasets", {}).items() if isinstance(own, dict) and own.get("source") == "folder"}
 
 
 def state_with(state: str, records: Mapping[str, bytes]) -> str:

@@ -8,9 +8,10 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -96,8 +97,12 @@ def scan_sources(root: Path) -> str:
 
 def scan_folders(root: Path) -> str:
     """`scan_sources` where params.yaml names a folder at all; the process that scans takes seconds to start."""
-    datasets = read_section("", root / "params.yaml").get("datasets", {})
-    return scan_sources(root) if any(isinstance(each, dict) and each.get("source") == "folder" for each in datasets.values()) else ""
+    return scan_sources(root) if folders(read_section("", root / "params.yaml")) else ""
+
+
+def folders(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data sets of the source `folder`, by their names."""
+    return {name: own for name, own in parameters.get("datasets", {}).items() if isinstance(own, dict) and own.get("source") == "folder"}
 
 
 def set_parameters(root: Path, overrides: list[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import PROJECT
 
 FORBIDDEN = re.compile("|".join(("pypi" + r"\.org", "python" + "hosted", "registry" + r"\.npm", "/" + "root/", "/" + "home/")))
+PAGES = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))]
 
 
 def tracked() -> list[str]:
@@ -52,14 +53,14 @@ def test_readme_is_short() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_of_a_page_lead_to_files(page: str) -> None:
     place = PROJECT / page
     links = re.findall(r"\]\(([^)#]+)\)", place.read_text(encoding="utf-8"))
     assert [link for link in links if not link.startswith("https://") and not (place.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md"))])
+@pytest.mark.parametrize("page", PAGES)
 def test_tables_of_a_page_are_whole(page: str) -> None:
     """A row that does not follow its table's head is shown as text."""
     lines = ["", *(PROJECT / page).read_text(encoding="utf-8").splitlines(), ""]

@@ -54,7 +54,7 @@ def test_they_are_read_at_the_commit_and_not_in_the_checkout(project: ScriptProj
     assert studies_of(project.folder, "HEAD", sections) == {"masks": {"b": MASKS}}
     assert studies_of(project.folder, "HEAD", {"benchmarks": {"b": {}}}) == {}
     assert set(SECTIONS) == set(STUDIES)
-    assert not lost_studies(project.folder, "HEAD", sections), "the other benchmark's was never made"
+    assert not lost_studies(project.folder, "HEAD", sections, studies_of(project.folder, "HEAD", sections)), "the other benchmark's was never made"
     shutil.rmtree(project.folder / ".dvc/cache")
     path.unlink()
-    assert lost_studies(project.folder, "HEAD", sections), "the cell runs again"
+    assert lost_studies(project.folder, "HEAD", sections, studies_of(project.folder, "HEAD", sections)), "the cell runs again"
