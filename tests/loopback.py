@@ -5,6 +5,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+POLL = 0.01
+"""Seconds between two looks at whether the server shall end; half a second unless told, which every test would wait."""
+
 
 class LoopbackServer:
     """Serves `files` by path.
@@ -41,7 +44,7 @@ class LoopbackServer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL,), daemon=True)
         self._thread.start()
         return self
 

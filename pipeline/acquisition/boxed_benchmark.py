@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.acquisition.archives import members
+from pipeline.acquisition.object_boxes import around, objects_fact
 from pipeline.acquisition.oxford_files import BoxedQuery, query_row_id, truth_of
 from pipeline.acquisition.sources import Dataset, Photograph
-from pipeline.stage.catalogue import CatalogueRow, GroundTruth
+from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
 
 
@@ -25,6 +26,10 @@ class BoxedBenchmark(Dataset):
         """The photographs that form the database; None for all."""
         return None
 
+    def objects(self, raw: Path) -> dict[str, list[Box]]:
+        """Boxes of the objects that the photographs show, by image id; none where the source does not say where they are."""
+        return {}
+
     def image_id(self, path: str) -> str:
         """That of the photograph at a path of an archive."""
         return PurePosixPath(path).stem
@@ -33,11 +38,12 @@ class BoxedBenchmark(Dataset):
         queries: dict[str, list[BoxedQuery]] = {}
         for query in self.boxed_queries(raw):
             queries.setdefault(query.image_id, []).append(query)
-        database = self.database_ids(raw)
+        database, objects = self.database_ids(raw), self.objects(raw)
         for path, data in images_of(raw / archive for archive in self.archives):
             image_id = self.image_id(path)
             if database is None or image_id in database:
-                yield Photograph(image_id, path, data)
+                shown = objects.get(image_id, [])
+                yield Photograph(image_id, path, data, box=around(shown) if shown else None, facts=objects_fact(shown))
             for query in queries.pop(image_id, ()):
                 yield Photograph(query_row_id(query), path, data, role="query", box=query.box)
         if queries:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.boxed_benchmark import images_of
+from pipeline.acquisition.object_boxes import around, boxes_in
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
@@ -106,24 +107,6 @@ def _place(archive: Path, path: str) -> tuple[str, str, str]:
 
 
 def _boxes(archive: Path) -> dict[str, Box]:
-    """By photograph, the smallest box around all boxes of its object, from lines `x y width height`.
-
-    Raises:
-        SourceError: a file is none such.
-    """
-    found: dict[str, Box] = {}
-    for path, content in members(archive):
-        if not path.endswith(BOX_SUFFIX):
-            continue
-        try:
-            corners = [_corners(line) for line in content.decode("ascii").splitlines() if line.strip()]
-            x0, y0, x1, y1 = zip(*corners, strict=True)
-        except ValueError:
-            raise SourceError(f"{archive}: {path}: expected lines of x, y, width and height, got {content[:60]!r}") from None
-        found["/".join(_place(archive, path)).removesuffix(BOX_SUFFIX)] = (min(x0), min(y0), max(x1), max(y1))
-    return found
-
-
-def _corners(line: str) -> Box:
-    x, y, width, height = (float(cell) for cell in line.replace(",", " ").split())
-    return x, y, x + width, y + height
+    """By photograph, the smallest box around all boxes of its object."""
+    files = ((path, content) for path, content in members(archive) if path.endswith(BOX_SUFFIX))
+    return {"/".join(_place(archive, path)).removesuffix(BOX_SUFFIX): around(boxes_in(archive, path, content)) for path, content in files}

@@ -1,17 +1,25 @@
 """INSTRE: 28,543 photographs of 250 objects; 1,250 boxed queries outside the database (Wang and Jiang, TOMM 2015; split of Iscen et al., CVPR 2017).
 
-Photographs of INSTRE-S1 and S2 show one object, those of INSTRE-M two of S1, which are relevant to both.
+Photographs of INSTRE-S1 and S2 show one object, those of INSTRE-M two of S1, which are relevant to both. A text file next to each photograph says
+where its objects are. For a query of S1, the object in a photograph of INSTRE-M is that of the first line where the query's folder is NUMBERa,
+and that of the second where it is NUMBERb, as the publishers' description says. For a query of INSTRE-M it is the box around both.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from pipeline.acquisition.archives import members
 from pipeline.acquisition.boxed_benchmark import BoxedBenchmark
+from pipeline.acquisition.object_boxes import boxes_in, objects_of
 from pipeline.acquisition.oxford_files import BoxedQuery, read_mat
 from pipeline.downloads.remote_file import RemoteFile
+from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
 
 ADDRESS = "https://ftp.irisa.fr/local/texmex/corpus/instre"
+OBJECT_OF_PAIR = re.compile(r"(?:query/)?INSTRE-S1/\d+([ab])_", re.IGNORECASE)
+PAIRS = "instre-m/"
 IMAGES, TRUTH = (RemoteFile(f"{ADDRESS}/{name}", name) for name in ("instre.tar.gz", "gnd_instre.mat"))
 
 
@@ -34,6 +42,18 @@ class Instre(BoxedBenchmark):
     def database_ids(self, raw: Path) -> set[str]:
         return {self.image_id(path) for path in read_mat(raw / TRUTH.name)[0]}
 
+    def objects(self, raw: Path) -> dict[str, list[Box]]:
+        archive = raw / IMAGES.name
+        files = ((path, content) for path, content in members(archive) if path.endswith(".txt") and _of_a_photograph(path))
+        return {self.image_id(path): boxes_in(archive, path, content) for path, content in files}
+
+    def ground_truth(self, raw: Path, rows: list[CatalogueRow]) -> GroundTruth:
+        truth = super().ground_truth(raw, rows)
+        pairs = {row.image_id: objects_of(row) for row in rows if row.role == "database" and row.image_id.lower().startswith(PAIRS)}
+        asked = {query: found.group(1) for query in truth.queries if (found := OBJECT_OF_PAIR.match(query))}
+        labelled = ((query, image_id) for query, image_id, _ in truth.rows if query in asked and len(pairs.get(image_id, ())) == 2)
+        return replace(truth, objects={(query, image_id): pairs[image_id]["ab".index(asked[query].lower())] for query, image_id in labelled})
+
     def _named(self, path: Path, query: BoxedQuery) -> BoxedQuery:
         """A query of the file, whose images are named by their paths.
 
@@ -46,3 +66,9 @@ class Instre(BoxedBenchmark):
         name = self.image_id(query.image_id)
         labels = tuple((self.image_id(image), relevance) for image, relevance in query.labels)
         return replace(query, query_id=name, image_id=name, labels=labels)
+
+
+def _of_a_photograph(path: str) -> bool:
+    """Whether a text file has the place PART/OBJECT/NUMBER that photographs have."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return len(parts) >= 3 and parts[-3].lower().startswith("instre-") and not parts[-1].startswith(".")

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> Produced:
     scores: dict[str, Any] = {}
     for name in SETS if facts.distractors else SETS[:1]:
         size = facts.database + (facts.distractors if name == "with_distractors" else 0)
-        overlaps = Overlaps(rankings / f"ranking-{name}.parquet", catalogue)
+        overlaps = Overlaps(rankings / f"ranking-{name}.parquet", catalogue, truth.objects)
         labels = _labels(rankings / f"counts-{name}.parquet", truth, overlaps)
         scores[name] = _score(name, labels, truth, size, parameters, rows, curves)
     answers, bins = score_answers(rankings / ANSWERS, shown_by_queries(catalogue, truth))

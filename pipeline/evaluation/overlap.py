@@ -3,17 +3,16 @@
 A result in which the search looks for no place is taken whole, as if the object filled it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.stage.catalogue import Box, CatalogueRow
+from pipeline.stage.catalogue import CORNERS, Box, CatalogueRow
 from pipeline.stage.tables import open_table
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
-CORNERS = ("x0", "y0", "x1", "y1")
 
 
 class Overlaps:
@@ -22,19 +21,22 @@ class Overlaps:
     Args:
         ranking: of `RANKING_SCHEMA`; images behind its last are taken whole.
         catalogue: rows of the benchmark's images.
+        asked_for: by (query_id, image_id), the object that the query asks for, in pixels, where the image shows several.
     """
 
-    def __init__(self, ranking: Path, catalogue: Iterable[CatalogueRow]) -> None:
-        self._objects = {row.image_id: share for row in catalogue if row.role == "database" and (share := _in_shares(row))}
+    def __init__(self, ranking: Path, catalogue: Iterable[CatalogueRow], asked_for: Mapping[tuple[str, str], Box]) -> None:
+        rows = {row.image_id: row for row in catalogue if row.role == "database"}
+        self._objects = {image_id: share for image_id, row in rows.items() if (share := _in_shares(row.box, row))}
+        self._asked_for = {pair: share for pair, box in asked_for.items() if pair[1] in rows and (share := _in_shares(box, rows[pair[1]]))}
         self._found: dict[tuple[str, str], Box] = {}
-        if self._objects:
+        if self._objects or self._asked_for:
             columns = open_table(ranking, "ranking").read(columns=["query_id", "image_id", *CORNERS]).drop_null().to_pydict()
             for query, image_id, *box in zip(*columns.values(), strict=True):
                 self._found[query, image_id] = (box[0], box[1], box[2], box[3])
 
     def of(self, query_id: str, image_id: str) -> float | None:
         """Of one result; None where the source does not say where the image shows its object."""
-        shown = self._objects.get(image_id)
+        shown = self._asked_for.get((query_id, image_id)) or self._objects.get(image_id)
         return None if shown is None else intersection_over_union(self._found.get((query_id, image_id), WHOLE), shown)
 
 
@@ -60,9 +62,9 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _in_shares(row: CatalogueRow) -> Box | None:
-    """The row's box in shares of its image's sides, inside the image."""
-    if row.box is None or not row.width or not row.height:
+def _in_shares(box: Box | None, row: CatalogueRow) -> Box | None:
+    """A box in pixels of the row's image in shares of its sides, inside the image; None where it covers nothing of it."""
+    if box is None or not row.width or not row.height:
         return None
-    x0, y0, x1, y1 = (min(max(edge / side, 0.0), 1.0) for edge, side in zip(row.box, (row.width, row.height) * 2, strict=True))
+    x0, y0, x1, y1 = (min(max(edge / side, 0.0), 1.0) for edge, side in zip(box, (row.width, row.height) * 2, strict=True))
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

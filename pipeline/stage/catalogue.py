@@ -1,7 +1,7 @@
 """The catalogue of a data set (one row per image) and its ground truth (one row per query and labelled image)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,7 +30,8 @@ CATALOGUE_SCHEMA = pa.schema(
         ("facts", pa.string()),
     ]
 )
-TRUTH_SCHEMA = pa.schema([("query_id", pa.string()), ("image_id", pa.string()), ("relevance", pa.string())])
+CORNERS = ("x0", "y0", "x1", "y1")
+TRUTH_SCHEMA = pa.schema([*((name, pa.string()) for name in ("query_id", "image_id", "relevance")), *((name, pa.float32()) for name in CORNERS)])
 
 Box = tuple[float, float, float, float]
 
@@ -86,11 +87,14 @@ class GroundTruth:
         queries: the ids of all queries in order, those without any positive included. A query is a catalogue row of role
             query, or a database image that serves as its own query.
         rows: (query_id, image_id, relevance).
+        objects: by (query_id, image_id), where the image shows what the query asks for, in pixels of the upright original. It names
+            only labelled images that show several objects; others show theirs where their catalogue row says.
     """
 
     protocol: str
     queries: tuple[str, ...]
     rows: tuple[tuple[str, str, str], ...]
+    objects: Mapping[tuple[str, str], Box] = field(default_factory=dict)
 
 
 def columns_of(rows: Iterable[CatalogueRow]) -> dict[str, list[object]]:
@@ -122,7 +126,8 @@ def write_ground_truth(path: Path, truth: GroundTruth) -> None:
     unknown = set(relevance) - set(RELEVANCES)
     if unknown:
         raise ShardError(f"{path}: unknown relevance {sorted(unknown)}; allowed: {', '.join(RELEVANCES)}")
-    columns = {"query_id": query, "image_id": image, "relevance": relevance}
+    boxes = [truth.objects.get(pair) for pair in zip(query, image, strict=True)]
+    columns = {"query_id": query, "image_id": image, "relevance": relevance, **_box_columns(boxes)}
     write_table(path, "ground truth", TRUTH_SCHEMA, columns, protocol=truth.protocol, queries=list(truth.queries))
 
 
@@ -130,5 +135,13 @@ def read_ground_truth(path: Path) -> GroundTruth:
     """Read what `write_ground_truth` wrote."""
     file = open_table(path, "ground truth")
     facts = table_facts(file)
-    rows = tuple(tuple(row.values()) for row in file.read().to_pylist())
-    return GroundTruth(facts["protocol"], tuple(facts["queries"]), rows)
+    rows, objects = [], {}
+    for query, image, relevance, *box in zip(*file.read(columns=TRUTH_SCHEMA.names).to_pydict().values(), strict=True):
+        rows.append((query, image, relevance))
+        if box[0] is not None:
+            objects[query, image] = (box[0], box[1], box[2], box[3])
+    return GroundTruth(facts["protocol"], tuple(facts["queries"]), tuple(rows), objects)
+
+
+def _box_columns(boxes: Sequence[Box | None]) -> dict[str, list[float | None]]:
+    return {name: [None if box is None else box[corner] for box in boxes] for corner, name in enumerate(CORNERS)}

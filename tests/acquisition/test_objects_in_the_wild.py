@@ -30,9 +30,20 @@ def instre_truth(box: tuple[float, float, float, float]) -> bytes:
     return buffer.getvalue()
 
 
+BOXES = {INSTRE[0]: b"1 2 30 4\n", INSTRE[2]: b"2 3 4 5\n10 1 6 7\n", INSTRE[3]: b"0 0 10 12\n20 10 8 9 \n"}
+
+
+def instre_files() -> dict[str, bytes]:
+    shown = photos(*(f"instre/{name}.jpg" for name in (*INSTRE, "INSTRE-S2/07_lamp/001")))
+    return shown | {f"instre/{name}.txt": content for name, content in BOXES.items()} | {"instre/readme.txt": b"of whom\n"}
+
+
+def serve_instre(server: LoopbackServer, files: dict[str, bytes], box: tuple[float, float, float, float] = (4.0, 2.0, 50.0, 40.0)) -> None:
+    serve(server, "instre", {"instre.tar.gz": tar(files), "gnd_instre.mat": instre_truth(box)})
+
+
 def test_photographs_of_instre_are_told_apart_by_their_objects(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = {**photos(*(f"instre/{name}.jpg" for name in (*INSTRE, "INSTRE-S2/07_lamp/001"))), f"instre/{INSTRE[0]}.txt": b"1 2 3 4\n"}
-    serve(server, "instre", {"instre.tar.gz": tar(shown), "gnd_instre.mat": instre_truth((4.0, 2.0, 50.0, 40.0))})
+    serve_instre(server, instre_files())
     rows, truth = run(server, workplace, monkeypatch, "instre")
     assert [row.image_id for row in rows if row.role == "database"] == [INSTRE[0], INSTRE[2], INSTRE[3]], "those of the split alone"
     assert {row.image_id: row.box for row in rows if row.role == "query"} == {
@@ -47,9 +58,33 @@ def test_photographs_of_instre_are_told_apart_by_their_objects(server: LoopbackS
     }
 
 
+def test_instre_says_where_the_object_is_that_a_query_asks_for(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_instre(server, instre_files())
+    rows, truth = run(server, workplace, monkeypatch, "instre")
+    assert {row.image_id: row.box for row in rows if row.role == "database"} == {
+        INSTRE[0]: (1.0, 2.0, 31.0, 6.0),
+        INSTRE[2]: (2.0, 1.0, 16.0, 8.0),
+        INSTRE[3]: (0.0, 0.0, 28.0, 19.0),
+    }
+    assert truth.objects == {(f"query/{INSTRE[1]}", INSTRE[3]): (20.0, 10.0, 28.0, 19.0)}, "01b is the second line of the photograph of both"
+
+
+def test_photographs_of_instre_without_boxes_are_taken(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_instre(server, {path: content for path, content in instre_files().items() if path.endswith(".jpg")})
+    rows, truth = run(server, workplace, monkeypatch, "instre")
+    assert [row.box for row in rows if row.role == "database"] == [None] * 3
+    assert len(truth.rows) == 3
+    assert not truth.objects
+
+
+def test_a_file_of_boxes_of_instre_that_is_none_is_refused(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_instre(server, instre_files() | {f"instre/{INSTRE[2]}.txt": b"2 3 4\n"})
+    with pytest.raises(SourceError, match=r"01b_cup/002\.txt: expected lines of x, y, width and height, got b'2 3 4\\n'"):
+        run(server, workplace, monkeypatch, "instre")
+
+
 def test_boxes_of_instre_as_sizes_are_refused(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"{name}.jpg" for name in INSTRE]
-    serve(server, "instre", {"instre.tar.gz": tar(photos(*names)), "gnd_instre.mat": instre_truth((40.0, 30.0, 20.0, 10.0))})
+    serve_instre(server, instre_files(), (40.0, 30.0, 20.0, 10.0))
     with pytest.raises(SourceError, match=r"query INSTRE-S1/01b_cup/001\.jpg: expected a box x0 y0 x1 y1, got 40 30 20 10"):
         run(server, workplace, monkeypatch, "instre")
 

@@ -46,7 +46,7 @@ def test_unreadable_images_serve_nobody() -> None:
 
 
 def test_ground_truth_round_trip(tmp_path: Path) -> None:
-    truth = GroundTruth("oxford", ("q", "lonely"), (("q", "a", "good"), ("q", "b", "junk")))
+    truth = GroundTruth("oxford", ("q", "lonely"), (("q", "a", "good"), ("q", "b", "junk")), {("q", "b"): (1.0, 2.5, 30.0, 40.0)})
     write_ground_truth(tmp_path / "g.parquet", truth)
     assert read_ground_truth(tmp_path / "g.parquet") == truth
     with pytest.raises(ShardError, match="unknown relevance"):

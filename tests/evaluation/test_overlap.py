@@ -41,10 +41,13 @@ def test_results_are_held_against_the_places_that_the_source_gives(tmp_path: Pat
         CatalogueRow("unknown", "unknown", "", 100, 40, "database"),
         replace(half, image_id="q", role="query"),
     ]
-    overlaps = Overlaps(tmp_path / "ranking.parquet", catalogue)
+    asked_for = {("r", "whole"): (25.0, 0.0, 50.0, 40.0), ("r", "unknown"): (0.0, 0.0, 10.0, 40.0)}
+    overlaps = Overlaps(tmp_path / "ranking.parquet", catalogue, asked_for)
     names = ("found", "whole", "last", "unknown", "q")
     assert [overlaps.of("q", name) for name in names] == [1.0, 0.5, 0.25, None, None]
     assert overlaps.of("r", "found") == 0.0
+    assert overlaps.of("r", "whole") == 0.25, "the object that r asks for, not the one that q asks for"
+    assert overlaps.of("r", "unknown") == 0.1
 
 
 def scored(labels: list[Label], database: int = 10) -> QueryResult:
