@@ -45,15 +45,22 @@ def remove(
     ids: Annotated[list[str], typer.Argument(help="image ids, as `ask` shows them")],
 ) -> None:
     """Move photographs out of the folder of a data set; its collections find them no more at once, and `retrieval repro` makes them without."""
-    from pipeline.acquisition.folder_edits import remove_photographs
+    from pipeline.acquisition.folder_edits import refuse_unknown, remove_photographs
     from pipeline.acquisition.source_scan import scan_sources
     from tasks.published_collections import take_out_everywhere
+    from tasks.workspace import is_busy
 
+    refuse_unknown(dataset, ids)
+    done, failed = take_out_everywhere(Path.cwd(), dataset, ids)
     home = remove_photographs(dataset, ids)
     typer.echo(f"{dataset}: {len(set(ids))} photographs moved to {home}")
-    for line in take_out_everywhere(Path.cwd(), dataset, ids):
-        typer.echo(line)
+    for line in (*done, *failed):
+        typer.echo(line, err=line in failed)
     tell(scan_sources([dataset]))
+    if is_busy(Path.cwd()):
+        typer.echo("A run works on this checkout and may have read them already: run `retrieval repro` after it.", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @commands.command()

@@ -17,16 +17,20 @@ def hand_over_collections(root: Path, target: Path) -> str:
     return f"{target}: {', '.join(handed) or 'nothing new'}"
 
 
-def take_out_everywhere(root: Path, dataset: str, image_ids: Collection[str]) -> list[str]:
-    """Let no collection of a data set find images any more, those that are published included; says for each what became of it."""
+def take_out_everywhere(root: Path, dataset: str, image_ids: Collection[str]) -> tuple[list[str], list[str]]:
+    """Let no collection of a data set find images any more, those that are published included.
+
+    Returns:
+        For each that had some, how many; and for each that finds them still, why.
+    """
     homes = [root / places.COLLECTIONS, *filter(None, [flow_settings().published])]
     found = [path.parent for home in homes for path in sorted(home.glob(f"*/{POINTER}"))]
-    said = []
+    done, failed = [], []
     for folder in found:
         shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
         try:
             if current_version(folder).facts.dataset == dataset and (count := take_out(folder, image_ids)):
-                said.append(f"{shown}: {count} photographs are found no more")
-        except PipelineError as error:  # they are gone from the data set all the same
-            said.append(f"{shown}: as before ({error})")
-    return said
+                done.append(f"{shown}: {count} photographs are found no more")
+        except (PipelineError, OSError) as error:
+            failed.append(f"{shown}: finds them still ({error})")
+    return done, failed

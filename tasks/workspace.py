@@ -66,6 +66,17 @@ def checkout_lock(root: Path, *, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
+def is_busy(root: Path) -> bool:
+    """Whether a run holds the checkout now."""
+    if not (root / LOCK).exists():
+        return False
+    try:
+        with checkout_lock(root, wait=False):
+            return False
+    except BusyError:
+        return True
+
+
 def _holder(root: Path) -> str:
     try:
         holder = json.loads((root / HOLDER).read_text(encoding="utf-8"))

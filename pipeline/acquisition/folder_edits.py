@@ -8,6 +8,7 @@ from pipeline.acquisition.folder import Folder
 from pipeline.acquisition.list_edits import append_rows, drop_rows
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.scanning import ENDINGS, escaped
+from pipeline.contracts.running.scratch import link_or_copy
 from pipeline.stage.catalogue import ROLES
 from pipeline.stage.errors import ParameterError, SourceError
 from pipeline.stage.fingerprint import file_sha256
@@ -52,28 +53,45 @@ def add_photographs(dataset: str, files: Sequence[Path], instance: str = "", rol
     return list(chosen)
 
 
-def remove_photographs(dataset: str, image_ids: Sequence[str]) -> Path:
-    """Move photographs out of the folder of a data set; returns the hidden folder that keeps them.
+def refuse_unknown(dataset: str, image_ids: Sequence[str]) -> None:
+    """Check that a data set has photographs, or that they were removed from it before.
 
     Raises:
-        ParameterError, SourceError: another source than a folder, or an id that it does not have. Nothing is moved then.
+        ParameterError, SourceError: another source than a folder, or an id that it does not have.
     """
     folder = _folder(dataset)
-    records = folder.contents.records
-    paths = {record["id"]: record["path"] for record in records}
-    unknown = [image_id for image_id in image_ids if image_id not in paths]
+    known = {record["id"] for record in folder.contents.records}
+    unknown = [image_id for image_id in image_ids if image_id not in known and not _was_removed(folder, image_id)]
     if unknown:
         raise SourceError(f"{dataset}: no photograph has the id {unknown[0]!r}; ids are paths in the folder, or the column `id` of its list")
-    gone = set(image_ids)
-    if listed := folder.list_file:
-        drop_rows(listed, gone)
+
+
+def remove_photographs(dataset: str, image_ids: Sequence[str]) -> Path:
+    """Move photographs out of the folder of a data set; returns the hidden folder that keeps them. A removal that died half-way can be repeated.
+
+    Raises:
+        ParameterError, SourceError: as `refuse_unknown`. Nothing is moved then.
+    """
+    refuse_unknown(dataset, image_ids)
+    folder, gone = _folder(dataset), set(image_ids)
+    records = folder.contents.records
     kept = {record["path"] for record in records if record["id"] not in gone}
     home = folder.root / REMOVED
-    for path in sorted({paths[image_id] for image_id in gone} - kept):
+    moved = sorted({record["path"] for record in records if record["id"] in gone} - kept)
+    for path in moved:
         target = home / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder.root / path, target)
+        target.unlink(missing_ok=True)
+        link_or_copy(folder.root / path, target)
+    if listed := folder.list_file:
+        drop_rows(listed, gone)  # between the two, as a list names no file that is not there
+    for path in moved:
+        (folder.root / path).unlink()
     return home
+
+
+def _was_removed(folder: Folder, image_id: str) -> bool:
+    return ".." not in PurePosixPath(image_id).parts and (folder.root / REMOVED / image_id.lstrip("/")).is_file()
 
 
 def _folder(dataset: str) -> Folder:
@@ -92,6 +110,8 @@ def _refuse_unsafe(instance: str) -> None:
     parts = PurePosixPath(instance).parts
     if instance and (instance.startswith("/") or any(part in (".", "..") or part.startswith(".") for part in parts)):
         raise ParameterError(f"--instance: {instance!r} is no name of a folder; use letters, digits, blanks and / between folders")
+    if parts and parts[0] in ROLES:
+        raise ParameterError(f"--instance: a folder {parts[0]!r} at the top holds photographs of that role; use --role {parts[0]}, or another name")
 
 
 def _refuse_file(file: Path) -> None:

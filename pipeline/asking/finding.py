@@ -13,7 +13,7 @@ def every_collection() -> dict[str, Path]:
     Raises:
         ParameterError: there is none.
     """
-    known = _known()
+    known = known_collections()
     if not known:
         raise ParameterError(f"{places.COLLECTIONS}: no collection yet; make it with `retrieval repro`")
     return known
@@ -39,7 +39,7 @@ def named_collection(name: str) -> Path:
     Raises:
         ParameterError: there is none.
     """
-    known = _known()
+    known = known_collections()
     if name in known:
         return known[name]
     if Path(name).is_dir():
@@ -49,8 +49,9 @@ def named_collection(name: str) -> Path:
 
 def no_such_collection(name: str) -> ParameterError:
     """The error that names the collections that there are."""
-    return ParameterError(f"{name}: no such collection; there are: {', '.join(_known()) or 'none, make one with `retrieval repro`'}")
+    return ParameterError(f"{name}: no such collection; there are: {', '.join(known_collections()) or 'none, make one with `retrieval repro`'}")
 
 
-def _known() -> dict[str, Path]:
+def known_collections() -> dict[str, Path]:
+    """As `every_collection`; none where there is none."""
     return {path.parent.name: path.parent for path in sorted(places.COLLECTIONS.glob(f"*/{POINTER}"))}

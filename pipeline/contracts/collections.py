@@ -2,11 +2,12 @@
 
 A version's name is the fingerprint of its bytes. It appears whole, then the pointer turns to it, then older versions go: who asks meanwhile
 gets the old one or the new one, and a writer that dies leaves the old one. A version that somebody holds stays until it is let go, and goes when
-the next one is written.
+the next one is written. Several writers may work at a time: each holds its own folder, and removes those alone that nobody holds.
 """
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -89,13 +90,40 @@ class Version:
 def new_version(collection: Path) -> Iterator[Path]:
     """A folder to write a version into, gone when the block ends; `publish` makes a version of it before."""
     for leftover in collection.glob(".*.partial"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    staging = collection / f".{os.getpid()}.partial"
-    staging.mkdir(parents=True)
+        if (held := _held_folder(leftover)) is not None:
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(held)
+    staging, held = _own_folder(collection)
     try:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        os.close(held)
+
+
+def _own_folder(collection: Path) -> tuple[Path, int]:
+    """A new folder and the descriptor that holds it; once more where another writer took it for a leftover in between."""
+    while True:
+        staging = collection / f".{secrets.token_hex(8)}.partial"
+        staging.mkdir(parents=True)
+        if (held := _held_folder(staging)) is not None:
+            if staging.exists():
+                return staging, held
+            os.close(held)
+
+
+def _held_folder(folder: Path) -> int | None:
+    """A descriptor that holds a folder until it is closed; None where another writer holds it, or where it is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def publish(staging: Path, collection: Path, facts: CollectionFacts) -> Version:
@@ -111,7 +139,7 @@ def hand_over(version: Version, collection: Path) -> bool:
 
     Its files are linked where both lie on one file system, else copied.
     """
-    if (collection / POINTER).exists() and _pointed_at(collection) == version.folder.name:
+    if (collection / POINTER).exists() and version_in_use(collection) == version.folder.name:
         return False
     with new_version(collection) as staging:
         shutil.copytree(version.folder, staging, dirs_exist_ok=True, copy_function=_own_manifest)
@@ -168,7 +196,7 @@ def _put_to_use(staging: Path, collection: Path, name: str) -> Path:
         staging.rename(version)
     write_json(collection / POINTER, {"version": name})
     for other in collection.iterdir():
-        if other.is_dir() and other.name not in (name, staging.name):
+        if other.is_dir() and other.name != name and not other.name.startswith("."):  # the folders of writers are hidden
             _remove_unless_held(other)
     return version
 
@@ -204,11 +232,15 @@ def current_version(collection: Path) -> Version:
     Raises:
         ShardError: there is none, or it is damaged or of another version of the project.
     """
-    return _version(collection, _pointed_at(collection))
+    return _version(collection, version_in_use(collection))
 
 
-def _pointed_at(collection: Path) -> str:
-    """The name of the version in use."""
+def version_in_use(collection: Path) -> str:
+    """The name of the version in use.
+
+    Raises:
+        ShardError: there is none.
+    """
     if not (collection / POINTER).exists():
         raise ShardError(f"{collection}: no collection; make it with `retrieval repro collection@{collection.name}`")
     return str(read_json(collection / POINTER).get("version"))
@@ -221,11 +253,11 @@ def _version(collection: Path, name: str) -> Version:
 def open_version(collection: Path, opened: Callable[[Version], Opened]) -> Opened:
     """What a function opens of the version in use; once more whenever that is replaced meanwhile."""
     while True:
-        name = _pointed_at(collection)
+        name = version_in_use(collection)
         try:
             return opened(_version(collection, name))
         except (PipelineError, OSError):
-            if _pointed_at(collection) == name:
+            if version_in_use(collection) == name:
                 raise
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from pipeline.contracts.collection_rows import product_codes
 from pipeline.contracts.collections import (
@@ -53,7 +54,7 @@ from pipeline.search.reply import Found, Reply
 from pipeline.search.thumbnails import Thumbnails, thumbnail
 from pipeline.stage.catalogue import Box
 from pipeline.stage.checksums import verify_all
-from pipeline.stage.errors import ImageError
+from pipeline.stage.errors import ImageError, ShardError
 from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
 
@@ -76,7 +77,7 @@ class Collection:
         weakref.finalize(self, hold_version(version.folder).close)  # nobody removes it before
         verify_all(version.folder)
         self.version, self.facts, self.device = version, version.facts, device
-        self.parameters = SearchParameters.model_validate(self.facts.search)
+        self.parameters = _search_parameters(version)
         catalogue = read_table(version.folder / CATALOGUE, "catalogue")
         self._images: pa.Table = catalogue.select(["image_id", "instance", "path"])
         self._thumbnails = Thumbnails(version.folder / THUMBNAILS)
@@ -256,6 +257,16 @@ class Collection:
         pictures = self._thumbnails.read([found.image_id for found in reply.results])
         results = tuple(replace(found, thumbnail=pictures[found.image_id]) for found in reply.results)
         return replace(reply, results=results, asked=thumbnail(Image.fromarray(decode(asked.bytes)), self._thumbnails.side))
+
+
+def _search_parameters(version: Version) -> SearchParameters:
+    try:
+        return SearchParameters.model_validate(version.facts.search)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ShardError(
+            f"{version.folder}: made by another version of the project (search.{where}: {error.errors()[0]['msg']}); make the collection again"
+        ) from None
 
 
 def _edges(box: Sequence[float] | None) -> Box | None:

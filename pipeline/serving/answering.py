@@ -88,7 +88,8 @@ class Answering:
 
         Nothing is searched meanwhile: a network is loaded with torch.fx, whose tracing changes how modules are called in every thread.
         """
-        await asyncio.get_running_loop().run_in_executor(self._searcher, served.collection.ask, np.full((64, 64, 3), 127, np.uint8))
+        side = max(64, served.collection.facts.described.features.images.resize.get("minimum_side", 0))  # smaller ones may be refused
+        await asyncio.get_running_loop().run_in_executor(self._searcher, served.collection.ask, np.full((side, side, 3), 127, np.uint8))
 
     async def run(self) -> None:
         """Answer questions in their order; those of the same version that wait already go together."""

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pipeline.look.stylesheet import stylesheet
 from pipeline.search.photo import Encoded
@@ -51,7 +52,11 @@ class Service:
     async def _follow(self) -> None:
         while True:
             for served in await run_in_threadpool(self.published.opened):
-                await self.answering.load(served)
+                try:
+                    await self.answering.load(served)
+                except Exception as error:  # whatever it is, the version before answers on
+                    self.published.put_off(served.name, served.version, error)
+                    continue
                 self.published.serve(served)
                 self.counters.versions.labels(served.name).inc()
                 self.counters.images.labels(served.name).set(len(served.collection))
@@ -59,11 +64,12 @@ class Service:
 
     async def ask(self, request: Request) -> dict[str, Any]:
         """The answer to the form of a request."""
-        form = await self.uploads.read(request)
-        served = self.published.get(form.fields.get("collection", ""))
-        photograph = await run_in_threadpool(_photograph, served, form)
-        wanted = Wanted(box_of(form.fields), number_of(form.fields, "top", 10, self.limits.results), flag_of(form.fields, "rerank", default=True))
-        reply = await self.answering.ask(served, photograph, wanted)
+        async with self.uploads.read(request) as form:
+            served = self.published.get(form.fields.get("collection", ""))
+            photograph = await run_in_threadpool(_photograph, served, form)
+            top = number_of(form.fields, "top", 10, self.limits.results)
+            wanted = Wanted(box_of(form.fields), top, flag_of(form.fields, "rerank", default=True))
+            reply = await self.answering.ask(served, photograph, wanted)
         return reply.to_dict() | {"verdict": reply.verdict, "collection": served.name, "version": served.version}
 
 
@@ -113,6 +119,10 @@ def _add_errors(app: FastAPI) -> None:
         if error.status in (408, 413):
             headers["connection"] = "close"  # what is still sent is not read
         return JSONResponse({"error": str(error)}, error.status, headers)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def unknown(_: Request, error: StarletteHTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> JSONResponse:

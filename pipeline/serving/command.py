@@ -1,12 +1,13 @@
 """The command `retrieval serve`: which collections, on which address, for whom."""
 
+import errno
 import ipaddress
 import logging
 import os
 import socket
 from pathlib import Path
 
-from pipeline.asking.finding import every_collection, named_collection, no_such_collection
+from pipeline.asking.finding import every_collection, known_collections, named_collection, no_such_collection
 from pipeline.contracts.collections import POINTER, is_version
 from pipeline.serving.guards import LOOPBACK, Guard
 from pipeline.serving.limits import Limits
@@ -36,13 +37,14 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
     if token and len(token) < SHORTEST_TOKEN:
         raise ParameterError(f"RETRIEVAL_TOKEN: {len(token)} characters can be guessed; take {SHORTEST_TOKEN} or more")
     folders, listening, limits = _folders(names), _bound(host, port), Limits()
+    find = (lambda: folders) if names else known_collections
     import uvicorn  # and torch with the next, which takes seconds
 
     from pipeline.contracts.running.device import prepare_processor
     from pipeline.serving.application import application
     from pipeline.serving.published import Published
 
-    guarded = Guard(application(Published(folders, places.IMAGES, limits), limits), (*LOOPBACK, host) if loopback else (), token)
+    guarded = Guard(application(Published(find, places.IMAGES, limits), limits), (*LOOPBACK, host) if loopback else (), token)
     prepare_processor()  # before there are threads, which have memory of their own otherwise
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)
@@ -93,7 +95,8 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.listen(WAITING_CONNECTIONS)
     except OSError as error:
         listening.close()
-        raise ParameterError(f"{host}:{port}: {error.strerror}; choose another --port") from None
+        advice = "choose another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host has to be an address of this machine"
+        raise ParameterError(f"{host}:{port}: {error.strerror}; {advice}") from None
     return listening
 
 

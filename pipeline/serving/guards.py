@@ -46,19 +46,31 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope), scope["path"])
+        refusal = self._refusal(Headers(scope=scope), scope["method"], scope["path"])
         await (refusal or self._application)(scope, receive, send_guarded)
 
-    def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
+    def _refusal(self, headers: Headers, method: str, path: str) -> JSONResponse | None:
         host = headers.get("host", "")
         if self._hosts and _hostname(host) not in self._hosts:
             return _refused(421, f"this service is not {host or 'without a name'}; it answers to {', '.join(sorted(self._hosts))}")
-        origin = headers.get("origin")
-        if (origin is not None and urlsplit(origin).netloc != host) or headers.get("sec-fetch-site") == "cross-site":
+        if _of_another_origin(headers, host) and not (method == "GET" and _followed_link(headers)):
             return _refused(403, "pages of other origins may not ask this service")
         if self._token and path not in OPEN_PATHS and not hmac.compare_digest(_credential(headers.get("authorization", "")), self._token):
             return _refused(401, "send the token, as `Authorization: Bearer TOKEN` or as the password of any user", {"www-authenticate": "Basic"})
         return None
+
+
+def _of_another_origin(headers: Headers, host: str) -> bool:
+    origin = headers.get("origin")
+    try:
+        return (origin is not None and urlsplit(origin).netloc != host) or headers.get("sec-fetch-site") == "cross-site"
+    except ValueError:
+        return True
+
+
+def _followed_link(headers: Headers) -> bool:
+    """Whether somebody opens the address in a tab of its own, from which the page that links to it reads nothing."""
+    return "origin" not in headers and (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
 
 
 def _hostname(host: str) -> str:

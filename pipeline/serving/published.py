@@ -1,13 +1,15 @@
 """The collections that are served: each is opened once, and again whenever the stages have made a new version of it."""
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow.compute as pc
 
-from pipeline.contracts.collections import POINTER, current_version, is_version
+from pipeline.contracts.collections import POINTER, is_version, version_in_use
 from pipeline.search.collection import Collection
 from pipeline.serving.limits import Limits
 from pipeline.serving.pictures import Pictures
@@ -15,6 +17,8 @@ from pipeline.serving.refusals import RefusedError
 from pipeline.stage.errors import PipelineError
 
 log = logging.getLogger(__name__)
+RETRY_SECONDS = 60.0
+"""Until a version that could not be opened is tried again."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,15 @@ class Published:
     """Collections by name.
 
     Args:
-        folders: of collections or of single versions.
+        find: the folders of collections or of single versions, by name; asked again at every look, as the stages make new collections.
         images: data/images.
     """
 
-    def __init__(self, folders: dict[str, Path], images: Path, limits: Limits) -> None:
-        self._folders, self._images, self.limits = folders, images, limits
+    def __init__(self, find: Callable[[], dict[str, Path]], images: Path, limits: Limits) -> None:
+        self._find, self._images, self.limits = find, images, limits
+        self._folders = find()
         self._served: dict[str, Served] = {}
+        self._put_off: dict[str, tuple[str, float]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -81,13 +87,16 @@ class Published:
     def opened(self) -> list[Served]:
         """What is not served yet: collections that are there now, and new versions; opened. What cannot be opened stays as it is."""
         found = []
+        self._folders = self._folders | self._find()  # one that is gone is answered from as long as the service lives
         for name, folder in self._folders.items():
+            version = _version_of(folder)
+            if not self._is_wanted(name, version):
+                continue
             try:
-                if self._is_new(name, folder):
-                    collection = Collection.open(folder)
-                    found.append(Served(name, collection, Pictures(collection, self._images)))
-            except (PipelineError, OSError) as error:
-                log.warning("%s: cannot be opened (%s)", name, error)
+                collection = Collection.open(folder)
+                found.append(Served(name, collection, Pictures(collection, self._images)))
+            except Exception as error:  # a damaged one, one of another version of the project, a full graphics card: the others go on
+                self.put_off(name, version, error)
         return found
 
     def serve(self, served: Served) -> None:
@@ -95,8 +104,24 @@ class Published:
         self._served[served.name] = served
         log.info("%s: %d images, version %s", served.name, len(served.collection), served.version)
 
-    def _is_new(self, name: str, folder: Path) -> bool:
-        served = self._served.get(name)
-        if served is None:
-            return is_version(folder) or (folder / POINTER).exists()
-        return not is_version(folder) and (folder / POINTER).exists() and current_version(folder).folder.name != served.version
+    def put_off(self, name: str, version: str, error: Exception) -> None:
+        """Say that a version cannot be used, and leave it alone for RETRY_SECONDS."""
+        self._put_off[name] = version, time.monotonic() + RETRY_SECONDS
+        log.warning("%s: version %s cannot be used (%s: %s)", name, version, type(error).__name__, " ".join(str(error).split()))
+
+    def _is_wanted(self, name: str, version: str) -> bool:
+        """Whether a folder holds a version that is neither served nor put off."""
+        served, (failed, until) = self._served.get(name), self._put_off.get(name, ("", 0.0))
+        if not version or (served is not None and served.version == version):
+            return False
+        return version != failed or time.monotonic() >= until
+
+
+def _version_of(folder: Path) -> str:
+    """The name of the version in use; empty where there is none yet, `unknown` where opening it will say what is wrong."""
+    if is_version(folder):
+        return folder.name
+    try:
+        return version_in_use(folder) if (folder / POINTER).exists() else ""
+    except (PipelineError, OSError):
+        return "unknown"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -32,8 +33,9 @@ class Uploads:
     def __init__(self, limits: Limits) -> None:
         self.limits, self._held = limits, 0
 
-    async def read(self, request: Request) -> Form:
-        """The form that a request sends.
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[Form]:
+        """The form that a request sends; its bytes count until the block ends.
 
         Raises:
             RefusedError: too large, too slow, no form, or too many uploads at a time.
@@ -53,12 +55,16 @@ class Uploads:
         announced = request.headers.get("content-length", "0")
         self._refuse_larger(int(announced) if announced.isdecimal() else 0)
         try:
+            yield await self._in_time(request, count)
+        finally:
+            self._held -= received
+
+    async def _in_time(self, request: Request, count: Callable[[int], None]) -> Form:
+        try:
             async with asyncio.timeout(self.limits.upload_seconds):
                 return await _parsed(request, _counted(request, count))
         except TimeoutError:
             raise RefusedError(408, f"the upload took more than {self.limits.upload_seconds:.0f} s") from None
-        finally:
-            self._held -= received
 
     def _refuse_larger(self, received: int) -> None:
         if received > self.limits.upload_bytes + FIELD_BYTES:

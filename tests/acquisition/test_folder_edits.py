@@ -83,6 +83,8 @@ def test_what_cannot_be_added_or_removed_leaves_everything_as_it_was(museum: Pat
     for instance in ("../out", "/root", ".hidden"):
         with pytest.raises(ParameterError, match="is no name of a folder"):
             add_photographs("mine", [Path("new4.png")], instance)
+    with pytest.raises(ParameterError, match="a folder 'query' at the top holds photographs of that role; use --role query"):
+        add_photographs("mine", [Path("new4.png")], "query/cups")
     with pytest.raises(ParameterError, match="there are: database, query, distractor, held_out"):
         add_photographs("mine", [Path("new4.png")], "a", "queries")
     with pytest.raises(ParameterError, match="its source is gallery"):
@@ -90,3 +92,30 @@ def test_what_cannot_be_added_or_removed_leaves_everything_as_it_was(museum: Pat
     with pytest.raises(SourceError, match=r"no photograph has the id 'piece9/9\.png'"):
         remove_photographs("mine", ["piece0/0.png", "piece9/9.png"])
     assert files(museum) == before
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_removal_that_died_half_way_is_repeated(museum: Path, monkeypatch: pytest.MonkeyPatch, listed: bool) -> None:
+    gone = ["piece0/0.png", "piece0/1.png", "piece1/2.png"]
+    if listed:
+        (museum / "list.csv").write_text("path\n" + "\n".join([*gone, "piece1/3.png"]) + "\n", encoding="utf-8")
+        use(museum, "list.csv")
+    unlink, gone_already = Path.unlink, []
+
+    def dies(path: Path, missing_ok: bool = False) -> None:
+        if not missing_ok:
+            if gone_already:
+                raise KeyboardInterrupt
+            gone_already.append(path)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", dies)
+        with pytest.raises(KeyboardInterrupt):
+            remove_photographs("mine", gone)
+    home = remove_photographs("mine", gone)
+    assert files(home) == gone
+    if not listed:
+        assert [path for path in files(museum) if not path.startswith(".")] == ["piece1/3.png"]
+    else:
+        assert [record["id"] for _, record in read_image_list(museum / "list.csv")] == ["piece1/3.png"]

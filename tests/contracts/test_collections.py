@@ -25,7 +25,7 @@ from pipeline.contracts.features.feature_shards import FeatureFacts
 from pipeline.contracts.held_out import HeldOutSet
 from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.stage.catalogue import CatalogueRow, write_catalogue
-from pipeline.stage.checksums import verify_all
+from pipeline.stage.checksums import MANIFEST, verify_all
 from pipeline.stage.errors import PipelineError, ShardError
 
 FACTS = CollectionFacts(
@@ -92,6 +92,18 @@ def test_an_unfinished_version_leaves_the_old_one(tmp_path: Path) -> None:
     assert current_version(tmp_path) == old
     written(tmp_path, "three")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_two_writers_leave_each_other_alone(tmp_path: Path) -> None:
+    with new_version(tmp_path) as slow:
+        (slow / "rows").write_text("of the slow one", encoding="utf-8")
+        quick = written(tmp_path, "quick")
+        assert current_version(tmp_path) == quick
+        (slow / "more").write_text("of the slow one", encoding="utf-8")
+        version = publish(slow, tmp_path, FACTS)
+    assert current_version(tmp_path) == version
+    assert {path.name for path in version.folder.iterdir()} == {"rows", "more", MANIFEST}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([POINTER, version.folder.name])
 
 
 def test_a_reader_that_is_overtaken_opens_the_new_version(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from pipeline.contracts.collections import CALIBRATION, current_version, new_version, publish
+from pipeline.contracts.collections import CALIBRATION, CollectionFacts, current_version, new_version, publish
 from pipeline.search.collection import Collection
 from tests.conftest import PROJECT
 from tests.end_to_end.asking import query_photographs
@@ -176,19 +177,19 @@ def test_nobody_is_let_in_by_other_names_or_without_the_token(museum: Project, s
 
 def test_no_question_is_lost_while_the_collection_is_replaced(museum: Project, photograph: bytes, tmp_path: Path) -> None:
     made = current_version(museum.folder / "data/collection/gallery")
-    folder = tmp_path / "changing"
+    folder, later = tmp_path / "data/collection/changing", tmp_path / "data/collection/later"
 
-    def replace(share: float) -> str:
+    def replace(share: float, facts: CollectionFacts = made.facts, folder: Path = folder) -> str:
         with new_version(folder) as staging:
             shutil.copytree(made.folder, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
             learned = json.loads((staging / CALIBRATION).read_text(encoding="utf-8"))
             (staging / CALIBRATION).write_text(json.dumps(learned | {"share": share}), encoding="utf-8")
-            return publish(staging, folder, made.facts).folder.name
+            return publish(staging, folder, facts).folder.name
 
     versions = [replace(0.5)]
     stop = threading.Event()
     told: list[httpx.Response] = []
-    with ServiceProcess(tmp_path, tmp_path / "log", "--collection", str(folder)) as service:
+    with ServiceProcess(tmp_path, tmp_path / "log") as service:
 
         def ask() -> None:
             while not stop.is_set():
@@ -210,6 +211,15 @@ def test_no_question_is_lost_while_the_collection_is_replaced(museum: Project, p
         stop.set()
         for thread in threads:
             thread.join()
+        foreign = replace(0.1, made.facts.model_copy(update={"search": made.facts.search | {"of_tomorrow": 1}}))
+        while f"changing: version {foreign} cannot be used" not in service.said:
+            time.sleep(0.1)
+        assert service.ask(photograph, top=1).json()["version"] == versions[-1]
+        replace(0.5, folder=later)
+        while service.client.get("/healthz").status_code != 200 or len(service.client.get("/api/collection").json()) < 2:
+            time.sleep(0.1)
+        assert {service.ask(photograph, top=1, collection=name).status_code for name in ("changing", "later")} == {200}
+        assert "another version of the project" in service.said
     assert {reply.status_code for reply in told} == {200}
     replies = [reply.json() for reply in told]
     assert {reply["version"] for reply in replies} == set(versions)

@@ -35,7 +35,12 @@ def asked(hosts: tuple[str, ...], token: str, headers: dict[str, str], path: str
         ({"origin": "http://localhost:8091"}, 403),
         ({"origin": "https://museum.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://[x"}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}, 200),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
     ],
 )

@@ -38,7 +38,13 @@ def request(blocks: list[bytes], pause: float = 0.0, **headers: str) -> Request:
 
 
 def read(one: Request, uploads: Uploads | None = None) -> Form:
-    return asyncio.run((uploads or Uploads(SMALL)).read(one))
+    return asyncio.run(form_of(one, uploads or Uploads(SMALL)))
+
+
+async def form_of(one: Request, uploads: Uploads, answering: float = 0.0) -> Form:
+    async with uploads.read(one) as form:
+        await asyncio.sleep(answering)
+        return form
 
 
 def test_a_form_is_read_in_whatever_blocks_it_comes() -> None:
@@ -77,11 +83,26 @@ def test_many_uploads_at_a_time_are_held_up_to_a_limit() -> None:
     async def at_once() -> list[Any]:
         uploads = Uploads(Limits(upload_bytes=100_000, uploads_bytes=3 * FIELD_BYTES, upload_seconds=5))
         sent = [request([part("photograph", b"", "a")[:-2] + block, b"\r\n" + END], pause=0.05) for _ in range(6)]
-        return await asyncio.gather(*(uploads.read(each) for each in sent), return_exceptions=True)
+        return await asyncio.gather(*(form_of(each, uploads) for each in sent), return_exceptions=True)
 
     results = asyncio.run(at_once())
     assert {type(result) for result in results} == {Form, RefusedError}
     assert {(each.status, each.retry_after) for each in results if isinstance(each, RefusedError)} == {(503, 2)}
+
+
+def test_an_upload_counts_until_it_is_answered() -> None:
+    async def one_after_the_other() -> tuple[Form, int]:
+        uploads = Uploads(Limits(upload_bytes=100_000, uploads_bytes=3 * FIELD_BYTES, upload_seconds=5))
+        body = [part("photograph", b"x" * 2 * FIELD_BYTES, "a") + END]
+        answered = asyncio.create_task(form_of(request(body), uploads, answering=0.2))
+        await asyncio.sleep(0.1)
+        with pytest.raises(RefusedError, match="too many uploads at a time"):
+            await form_of(request(body), uploads)
+        await answered
+        return await form_of(request(body), uploads), uploads._held
+
+    form, held = asyncio.run(one_after_the_other())
+    assert (len(form.photograph or b""), held) == (2 * FIELD_BYTES, 0)
 
 
 def test_fields_are_what_is_allowed_or_refused() -> None:
