@@ -3,7 +3,7 @@
 import typer
 
 from cli import collections, inquiries, photographs, running
-from pipeline.stage.errors import PipelineError
+from pipeline.stage.errors import PipelineError, of_the_system
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,4 +21,10 @@ def main() -> None:
         app()
     except PipelineError as error:
         typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+    except OSError as error:
+        line = of_the_system(error)
+        if line is None:
+            raise
+        typer.echo(f"error: {line}", err=True)
         raise SystemExit(1) from None

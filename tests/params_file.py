@@ -1,4 +1,4 @@
-"""The project's params.yaml with other values."""
+"""The project's params.yaml, or another, with other values."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ def set_at(content: dict[str, Any], path: str, value: object) -> None:
     section[last] = value
 
 
-def written(folder: Path, values: Mapping[str, object]) -> Path:
-    """A file params.yaml in a folder."""
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+def written(folder: Path, values: Mapping[str, object], origin: Path = PROJECT / "params.yaml") -> Path:
+    """A file params.yaml in a folder: another with other values."""
+    content = yaml.safe_load(origin.read_text(encoding="utf-8"))
     for path, value in values.items():
         set_at(content, path, value)
     file = folder / "params.yaml"

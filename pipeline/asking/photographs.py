@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline.acquisition.scanning import scan
-from pipeline.search.photo import Encoded, Photo
-from pipeline.stage.errors import ParameterError, SourceError
+from pipeline.search.photo import Encoded, Fetched, Photo
+from pipeline.stage.errors import ImageError, ParameterError
 
 STANDARD_INPUT = "-"
 LARGEST_BYTES = 2**28
@@ -40,16 +41,12 @@ def named_photographs(names: Sequence[str], *, addresses: bool) -> list[str]:
 
 
 def opened(names: Sequence[str]) -> Iterator[Photo]:
-    """Photographs that a collection can be asked with, read one after the other.
-
-    Raises:
-        SourceError: an address that does not give a photograph.
-    """
+    """Photographs that a collection can be asked with; files and addresses are read when their turn comes."""
     for name in names:
         if name == STANDARD_INPUT:
             yield Encoded("standard input", sys.stdin.buffer.read(LARGEST_BYTES))
         elif name.startswith(("http://", "https://")):
-            yield Encoded(name, fetched(name))
+            yield Fetched(name, partial(fetched, name))
         else:
             yield Path(name)
 
@@ -58,7 +55,7 @@ def fetched(address: str) -> bytes:
     """What an address gives, of at most LARGEST_BYTES.
 
     Raises:
-        SourceError: the server cannot be reached, refuses, or sends too much.
+        ImageError: the server cannot be reached, refuses, or sends too much.
     """
     import httpx
 
@@ -66,11 +63,11 @@ def fetched(address: str) -> bytes:
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=TIMEOUT) as response:
             if response.status_code != 200:
-                raise SourceError(f"{address}: the server answers {response.status_code}")
+                raise ImageError(f"{address}: the server answers {response.status_code}")
             for block in response.iter_bytes():
                 data += block
                 if len(data) > LARGEST_BYTES:
-                    raise SourceError(f"{address}: more than {LARGEST_BYTES // 2**20} MiB")
+                    raise ImageError(f"{address}: more than {LARGEST_BYTES // 2**20} MiB")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"{address}: {type(error).__name__}: {error}") from None
+        raise ImageError(f"{address}: {type(error).__name__}: {error}") from None
     return bytes(data)

@@ -6,7 +6,9 @@ from pipeline.aggregation.params import load_method, load_storage
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.collections import CollectionFacts
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
+from pipeline.hashing.params import NO_HASH, load_hash
 from pipeline.imaging.params import ResizeParameters
+from pipeline.search.collection_params import CollectionParameters
 from pipeline.search.params import SearchParameters
 from pipeline.stage.parameters import load_section
 
@@ -20,14 +22,24 @@ def differing(facts: CollectionFacts) -> list[str]:
     made_with = facts.described.features
     method, parameters = load_method()
     search: dict[str, Any] = SearchParameters.model_validate(facts.search).in_use()
+    benchmark, (hashing, _) = load_benchmark(facts.benchmark, "dataset", "held_out"), load_hash()
+    index = load_section(CollectionParameters, "collection").kind_for(facts.images, codes=facts.hashed is not None)
     sections = {
-        f"benchmarks.{facts.benchmark}.dataset": (facts.dataset, load_benchmark(facts.benchmark, "dataset").dataset),
+        f"benchmarks.{facts.benchmark}.dataset": (facts.dataset, benchmark.dataset),
+        f"benchmarks.{facts.benchmark}.held_out": (facts.described.held_out_set.dataset, benchmark.held_out),
         "resize": (made_with.images.resize, load_section(ResizeParameters, "resize").effective()),
         "network": (made_with.network, load_section(NetworkChoice, "network")),
         "extract": (made_with.extract, load_section(ExtractParameters, "extract")),
         "aggregate.method": (facts.described.method, method),
         "aggregate.storage": (facts.described.storage, load_storage()),
         f"aggregate.{method}": (facts.described.parameters, parameters.model_dump(mode="json")),
+        "hash.method": (facts.hashed or NO_HASH, hashing),
+        "collection.index": (facts.index.kind, facts.index.kind if _compared_whole(facts) else index),
         "search": (search, load_section(SearchParameters, "search").in_use()),
     }
     return [path for path, (before, now) in sections.items() if before != now]
+
+
+def _compared_whole(facts: CollectionFacts) -> bool:
+    """Whether patches are compared without a shortlist, which no index does."""
+    return facts.described.patches.database is not None and facts.search.get("shortlist") is None

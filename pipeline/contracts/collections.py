@@ -251,7 +251,9 @@ def _version(collection: Path, name: str) -> Version:
 
 
 def open_version(collection: Path, opened: Callable[[Version], Opened]) -> Opened:
-    """What a function opens of the version in use; once more whenever that is replaced meanwhile."""
+    """What a function opens of the version in use, or of a folder that is a version itself; once more whenever it is replaced meanwhile."""
+    if is_version(collection):
+        return opened(Version(collection, CollectionFacts.of(load_manifest(collection, KIND))))
     while True:
         name = version_in_use(collection)
         try:

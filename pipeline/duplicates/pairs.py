@@ -1,5 +1,6 @@
 """Photographs of a data set that are the same or show the same scene: exact copies, near copies, and scenes that key points agree on."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.stage import places
 from pipeline.stage.catalogue import CatalogueRow, read_catalogue
 from pipeline.stage.manifest import load_manifest
 
+log = logging.getLogger(__name__)
 EXACT, NEAR, SCENE = "exact copy", "near copy", "same scene"
 NEIGHBOURS, INLIERS = 5, 20
 """Nearest images of each that are looked at for the same scene, and key points that have to agree."""
@@ -56,7 +58,7 @@ def find_pairs(dataset: str, *, scenes: bool = True) -> list[Pair]:
         pair = Pair(NEAR, names[alike.first], names[alike.second], alike.correlation)
         found.setdefault(frozenset((pair.first, pair.second)), pair)
     if scenes:
-        candidates = [pair for pair in _neighbours(dataset) if frozenset(pair) not in found]
+        candidates = [pair for pair in _neighbours(dataset, {row.image_id for row in rows if row.role == "database"}) if frozenset(pair) not in found]
         for pair in _same_scenes(images, candidates):
             found.setdefault(frozenset((pair.first, pair.second)), pair)
     order = (EXACT, NEAR, SCENE)
@@ -71,24 +73,29 @@ def _exact(rows: Iterable[CatalogueRow]) -> Iterator[Pair]:
         first.setdefault(row.sha256, row.image_id)
 
 
-def _neighbours(dataset: str) -> list[tuple[str, str]]:
-    """The nearest NEIGHBOURS of every database image by the descriptors of the first benchmark that has some, each pair once."""
+def _neighbours(dataset: str, present: set[str]) -> list[tuple[str, str]]:
+    """The nearest NEIGHBOURS of every database image that is present, by the descriptors of the first benchmark that has some, each pair once."""
     for name, benchmark in load_benchmarks().items():
         folder = places.descriptors(name)
         if benchmark.dataset == dataset and folder.exists():
             facts = DescriptorFacts.of(load_manifest(folder, DESCRIPTORS))
             if facts.patches.database is None:
-                return _nearest(folder)
+                return _nearest(folder, present)
     return []
 
 
-def _nearest(folder: Path) -> list[tuple[str, str]]:
+def _nearest(folder: Path, present: set[str]) -> list[tuple[str, str]]:
     names: list[str] = []
     blocks: list[npt.NDArray[np.float32]] = []
     for ids, rows in read_folder(folder, "database-"):
         names += ids
         blocks.append(rows)
-    vectors = np.concatenate(blocks)
+    if gone_or_new := set(names) ^ present:
+        log.warning("%s: %d photographs came or went since; they are not compared as scenes until `retrieval repro`.", folder, len(gone_or_new))
+    kept = [place for place, name in enumerate(names) if name in present]
+    names, vectors = [names[place] for place in kept], np.concatenate(blocks)[kept]
+    if len(names) < 2:
+        return []
     _, found = build_index(vectors).search(vectors, min(NEIGHBOURS + 1, len(names)))
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     for name, own in zip(names, found, strict=True):

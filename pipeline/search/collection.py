@@ -32,10 +32,8 @@ from pipeline.contracts.collections import (
     MODEL,
     NETWORK,
     THUMBNAILS,
-    CollectionFacts,
     Version,
     hold_version,
-    is_version,
     open_version,
 )
 from pipeline.contracts.images.image_shards import StoredImage
@@ -55,7 +53,6 @@ from pipeline.search.thumbnails import Thumbnails, thumbnail
 from pipeline.stage.catalogue import Box
 from pipeline.stage.checksums import verify_all
 from pipeline.stage.errors import ImageError, ShardError
-from pipeline.stage.manifest import load_manifest
 from pipeline.stage.tables import read_table
 
 Broken = Callable[[Photo, ImageError], None]
@@ -103,8 +100,6 @@ class Collection:
         """
         folder, chosen = Path(folder), choose_device(device)
         prepare_processor()
-        if is_version(folder):
-            return cls(Version(folder, CollectionFacts.of(load_manifest(folder, "collection"))), chosen)
         return open_version(folder, lambda version: cls(version, chosen))
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """What may be handed over as a photograph, and its encoded bytes."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,15 @@ class Encoded:
     data: bytes
 
 
-Photo = str | Path | bytes | Encoded | Image.Image | npt.NDArray[np.uint8]
+@dataclass(frozen=True)
+class Fetched:
+    """A photograph whose bytes are had when they are needed, and a name for messages; `read` raises ImageError where they cannot be had."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+Photo = str | Path | bytes | Encoded | Fetched | Image.Image | npt.NDArray[np.uint8]
 """A file, its bytes, a PIL image, or pixels (H, W, 3) RGB."""
 
 
@@ -34,6 +43,8 @@ def named_bytes(photo: Photo) -> tuple[str, bytes]:
             return "photograph", photo
         case Encoded(name, data):
             return name, data
+        case Fetched(name, read):
+            return name, read()
         case str() | Path():
             try:
                 return str(photo), Path(photo).read_bytes()

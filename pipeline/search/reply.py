@@ -41,7 +41,8 @@ class Reply:
         photograph: its name.
         results: best first.
         instance: of the first result that shows a known one.
-        known: whether the object is in the collection at all; None where too few photographs say what unknown objects score.
+        known: whether the object is in the collection at all; None where nothing says what unknown objects score in this way: too few were compared,
+            re-ranking gives scores of its own, or re-ranking was left out.
         unknown_p: share of unknown photographs that score as high; None where nothing says so.
         sure: probability that the instance is right, given that the object is in the collection; None where nothing says so.
         asked: JPEG bytes of the photograph, as small as the thumbnails; empty where no pictures were asked for.
@@ -69,7 +70,7 @@ class Reply:
             case False:
                 return f"not in the collection; the nearest is {self.instance}{told}"
             case None:
-                return f"{self.instance}{told}; whether it is in the collection is not known: too few unknown objects were compared"
+                return f"{self.instance}{told}; whether it is in the collection is not known: nothing says what unknown objects score here"
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A mapping of COLUMNS for each result."""

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from pipeline.stage.fingerprint import file_sha256
 from pipeline.stage.yaml_text import Loader
 
 MANIFEST = "manifest.json"
-CACHE = Path(".dvc/cache/files/md5")
+DVC = Path(".dvc")
 
 
 def verify(path: Path) -> None:
@@ -65,26 +67,37 @@ def _digest(path: Path, _version: tuple[int, int, int]) -> str:
 
 
 def damaged_copies(path: Path) -> str:
-    """The folder, and the object of DVC's cache that it would be restored from."""
-    cached = _cache_object(path)
-    return f"{path.parent} and {cached}, which it is restored from" if cached else f"{path.parent}"
-
-
-def _cache_object(path: Path) -> Path | None:
-    """The object of DVC's cache that holds a part, as dvc.lock names it."""
+    """The folder that DVC makes as a whole, and the object of its cache that the file would be restored from."""
     try:
         stages: dict[str, Any] = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"), Loader)["stages"]  # noqa: S506 -- a safe loader
         outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
-        folder = _object(outs[path.parent.as_posix()])
-        listed = {entry["relpath"]: entry["md5"] for entry in json.loads(folder.read_text(encoding="utf-8"))}
-        found = _object(listed[path.name])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        output = next(parent for parent in path.parents if parent.as_posix() in outs)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, yaml.YAMLError):
+        return f"{path.parent}"
+    cached = _cache_object(outs[output.as_posix()], path.relative_to(output))
+    return f"{output} and {cached}, which it is restored from" if cached else f"{output}"
+
+
+def _cache_object(listing: str, part: Path) -> Path | None:
+    """The object of DVC's cache that holds a part of an output."""
+    cache = _cache()
+    try:
+        listed = {entry["relpath"]: entry["md5"] for entry in json.loads((cache / listing[:2] / listing[2:]).read_text(encoding="utf-8"))}
+        md5 = listed[part.as_posix()]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    found = cache / md5[:2] / md5[2:]
     return found if found.exists() else None
 
 
-def _object(md5: str) -> Path:
-    return CACHE / md5[:2] / md5[2:]
+def _cache() -> Path:
+    """Where DVC's cache lies, as the checkout's configuration says."""
+    configuration = ConfigParser(interpolation=None)
+    try:
+        configuration.read([DVC / "config", DVC / "config.local"], encoding="utf-8")
+    except ConfigError:
+        configuration = ConfigParser()
+    return DVC / configuration.get("cache", "dir", fallback="cache") / "files/md5"
 
 
 def verify_checksum(path: Path, checksum: str, name: str) -> None:

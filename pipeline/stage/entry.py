@@ -1,6 +1,5 @@
 """What every stage's command does around its work: logging, one-line errors, exit status, the record of the run."""
 
-import errno
 import logging
 import os
 import signal
@@ -8,7 +7,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from pipeline.stage.errors import PipelineError, UnreachableError
+from pipeline.stage.errors import PipelineError, UnreachableError, of_the_system
 from pipeline.stage.run_record import Produced, write_record
 from pipeline.stage.unchanged import code_now, refuse_changes
 
@@ -29,13 +28,10 @@ def run_stage(main: Callable[[list[str]], Produced]) -> None:
     except PipelineError as error:
         fail(str(error))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            fail(f"the disk is full while writing {error.filename or 'an output'}: free some space and run again; finished shards are kept")
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            fail(f"too many open files at {error.filename or 'an input'}: raise the limit (`ulimit -n`) and run again; finished shards are kept")
-        if error.filename is None:
+        line = of_the_system(error)
+        if line is None:
             raise
-        fail(f"{error.filename}: {error.strerror or type(error).__name__}")
+        fail(line)
     except KeyboardInterrupt:
         fail("interrupted; finished shards are kept, run again to go on")
 

@@ -13,6 +13,8 @@ PipelineError
 Every message is one line: what is wrong, where, and what would be right.
 """
 
+import errno
+
 
 class PipelineError(Exception):
     """Anything that a user can put right; printed as one line, never as a traceback."""
@@ -48,3 +50,12 @@ class LeakageError(PipelineError):
 
 class SanityError(PipelineError):
     pass
+
+
+def of_the_system(error: OSError) -> str | None:
+    """The line about a file that the system refuses; None where no file is to blame, so that it is a defect of the program."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full while writing {error.filename or 'an output'}: free some space and run again; finished shards are kept"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many open files at {error.filename or 'an input'}: raise the limit (`ulimit -n`) and run again; finished shards are kept"
+    return None if error.filename is None else f"{error.filename}: {error.strerror or type(error).__name__}"

@@ -100,7 +100,7 @@ def test_a_removal_that_died_half_way_is_repeated(museum: Path, monkeypatch: pyt
     if listed:
         (museum / "list.csv").write_text("path\n" + "\n".join([*gone, "piece1/3.png"]) + "\n", encoding="utf-8")
         use(museum, "list.csv")
-    unlink, gone_already = Path.unlink, []
+    unlink, gone_already = Path.unlink, list[Path]()
 
     def dies(path: Path, missing_ok: bool = False) -> None:
         if not missing_ok:

@@ -77,6 +77,13 @@ def test_every_pair_is_named_once_by_its_closest_kind(museum: Path, monkeypatch:
     assert "Copies in mine: 3 pairs" in page
 
 
+def test_photographs_that_went_since_they_were_described_are_left_out(museum: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [row.image_id for row in read_catalogue(Path("data/images/mine/catalogue.parquet"))]
+    describe([*(name for name in names if name != "side.png"), "gone.png"])
+    assert {pair.kind for pair in find_pairs("mine")} == {"exact copy", "near copy"}
+    assert "data/descriptors/mine: 2 photographs came or went since" in caplog.text
+
+
 def test_held_out_copies_of_the_database_are_refused(museum: Path) -> None:
     held, rows = (read_catalogue(Path(f"data/images/{name}/catalogue.parquet")) for name in ("held", "mine"))
     sets = BenchmarkParameters(dataset="mine", held_out="held", distractors="none")

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.asking.staleness import differing
 from pipeline.contracts.collections import CALIBRATION, current_version, new_version, publish
 from pipeline.contracts.running.settings import settings
 from pipeline.search.collection import Collection
@@ -23,6 +24,8 @@ from tests import warm_python
 from tests.conftest import PROJECT
 from tests.end_to_end.asking import answers_as_the_stages_do, query_photographs, stored_queries
 from tests.end_to_end.project import Project
+from tests.loopback import LoopbackServer
+from tests.params_file import written
 
 pytestmark = pytest.mark.slow
 UPRIGHT_OF = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
@@ -114,9 +117,12 @@ def test_the_command_prints_and_writes_what_was_found_and_changes_nothing(museum
     assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64") == 5
     with Image.open(picture) as sheet:
         assert sheet.width > sheet.height
-    asked = run(museum, "ask", "-", "--csv", "--top", "2", standard_input=photograph.data)
-    assert asked.returncode == 0, asked.stderr
-    assert [row.split(",")[:2] for row in asked.stdout.decode().splitlines()[1:]] == [["standard input", "1"], ["standard input", "2"]]
+    with LoopbackServer() as server:
+        server.files["/a.jpg"] = photograph.data
+        gone, there = f"{server.url}/gone.jpg", f"{server.url}/a.jpg"
+        asked = run(museum, "ask", "-", gone, there, "--url", "--csv", "--top", "1", standard_input=photograph.data)
+    assert (asked.returncode, asked.stderr.decode().splitlines()) == (1, [f"error: {gone}: the server answers 404"])
+    assert [row.split(",")[:2] for row in asked.stdout.decode().splitlines()[1:]] == [["standard input", "1"], [there, "1"]]
     assert {path: file_sha256(path) for path in sorted((museum.folder / "data").rglob("*")) if path.is_file()} == before
 
 
@@ -145,12 +151,27 @@ def test_a_copy_answers_anywhere_and_a_damaged_one_is_refused(museum: Project, c
     shutil.copytree(collection.version.folder, copy)
     expected = collection.ask(photograph.data).to_dict()
     assert Collection.open(copy, "cpu").ask(photograph.data).to_dict() == expected
+    taken = run(museum, "export", str(tmp_path / "taken"), "--collection", str(copy))
+    assert (taken.returncode, (tmp_path / "taken/img_emb/img_emb_0.npy").exists()) == (0, True)
+    refused = run(museum, "export", str(copy / "rows.npy/inside"), "--collection", str(copy))
+    assert (refused.returncode, refused.stderr.decode().count("\n")) == (1, 1)
+    assert "Not a directory" in refused.stderr.decode()
     for name in ("rows.npy", "network/weights.safetensors", "calibration.json"):
         whole = (copy / name).read_bytes()
         (copy / name).write_bytes(whole[:-7])
         with pytest.raises(ShardError, match=f"{name}: missing, or not the bytes that were written"):
             Collection.open(copy, "cpu")
         (copy / name).write_bytes(whole)
+
+
+def test_what_params_yaml_changed_since_is_named(museum: Project, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(museum.folder)
+    assert differing(collection.facts) == []
+    changed = {"benchmarks.gallery.held_out": "none", "hash.method": "itq", "collection.index": "hnsw", "resize.pixels": 100, "search.top_k": 7}
+    changed_file = written(tmp_path, changed, Path("params.yaml"))
+    monkeypatch.chdir(changed_file.parent)
+    named = ["benchmarks.gallery.held_out", "resize", "hash.method", "collection.index", "search"]
+    assert differing(collection.facts) == named
 
 
 def test_what_fails_while_a_collection_is_made_leaves_the_old_one(museum: Project, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A flipped byte in any part of a folder is an error where the part is read, and the message names what to delete."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,16 +86,21 @@ def test_a_manifest_that_is_none_is_refused(workplace: Path, content: str) -> No
         load_manifest(Path(), "descriptors")
 
 
-def test_the_message_names_the_object_of_the_cache(folder: Path) -> None:
+@pytest.mark.parametrize(("output", "inside"), [("data/descriptors/b", ""), ("data/descriptors", "b/")])
+@pytest.mark.parametrize("cache", [".dvc/cache", ".dvc/../elsewhere"])
+def test_the_message_names_the_object_of_the_cache(folder: Path, output: str, inside: str, cache: str) -> None:
     """The damage came from DVC's cache, and would come back from there."""
     part = folder / "part-00000.parquet"
-    cached = Path(".dvc/cache/files/md5/ab/cdef")
-    listing = Path(".dvc/cache/files/md5/12/34.dir")
-    for path, content in ((cached, part.read_bytes()), (listing, json.dumps([{"md5": "abcdef", "relpath": part.name}]).encode())):
+    cached, listing = Path(cache, "files/md5/ab/cdef"), Path(cache, "files/md5/12/34.dir")
+    for path, content in ((cached, part.read_bytes()), (listing, json.dumps([{"md5": "abcdef", "relpath": f"{inside}{part.name}"}]).encode())):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    lock = {"stages": {"aggregate@b": {"outs": [{"path": "data/descriptors/b", "md5": "1234.dir"}]}}}
+    Path(".dvc").mkdir(exist_ok=True)
+    if cache != ".dvc/cache":
+        said = f"[cache]\n    dir = {cache.removeprefix('.dvc/')}\n['remote \"a\"']\n    url = s3://50%\n"
+        Path(".dvc/config.local").write_text(said, encoding="utf-8")
+    lock = {"stages": {"aggregate@b": {"outs": [{"path": output, "md5": "1234.dir"}]}}}
     Path("dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
     flip(part)
-    with pytest.raises(ShardError, match=r"delete data/descriptors/b and \.dvc/cache/files/md5/ab/cdef, which it is restored from"):
+    with pytest.raises(ShardError, match=rf"delete {output} and {re.escape(str(cached))}, which it is restored from"):
         open_table(part.relative_to(Path.cwd()), "descriptors")
