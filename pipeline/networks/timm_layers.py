@@ -82,7 +82,8 @@ def _created(name: str, arguments: Mapping[str, Any]) -> nn.Module:
             if "unexpected keyword argument" not in str(error) or not flags:
                 raise
             continue
-        if signature(type(model)).parameters.keys() >= flags.keys():
+        known = {name for ancestor in type(model).__mro__ for name in signature(ancestor.__init__).parameters}
+        if known >= flags.keys():
             return model
     raise AssertionError("the last try is without further arguments")
 
@@ -285,12 +286,15 @@ class _Maps(nn.Module):
             raise ModelError(f"timm's {type(self.model).__name__} takes images of one size alone, which photographs do not have") from None
 
     def _padded(self, images: torch.Tensor) -> torch.Tensor:
-        """With sides of whole patches, at the right and at the bottom, where the model itself pads none."""
-        embedding = getattr(self.model, "patch_embed", None)
-        if embedding is None or not hasattr(embedding, "patch_size") or getattr(embedding, "dynamic_img_pad", False):
+        """With sides of whole patches, at the right and at the bottom, where the model itself pads none. Patches that overlap are convolutions,
+        which pad as they do; of patches of a network's maps, the model counts whole ones alone."""
+        embedding = self._embedding
+        if hasattr(self.model, "patch_embeds"):  # a convolution without padding before each stage
+            height = width = self.model.feature_info[-1]["reduction"]
+        elif not hasattr(embedding, "feat_ratio") or (getattr(embedding, "dynamic_img_pad", False) and not hasattr(embedding, "backbone")):
             return images
-        size = embedding.patch_size
-        height, width = (size, size) if isinstance(size, int) else size
+        else:
+            height, width = embedding.feat_ratio(as_scalar=False)
         return F.pad(images, (0, -images.shape[3] % width, 0, -images.shape[2] % height))
 
     def _taken(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -301,14 +305,28 @@ class _Maps(nn.Module):
             found.update(zip(wanted, maps, strict=True))
         if len(wanted) < len(set(self.places)):
             features = self.model.forward_features(images)
-            found[FINAL] = self._as_maps(features, images)
+            found[FINAL] = self._as_maps(features, images) if self._has_grid(features) else self._last_stage(images)
             if CLASS_TOKEN in self.places:
                 found[CLASS_TOKEN] = features[:, 0, :, None, None].expand_as(found[FINAL])
         return [found[place] for place in self.places]
 
+    def _has_grid(self, features: torch.Tensor) -> bool:
+        """Whether features are maps already, or tokens whose grid the model tells."""
+        return features.ndim == 4 or hasattr(self._embedding, "dynamic_feat_size")
+
+    @property
+    def _embedding(self) -> Any:
+        """Of patches; None where the model has none, or one for each stage."""
+        return getattr(self.model, "patch_embed", None) or getattr(self.model, "embeds", None)
+
+    def _last_stage(self, images: torch.Tensor) -> torch.Tensor:
+        """The maps of the last stage or block after the final norm."""
+        maps: torch.Tensor = self.model.forward_intermediates(images, indices=1, norm=True, intermediates_only=True, output_fmt="NCHW")[-1]
+        return maps
+
     def _as_maps(self, features: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         if features.ndim == 4:
             return features.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else features
-        size = self.model.patch_embed.dynamic_feat_size(tuple(images.shape[2:]))
+        size = self._embedding.dynamic_feat_size(tuple(images.shape[2:]))
         patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)
         return patches.reshape(*patches.shape[:2], *size)

@@ -112,6 +112,23 @@ def test_the_receptive_field_of_convolutions_is_what_gradients_see() -> None:
     assert float(seen[0] + seen[-1] + 1) / 2 == own.first_centre + cell * own.stride
 
 
+@pytest.mark.parametrize(
+    ("name", "stride"), [("vitamin_small_224", 16), ("pvt_v2_b0", 32), ("deit_tiny_distilled_patch16_224", 16), ("xcit_nano_12_p16_224", 16)]
+)
+def test_every_pixel_is_in_a_cell_of_embeddings_of_other_kinds(name: str, stride: int) -> None:
+    """Patches of a network's maps, that overlap, with two class tokens, and whose attention is among channels."""
+    model, own = network(f"timm/{name}")
+    height, width = 133, 75
+    with torch.inference_mode():
+        maps = own.feature_maps(images(height, width))
+        padded = F.pad(images(height, width), (0, -width % stride, 0, -height % stride))
+        last = model.forward_intermediates(padded, indices=1, norm=True, intermediates_only=True, output_fmt="NCHW")[-1]
+    assert own.stride == stride
+    assert maps.shape[2:] == (-(-height // stride), -(-width // stride))
+    if name not in ("pvt_v2_b0", "xcit_nano_12_p16_224"):  # whose convolutions pad by themselves
+        torch.testing.assert_close(maps, last, atol=1e-5, rtol=1e-5)
+
+
 def test_gates_of_the_whole_map_are_said_to_see_the_whole_image() -> None:
     assert network("timm/seresnet18")[1].receptive_field is None
     assert network(CONVNEXT)[1].first_centre == 16.0
