@@ -11,7 +11,7 @@ from pipeline.acquisition.gallery_pictures import HELD_OUT_PHOTOGRAPHS, QUARTERS
 from pipeline.acquisition.sources import DatasetParameters
 from pipeline.aggregation import params as methods
 from pipeline.contracts.benchmarks import BenchmarkParameters
-from pipeline.contracts.features.feature_parameters import NetworkChoice
+from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.running.settings import settings
 from pipeline.hashing.params import HashParameters, KMeansHashingParameters
 from pipeline.networks.listing import layer_channels
@@ -19,6 +19,9 @@ from pipeline.networks.params import ConcatenatedSource, NetworkSource
 from pipeline.reranking.params import RerankParameters
 from pipeline.stage import places
 from pipeline.stage.errors import ModelError, ParameterError
+
+SIFT = 128
+"""Values of a SIFT descriptor."""
 
 
 def refuse_missing_weights(networks: Mapping[str, Any], origin: str) -> None:
@@ -71,26 +74,48 @@ def _channels(source: NetworkSource, layers: Sequence[str], where: str) -> int:
         raise ParameterError(f"{where}: {error}") from None
 
 
-def refuse_dimensions(name: str, method: methods.MethodParameters, channels: int | None, origin: str) -> None:
-    """No vector is projected to more dimensions than it has.
+def refuse_dimensions(name: str, method: methods.MethodParameters, channels: int | None, extract: ExtractParameters, origin: str) -> None:
+    """No vector is projected to more dimensions than it has, and codes of patches divide theirs.
 
     Raises:
-        ParameterError: it is.
+        ParameterError: it is, or they do not.
     """
-    for field, wanted, given, what in _projections(method, channels):
+    values, kept = _patch_values(method, channels, extract), patch_dimensions(method, channels, extract)
+    for field, wanted, given, what in _projections(method, channels, values):
         if wanted is not None and given is not None and wanted > given:
             raise ParameterError(f"{origin}: aggregate.{name}.{field}: {wanted} of the {given} {what}; set it to {given} at most")
+    if isinstance(method, methods.PatchesParameters) and method.code_bytes and kept is not None and kept % method.code_bytes:
+        raise ParameterError(f"{origin}: aggregate.{name}.code_bytes: {method.code_bytes} does not divide the {kept} dimensions of a patch")
 
 
-def _projections(method: methods.MethodParameters, channels: int | None) -> list[tuple[str, int | None, int | None, str]]:
+def patch_dimensions(method: methods.MethodParameters, channels: int | None, extract: ExtractParameters) -> int | None:
+    """Of a patch after its whitening, where the held-out set allows as many; None as `_patch_values`."""
+    values = _patch_values(method, channels, extract)
+    if not isinstance(method, methods.PatchesParameters) or values is None:
+        return None
+    return method.dimensions or (values if method.whitening == "none" else values // 2)
+
+
+def _patch_values(method: methods.MethodParameters, channels: int | None, extract: ExtractParameters) -> int | None:
+    """Values of a patch before its whitening; None for other methods, or where the channels are not known."""
+    if not isinstance(method, methods.PatchesParameters) or channels is None:
+        return None
+    return channels * len(extract.patch_sides) * method.grid**2
+
+
+def _projections(method: methods.MethodParameters, channels: int | None, values: int | None) -> list[tuple[str, int | None, int | None, str]]:
     """(parameter, dimensions wanted, dimensions there are, what they are) of every projection."""
     found: list[tuple[str, int | None, int | None, str]] = []
     if isinstance(method, methods.RegionalParameters):
         found.append(("regional_dimensions", method.regional_dimensions, channels, "channels of the network's maps"))
-    if isinstance(method, methods.ClusterParameters | methods.SelectiveParameters):
+    if isinstance(method, methods.SelectiveParameters) and method.features == "sift":
+        found.append(("local_dimensions", method.local_dimensions, SIFT, "values of a SIFT descriptor"))
+    elif isinstance(method, methods.ClusterParameters | methods.SelectiveParameters):
         found.append(("local_dimensions", method.local_dimensions, channels, "channels of the network's maps"))
-    if isinstance(method, methods.PatchesParameters) and channels is not None:
-        found.append(("dimensions", method.dimensions, channels * method.grid**2, "values of a patch"))
+    if isinstance(method, methods.PatchesParameters):
+        found.append(("dimensions", method.dimensions, values, "values of a patch"))
+    if isinstance(method, methods.SuperGlobalParameters):
+        found.append(("dimensions", method.dimensions, channels, "channels of the network's maps"))
     if isinstance(method, methods.WhitenedParameters) and method.whitening != "adaptation":  # which may have more rows than columns
         found.append(("dimensions", method.dimensions, _before_whitening(method, channels), "dimensions of the pooled vector"))
     return found
@@ -112,6 +137,8 @@ def described_dimensions(method: methods.MethodParameters, channels: int | None)
         return method.dimensions or method.embedded_dimensions - method.dropped
     if isinstance(method, methods.WhitenedParameters):
         return method.dimensions or _before_whitening(method, channels)
+    if isinstance(method, methods.SuperGlobalParameters) and method.whitening != "network":
+        return method.dimensions or channels
     return None
 
 
@@ -135,6 +162,7 @@ def refuse_small_sets(
     datasets: Mapping[str, DatasetParameters],
     name: str,
     method: methods.MethodParameters,
+    channels: int | None,
     hashing: HashParameters | None,
     origin: str,
 ) -> None:
@@ -150,13 +178,22 @@ def refuse_small_sets(
         held_out, where = datasets[sets.held_out], f"{origin}: benchmarks.{benchmark}.held_out"
         if held_out.source == "none":
             raise ParameterError(f"{where}: {sets.held_out} has no images, and {learner} learns from some; name a data set that has")
-        if (
-            isinstance(held_out, GalleryParameters)
-            and isinstance(method, methods.WhitenedParameters)
-            and method.whitening not in ("none", "adaptation")
-        ):
-            images = len(HELD_OUT_PHOTOGRAPHS) * QUARTERS * held_out.held_out
-            if method.dimensions is not None and method.dimensions >= images:
+        if isinstance(held_out, GalleryParameters) and isinstance(method, methods.WhitenedParameters) and method.dimensions is not None:
+            images, most = _components(held_out, sets.kept_back, method, channels)
+            if most is not None and method.dimensions > most:
                 raise ParameterError(
-                    f"{where}: {images} images of {sets.held_out} give {images - 1} components, aggregate.{name}.dimensions is {method.dimensions}"
+                    f"{where}: {images} images of {sets.held_out} to learn on give {most} components, aggregate.{name}.dimensions is "
+                    f"{method.dimensions}; set it lower, or aggregate.{name}.shrinkage above 0"
                 )
+
+
+def _components(held_out: GalleryParameters, kept_back: float, method: methods.WhitenedParameters, channels: int | None) -> tuple[int, int | None]:
+    """Images of the embedded benchmark that are learned on, and how many components a whitening has of them; None: as many as are wanted."""
+    objects = len(HELD_OUT_PHOTOGRAPHS) * QUARTERS
+    objects -= round(kept_back * objects)
+    images = objects * held_out.held_out
+    if method.shrinkage > 0 or method.whitening not in ("pca", "pca_whitening", "learned"):
+        return images, None
+    rank = images - (objects if method.whitening == "learned" else 1)
+    given = _before_whitening(method, channels)
+    return images, rank if given is None else given if given <= rank else rank - 1  # the last direction of a set of lower rank is not used

@@ -12,6 +12,7 @@ from pipeline.aggregation.params import METHODS, MethodParameters, refuse_unread
 from pipeline.contracts.benchmarks import BenchmarkParameters
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.features.storage import Storage
+from pipeline.demands import refuse_missing_parts, refuse_useless_boxes
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.feasibility import (
     channels_of,
@@ -134,8 +135,10 @@ def check_parameters(file: Path | None = None) -> None:
     refuse_missing_weights(whole.networks, origin)
     refuse_missing_local_features(whole.search.rerank, origin)
     channels = channels_of(whole.network, whole.networks, origin)
-    refuse_dimensions(method.name, method.parameters, channels, origin)
-    refuse_small_sets(whole.benchmarks, whole.datasets, method.name, method.parameters, hashing, origin)
+    refuse_missing_parts(method.name, method.parameters, whole.network, whole.networks, origin)
+    refuse_useless_boxes(method.name, method.parameters, whole.resize.query_crop, whole.search.rerank.method, origin)
+    refuse_dimensions(method.name, method.parameters, channels, whole.extract, origin)
+    refuse_small_sets(whole.benchmarks, whole.datasets, method.name, method.parameters, channels, hashing, origin)
     if hashing:
         refuse_bits(whole.hash.name, hashing, described_dimensions(method.parameters, channels), origin)
 

@@ -15,7 +15,7 @@ from pipeline.contracts.models import KIND as MODEL
 from pipeline.contracts.models import TENSORS, ModelFacts, State, save_model
 from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.networks.overlaps import known_overlaps
-from pipeline.networks.training_sets import trained_on
+from pipeline.networks.training_sets import learned_from, trained_on
 from pipeline.stage import places
 from pipeline.stage.catalogue import read_catalogue
 from pipeline.stage.entry import run_stage
@@ -45,7 +45,10 @@ def main(arguments: list[str]) -> Produced:
     network = places.network(facts.network.name)
     network_card = read_json(network / places.NETWORK_CARD)
     tuned_on = refuse_trained_network(benchmark, sets.dataset, network_card, sets.allow_self_learning)
-    overlaps = known_overlaps(trained_on(network_card), str(read_section(f"datasets.{sets.dataset}.source")))
+    source = str(read_section(f"datasets.{sets.dataset}.source"))
+    overlaps = known_overlaps(trained_on(network_card), source)
+    if parameters.learns:
+        overlaps += known_overlaps(learned_from(facts.images.source, role), source, "method")
     for overlap in overlaps:
         log.warning("%s: %s.", benchmark, overlap.warning)
     weights = load_manifest(network, "network")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,9 +43,10 @@ class TrainedOn(BaseModel):
 
 
 class KnownOverlap(BaseModel):
-    """A set that the network's published weights were trained on, and that shows objects of the benchmark.
+    """A set that the network was trained on, or that the method learned from, and that shows objects of the benchmark.
 
     Attributes:
+        learner: which of them.
         training_set, title: its name and what it is.
         source: of the benchmark's data set.
         reason: what it shows.
@@ -54,6 +55,7 @@ class KnownOverlap(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    learner: Literal["network", "method"] = "network"
     training_set: str
     title: str
     source: str
@@ -64,7 +66,7 @@ class KnownOverlap(BaseModel):
     def warning(self) -> str:
         """For people."""
         return (
-            f"the network is trained on {self.training_set} ({self.title}), which is not apart from {self.source}: {self.reason} "
+            f"the {self.learner} is trained on {self.training_set} ({self.title}), which is not apart from {self.source}: {self.reason} "
             f"({self.told_by}); results flatter it"
         )
 

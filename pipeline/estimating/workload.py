@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.contracts.features.feature_parameters import ExtractParameters
 from pipeline.contracts.features.patches import patch_count
-from pipeline.feasibility import channels_of, described_dimensions
+from pipeline.feasibility import channels_of, described_dimensions, patch_dimensions
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
 from pipeline.stage.errors import ParameterError
@@ -89,7 +89,8 @@ def workload(whole: Parameters, images: int) -> Workload:
     bits = 0 if whole.hash.name == "none" else int(whole.hash.parameters.bits)
     rows = patch_count(method.parameters.levels) if method.name == "patches" else 1
     index = "flat" if rows > 1 else whole.collection.kind_for(images, codes=bool(bits))
-    dimensions = described_dimensions(method.parameters, channels) or getattr(method.parameters, "dimensions", None) or channels
+    patches = patch_dimensions(method.parameters, channels, extract)
+    dimensions = described_dimensions(method.parameters, channels) or patches or getattr(method.parameters, "dimensions", None) or channels
     return Workload(
         megapixels=pixels / 1e6,
         encoding=whole.resize.encoding,

@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pipeline.contracts.images.image_shards import KIND as IMAGES
+from pipeline.contracts.images.image_shards import ImageFacts
 from pipeline.contracts.models import save_tensors
 from pipeline.contracts.running.device import choose_device, hold
 from pipeline.contracts.running.scratch import ScratchStore
@@ -41,7 +43,7 @@ def main(arguments: list[str]) -> Produced:
     parameters = step_from(read_section(where), where, str(PARAMS_FILE))
     images, start = places.images(parameters.dataset), places.network(parameters.start)
     data = _training_set(parameters, images, start, where)
-    made_of = (parameters.model_dump(), load_manifest(images, "images").fingerprint, load_manifest(start, "network").fingerprint)
+    made_of = (parameters.model_dump(), load_manifest(images, IMAGES).fingerprint, load_manifest(start, "network").fingerprint)
     store = ScratchStore(f"finetune-{name}", fingerprint(*made_of, code_fingerprint("stage", "contracts", "imaging", "networks", "finetuning")))
     with hold(choose_device()) as device:
         _reproducibly()
@@ -99,7 +101,8 @@ def _write(store: ScratchStore, network: TrainableNetwork, parameters: StepParam
         tensors, card["descriptor"] = network.head.state()
         save_tensors(store.path(DESCRIPTOR), tensors)
         names.append(DESCRIPTOR)
-    facts = {"dataset": parameters.dataset, "role": parameters.role, "images": data.trained, "instances": list(data.classes)}
+    source = ImageFacts.of(load_manifest(places.images(parameters.dataset), IMAGES)).source
+    facts = {"dataset": parameters.dataset, "source": source, "role": parameters.role, "images": data.trained, "instances": list(data.classes)}
     training = {"step": parameters.step, "start": parameters.start, "validation": list(data.validation)} | summary(progressed)
     card["trained_on"] = [*card.get("trained_on", ()), facts | training]
     write_json(store.path(CARD), card)

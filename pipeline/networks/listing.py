@@ -87,6 +87,11 @@ def layer_channels(architecture: str, layer: str | None) -> int:
     return network_without_weights(architecture, (layer,)).channels
 
 
+def default_layer(architecture: str) -> str:
+    """The layer whose maps are taken where none is named."""
+    return "final" if is_timm(architecture) else str(_listed()[architecture]["layer"])
+
+
 @cache
 def _listed() -> dict[str, dict[str, Any]]:
     listed: dict[str, dict[str, Any]] = read_json(LISTING)

@@ -82,7 +82,7 @@ def _created(name: str, arguments: Mapping[str, Any]) -> nn.Module:
             if "unexpected keyword argument" not in str(error) or not flags:
                 raise
             continue
-        known = {name for ancestor in type(model).__mro__ for name in signature(ancestor.__init__).parameters}
+        known = {name for ancestor in type(model).__mro__[:-1] for name in signature(ancestor).parameters}
         if known >= flags.keys():
             return model
     raise AssertionError("the last try is without further arguments")

@@ -13,6 +13,9 @@ LISTED = Path(__file__).with_name("training_sets.json")
 OWN = "own/"
 """What the name of a set starts with that is not listed, like one of a museum's own."""
 
+HELD_OUT_OF = {"google_landmarks": "gldv2-clean"}
+"""The training set that the held-out photographs of a source are, for sources that have one."""
+
 
 class TrainingSet(BaseModel):
     """A set as the field knows it.
@@ -49,5 +52,12 @@ def checked(name: str) -> str:
 
 
 def trained_on(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the sets that the weights of a network's card, or of its members, were trained on before they came here."""
-    return tuple(dict.fromkeys(name for own in card.get("members", (card,)) for name in own["weights"]["trained_on"]))
+    """Names of the sets that the weights of a network's card, or of its members, were trained on, before they came here and by steps of training."""
+    before = [name for own in card.get("members", (card,)) for name in own["weights"]["trained_on"]]
+    steps = [name for step in card.get("trained_on", ()) for name in learned_from(step["source"], step["role"])]
+    return tuple(dict.fromkeys([*before, *steps]))
+
+
+def learned_from(source: str, role: str) -> tuple[str, ...]:
+    """Names of the sets that photographs of a data set's source belong to, by the role of those that something learns from."""
+    return (HELD_OUT_OF[source],) if role == "held_out" and source in HELD_OUT_OF else ()

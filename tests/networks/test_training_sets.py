@@ -8,7 +8,7 @@ from pipeline.acquisition.registry import DATASETS
 from pipeline.networks.overlaps import known_overlaps
 from pipeline.networks.params import NetworkSource
 from pipeline.networks.timm_layers import TAGS, published
-from pipeline.networks.training_sets import trained_on, training_sets
+from pipeline.networks.training_sets import learned_from, trained_on, training_sets
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import validate
 from tests.conftest import PROJECT
@@ -42,6 +42,14 @@ def test_a_card_of_several_networks_names_the_sets_of_all() -> None:
     one, other = ({"weights": {"trained_on": names}} for names in (["imagenet-1k"], ["gldv2", "imagenet-1k"]))
     assert trained_on(one) == ("imagenet-1k",)
     assert trained_on({"members": [one, other]}) == ("imagenet-1k", "gldv2")
+
+
+@pytest.mark.parametrize(("source", "role", "expected"), [("google_landmarks", "held_out", ("gldv2-clean",)), ("google_landmarks", "database", ())])
+def test_steps_of_training_name_the_sets_of_their_photographs(source: str, role: str, expected: tuple[str, ...]) -> None:
+    card = {"weights": {"trained_on": ["imagenet-1k"]}, "trained_on": [{"source": source, "role": role}]}
+    assert trained_on(card) == ("imagenet-1k", *expected)
+    found = known_overlaps(learned_from(source, role), "roxford5k", "method")
+    assert [each.warning.partition(" (")[0] for each in found] == [f"the method is trained on {name}" for name in expected]
 
 
 @pytest.mark.parametrize(
