@@ -6,11 +6,9 @@ the next one is written. Several writers may work at a time: each holds its own 
 """
 
 import fcntl
-import os
-import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -22,6 +20,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.contracts.descriptors import DescriptorFacts
+from pipeline.contracts.running.held_folder import held_folder
 from pipeline.contracts.running.scratch import link_or_copy
 from pipeline.stage.checksums import MANIFEST, verify
 from pipeline.stage.errors import PipelineError, ShardError
@@ -86,44 +85,9 @@ class Version:
     facts: CollectionFacts
 
 
-@contextmanager
-def new_version(collection: Path) -> Iterator[Path]:
+def new_version(collection: Path) -> AbstractContextManager[Path]:
     """A folder to write a version into, gone when the block ends; `publish` makes a version of it before."""
-    for leftover in collection.glob(".*.partial"):
-        if (held := _held_folder(leftover)) is not None:
-            shutil.rmtree(leftover, ignore_errors=True)
-            os.close(held)
-    staging, held = _own_folder(collection)
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        os.close(held)
-
-
-def _own_folder(collection: Path) -> tuple[Path, int]:
-    """A new folder and the descriptor that holds it; once more where another writer took it for a leftover in between."""
-    while True:
-        staging = collection / f".{secrets.token_hex(8)}.partial"
-        staging.mkdir(parents=True)
-        if (held := _held_folder(staging)) is not None:
-            if staging.exists():
-                return staging, held
-            os.close(held)
-
-
-def _held_folder(folder: Path) -> int | None:
-    """A descriptor that holds a folder until it is closed; None where another writer holds it, or where it is gone."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return held_folder(collection)
 
 
 def publish(staging: Path, collection: Path, facts: CollectionFacts) -> Version:
@@ -142,9 +106,15 @@ def hand_over(version: Version, collection: Path) -> bool:
     if (collection / POINTER).exists() and version_in_use(collection) == version.folder.name:
         return False
     with new_version(collection) as staging:
-        shutil.copytree(version.folder, staging, dirs_exist_ok=True, copy_function=_own_manifest)
+        link_version(version, staging)
         _put_to_use(staging, collection, version.folder.name)
     return True
+
+
+def link_version(version: Version, target: Path) -> Version:
+    """The same version in another folder, whose files are linked where both lie on one file system, else copied."""
+    shutil.copytree(version.folder, target, dirs_exist_ok=True, copy_function=_own_manifest)
+    return Version(target, version.facts)
 
 
 def removed_images(version: Path) -> set[str]:
@@ -170,7 +140,7 @@ def take_out(collection: Path, image_ids: Collection[str]) -> int:
     if len(gone | found) > MOST_REMOVED:
         raise PipelineError(f"{collection}: more than {MOST_REMOVED} images would be taken out; `retrieval repro` makes it without them")
     with new_version(collection) as staging:
-        shutil.copytree(before.folder, staging, dirs_exist_ok=True, copy_function=_own_manifest)
+        link_version(before, staging)
         write_json(staging / REMOVED, {"image_ids": sorted(gone | found)})
         kept = [part for part in load_manifest(before.folder, KIND).parts if part.name != REMOVED]
         facts = before.facts.model_copy(update={"images": before.facts.images - len(found)})

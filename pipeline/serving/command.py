@@ -5,14 +5,21 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.asking.finding import every_collection, known_collections, named_collection, no_such_collection
 from pipeline.contracts.collections import POINTER, is_version
+from pipeline.contracts.running.held_folder import held_folder
 from pipeline.serving.guards import LOOPBACK, Guard
 from pipeline.serving.limits import Limits
 from pipeline.stage import places
 from pipeline.stage.errors import ParameterError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 SHORTEST_TOKEN = 16
 SECONDS_TO_END = 10
@@ -44,13 +51,21 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
     from pipeline.serving.application import application
     from pipeline.serving.published import Published
 
-    guarded = Guard(application(Published(find, places.IMAGES, limits), limits), (*LOOPBACK, host) if loopback else (), token)
+    hosts = (*LOOPBACK, host) if loopback else ()
     prepare_processor()  # before there are threads, which have memory of their own otherwise
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)
     _allow_many_connections()
     logging.getLogger(__name__).info("http://%s:%d", f"[{host}]" if ":" in host else host, listening.getsockname()[1])
-    own = uvicorn.Config(
+    with _home() as home:
+        guarded = Guard(application(Published(find, places.IMAGES, limits, home), limits), hosts, token)
+        uvicorn.Server(_configuration(guarded)).run(sockets=[listening])
+
+
+def _configuration(guarded: Guard) -> "uvicorn.Config":
+    import uvicorn
+
+    return uvicorn.Config(
         guarded,
         access_log=False,
         log_level="warning",
@@ -60,7 +75,16 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
         timeout_graceful_shutdown=SECONDS_TO_END,
         timeout_keep_alive=15,
     )
-    uvicorn.Server(own).run(sockets=[listening])
+
+
+@contextmanager
+def _home() -> Iterator[Path | None]:
+    """A folder next to the collections for what is served; none where they lie on a disk that cannot be written."""
+    if not places.COLLECTIONS.is_dir() or not os.access(places.COLLECTIONS, os.W_OK):
+        yield None
+        return
+    with held_folder(places.COLLECTIONS) as home:
+        yield home
 
 
 def _folders(names: list[str]) -> dict[str, Path]:

@@ -1,19 +1,22 @@
 """The collections that are served: each is opened once, and again whenever the stages have made a new version of it."""
 
 import logging
+import shutil
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow.compute as pc
 
-from pipeline.contracts.collections import POINTER, is_version, version_in_use
+from pipeline.contracts.collections import POINTER, Version, hold_version, is_version, link_version, open_version, version_in_use
 from pipeline.search.collection import Collection
 from pipeline.serving.limits import Limits
 from pipeline.serving.pictures import Pictures
 from pipeline.serving.refusals import RefusedError
+from pipeline.stage import places
 from pipeline.stage.errors import PipelineError
 
 log = logging.getLogger(__name__)
@@ -53,10 +56,12 @@ class Published:
     Args:
         find: the folders of collections or of single versions, by name; asked again at every look, as the stages make new collections.
         images: data/images.
+        home: a folder that versions of data/collection are linked into before they are opened, so that what the stages leave there is the
+            same whether or not somebody answers from it; None: every version is opened where it lies.
     """
 
-    def __init__(self, find: Callable[[], dict[str, Path]], images: Path, limits: Limits) -> None:
-        self._find, self._images, self.limits = find, images, limits
+    def __init__(self, find: Callable[[], dict[str, Path]], images: Path, limits: Limits, home: Path | None) -> None:
+        self._find, self._images, self.limits, self._home = find, images, limits, home
         self._folders = find()
         self._served: dict[str, Served] = {}
         self._put_off: dict[str, tuple[str, float]] = {}
@@ -93,11 +98,23 @@ class Published:
             if not self._is_wanted(name, version):
                 continue
             try:
-                collection = Collection.open(folder)
+                collection = self._opened(name, folder)
                 found.append(Served(name, collection, Pictures(collection, self._images)))
             except Exception as error:  # a damaged one, one of another version of the project, a full graphics card: the others go on
                 self.put_off(name, version, error)
         return found
+
+    def _opened(self, name: str, folder: Path) -> Collection:
+        if self._home is None or folder.parent != places.COLLECTIONS:
+            return Collection.open(folder)
+        own = open_version(folder, partial(_linked, self._home / name))
+        try:
+            collection = Collection.open(own.folder)
+        except PipelineError:
+            shutil.rmtree(own.folder, ignore_errors=True)
+            return Collection.open(folder)  # which says what is wrong by the name that it has there
+        weakref.finalize(collection, shutil.rmtree, own.folder, ignore_errors=True)
+        return collection
 
     def serve(self, served: Served) -> None:
         """Answer from this version from now on."""
@@ -115,6 +132,11 @@ class Published:
         if not version or (served is not None and served.version == version):
             return False
         return version != failed or time.monotonic() >= until
+
+
+def _linked(home: Path, version: Version) -> Version:
+    with hold_version(version.folder):
+        return link_version(version, home / version.folder.name)
 
 
 def _version_of(folder: Path) -> str:
