@@ -5,6 +5,7 @@ import logging
 
 from pipeline.acquisition.packing import KIND
 from pipeline.acquisition.params import load_dataset
+from pipeline.acquisition.source_scan import remembered_scan
 from pipeline.contracts.running.disk import require_free_space
 from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.contracts.running.settings import settings
@@ -26,8 +27,9 @@ def main(arguments: list[str]) -> Produced:
     dataset = load_dataset(name)
     files = dataset.files()
     store = ScratchStore(f"download-{name}", fingerprint(dataset.parameters.model_dump(), [file.url for file in files]))
-    if dataset.megabytes and not all(store.has(file.name) for file in files):
-        require_free_space(settings().scratch, dataset.megabytes * 10**6, f"Downloading {name}")
+    if (megabytes := dataset.download_megabytes) and not all(store.has(file.name) for file in files):
+        here = sum(path.stat().st_size for path in store.folder.iterdir() if path.is_file())
+        require_free_space(settings().scratch, max(megabytes * 10**6 - here, 0), f"Downloading {name}")
     for file in files:
         download(file, store.path(file.name))
     names = [file.name for file in files] + dataset.make(store.folder)
@@ -49,6 +51,7 @@ def _refuse_other_content(name: str, taken: object) -> None:
     record = places.source_record(name)
     recorded = read_json(record).get("digest") if record.exists() else None
     if taken and recorded and taken != recorded:
+        remembered_scan(name).unlink(missing_ok=True)  # it may have been misled by times that say nothing, as of some network disks
         raise SourceError(f"{record}: the folder has changed since it was recorded; run `retrieval scan {name}`, then this stage again")
 
 

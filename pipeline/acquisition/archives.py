@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from pipeline.downloads.remote_file import download_again
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError
 
@@ -41,7 +42,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         yield from _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
     except DAMAGED as error:
-        raise SourceError(f"{path}: damaged archive ({error}); remove it and run the download stage again") from None
+        raise SourceError(f"{path}: damaged archive ({error}); {download_again(path)}") from None
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph
-from pipeline.downloads.remote_file import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile, download_again
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
 
@@ -70,7 +70,7 @@ def rar_names(first_volume: Path) -> list[str]:
 
 
 def _damaged(first_volume: Path, error: Exception) -> SourceError:
-    return SourceError(f"{first_volume}: damaged RAR archive or a missing volume ({error}); remove it and run the download stage again")
+    return SourceError(f"{first_volume}: damaged RAR archive or a missing volume ({error}); {download_again(first_volume)}")
 
 
 def rar_members(first_volume: Path) -> Iterator[tuple[str, bytes]]:

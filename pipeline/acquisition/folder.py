@@ -11,14 +11,14 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.acquisition.image_list import Record, read_image_list
+from pipeline.acquisition.image_list import Record, has_rows, read_image_list
 from pipeline.acquisition.packing import Packed, PackedDataset, photograph
-from pipeline.acquisition.scanning import ENDINGS, Scan, scan, shown
+from pipeline.acquisition.scanning import ENDINGS, Scan, alike, scan, shown
 from pipeline.acquisition.sources import DatasetParameters, Photograph, truth_from_instances
 from pipeline.acquisition.summary import counts, doubts, left_out
 from pipeline.contracts.running.settings import settings
@@ -101,7 +101,16 @@ class Folder(PackedDataset):
         else:
             records = [_by_place(path) for path in found.files]
             self._refuse_empty(records, found)
-        return Contents(records, (*notes, *doubts(records)))
+        return Contents(records, (*notes, *doubts(records, listed=self.list_file is not None)))
+
+    @property
+    def present(self) -> list[Record]:
+        """The records of what the folder holds now; none where it is empty or is not there."""
+        if not self.root.is_dir():
+            return []
+        if self.list_file:
+            return self._listed(self.list_file) if has_rows(self.list_file) else []
+        return [_by_place(path) for path in scan(self.root, follow_links=self._own.follow_links).files]
 
     def _refuse_empty(self, records: list[Record], found: Scan) -> None:
         if not records:
@@ -122,7 +131,9 @@ class Folder(PackedDataset):
             try:
                 kind = place.stat().st_mode
             except OSError:
-                raise SourceError(f"{where}: {record['path']}: no such file in {self.root}") from None
+                near = _like(self.root, record["path"])
+                hint = f"; there is {near!r}, which differs in its characters" if near else ""
+                raise SourceError(f"{where}: {record['path']}: no such file in {self.root}{hint}") from None
             if not stat.S_ISREG(kind):
                 raise SourceError(f"{where}: {record['path']} is not a regular file")
         return [record for _, record in listed]
@@ -144,6 +155,17 @@ def content_digest(files: Mapping[str, str], records: list[Record]) -> str:
         files: SHA-256 by path.
     """
     return fingerprint(sorted(files.items()), sorted(sorted(record.items()) for record in records))
+
+
+def _like(root: Path, path: str) -> str | None:
+    """A file of the folder whose path looks the same: in another normal form of Unicode, in other case, or with / for \\."""
+    wanted = path.replace("\\", "/")
+    if (root / wanted).is_file():
+        return wanted
+    folder = (root / wanted).parent
+    names = os.listdir(folder) if folder.is_dir() else []
+    found = next((name for name in names if alike(name) == alike(PurePosixPath(wanted).name)), None)
+    return None if found is None else (PurePosixPath(wanted).parent / found).as_posix()
 
 
 def _by_place(path: str) -> Record:

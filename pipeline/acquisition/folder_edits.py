@@ -8,6 +8,7 @@ from pipeline.acquisition.folder import Folder
 from pipeline.acquisition.list_edits import append_rows, drop_rows
 from pipeline.acquisition.params import load_dataset
 from pipeline.acquisition.scanning import ENDINGS, escaped
+from pipeline.acquisition.source_scan import look_at, remembered_scan
 from pipeline.contracts.running.scratch import link_or_copy
 from pipeline.stage.catalogue import ROLES
 from pipeline.stage.errors import ParameterError, SourceError
@@ -34,7 +35,8 @@ def add_photographs(dataset: str, files: Sequence[Path], instance: str = "", rol
     _refuse_unsafe(instance)
     listed = folder.list_file
     top = PurePosixPath(*([] if listed else [role] if role else _usual_role(folder)), *PurePosixPath(instance).parts)
-    present = {file_sha256(folder.root / record["path"]): record["path"] for record in folder.contents.records} if folder.root.is_dir() else {}
+    seen = look_at(folder.root, sorted({record["path"] for record in folder.present}), remembered_scan(dataset))
+    present = {digest: path for path, (*_, digest) in seen.items()}
     chosen: dict[str, Path] = {}
     for file in files:
         _refuse_file(file)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.acquisition.boxed_benchmark import images_of
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph
-from pipeline.downloads.remote_file import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile, download_again
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
 from pipeline.stage.text_tables import read_csv
@@ -42,6 +42,15 @@ class GoogleLandmarks(Dataset):
         own = self._own
         archives = [self._archive(part, number) for part, count in self._parts().items() for number in range(count)]
         return (SOLUTION, *([CLEAN] if own.train else []), *archives)
+
+    @property
+    def download_megabytes(self) -> int:
+        own = self._own
+        return own.index * 850 + own.test * 500 + own.train * 1000
+
+    @property
+    def catalogued(self) -> int | None:
+        return self.images if self._own.index == INDEX_ARCHIVES and not self._own.train else None
 
     @property
     def _own(self) -> GoogleLandmarksParameters:
@@ -106,7 +115,7 @@ def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
     try:
         headings, rows = read_csv(path)
     except ValueError as error:
-        raise SourceError(f"{path}: not a CSV table ({error}); remove it and run the download stage again") from None
+        raise SourceError(f"{path}: not a CSV table ({error}); {download_again(path)}") from None
     if not set(columns) <= set(headings):
         raise SourceError(f"{path}: expected the columns {', '.join(columns)}, got {', '.join(headings)}")
     return rows

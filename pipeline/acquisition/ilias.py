@@ -14,7 +14,7 @@ from pipeline.acquisition.archives import members
 from pipeline.acquisition.boxed_benchmark import images_of
 from pipeline.acquisition.object_boxes import around, boxes_in
 from pipeline.acquisition.sources import Dataset, DatasetParameters, Photograph, truth_from_instances
-from pipeline.downloads.remote_file import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile, download_again
 from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
 from pipeline.stage.checksums import verify_checksum
 from pipeline.stage.errors import SourceError
@@ -40,6 +40,10 @@ class Ilias(Dataset):
 
     def files(self) -> tuple[RemoteFile, ...]:
         return CHECKSUMS, CORE
+
+    @property
+    def catalogued(self) -> int:
+        return self.images - self.queries
 
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         archive = raw / CORE.name
@@ -73,6 +77,14 @@ class IliasDistractors(Dataset):
         names = (SHARD.format(number) for number in range(self.parameters.archives))
         return tuple(RemoteFile(f"{SHARDS_ADDRESS}/{name}", name) for name in names)
 
+    @property
+    def download_megabytes(self) -> int | None:
+        return self.megabytes and self.megabytes * len(self.files()) // SHARDS
+
+    @property
+    def catalogued(self) -> int | None:
+        return None  # the publishers say it of all archives together, about
+
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         for path, data in images_of(raw / file.name for file in self.files()):
             yield Photograph(f"yfcc100m/{PurePosixPath(path).with_suffix('')}", path, data, role="distractor")
@@ -91,7 +103,7 @@ def _published(path: Path) -> str:
         digest, _, address = line.partition(" ")
         if PurePosixPath(address.strip()).name == CORE.name:
             return digest
-    raise SourceError(f"{path}: no checksum of {CORE.name} in it; remove it and run the download stage again")
+    raise SourceError(f"{path}: no checksum of {CORE.name} in it; {download_again(path)}")
 
 
 def _place(archive: Path, path: str) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,7 @@ from pipeline.stage.errors import SourceError
 
 COLUMNS = ("id", "path", "instance", "role", "box")
 LONGEST_CELL = 1000
+HINT = re.compile(r'"?sep=.?"?\r?\n', re.IGNORECASE)
 FARTHEST = 1e6
 """Pixels; no photograph is wider."""
 Record = dict[str, str]
@@ -33,11 +35,13 @@ def read_image_list(path: Path) -> list[tuple[int, Record]]:
     """
     rows = _rows(path)
     line, headings = next(rows, (1, []))
+    headings = _without_empty_ends(headings)
     names = _columns(headings, f"{path}:{line}")
     records: list[tuple[int, Record]] = []
     first_with: dict[str, int] = {}
     for line, cells in rows:
         where = f"{path}:{line}"
+        cells = cells[: len(names)] if not any(cell.strip() for cell in cells[len(names) :]) else cells
         if len(cells) != len(names):
             raise SourceError(f"{where}: {len(cells)} cells; expected {len(names)}, as many as there are columns")
         record = _record(dict(zip(names, cells, strict=True)), where)
@@ -51,24 +55,33 @@ def read_image_list(path: Path) -> list[tuple[int, Record]]:
     return records
 
 
+def has_rows(path: Path) -> bool:
+    """Whether a list names images, beside its headings."""
+    return len([line for line, _ in zip(_rows(path), range(2), strict=False)]) == 2
+
+
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every row in which something stands."""
-    text, _ = read_text(path)
-    separator = separator_of(text)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # LONGEST_CELL refuses long cells, and says so
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    began = 1
+    hint, text = without_hint(read_text(path)[0])
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a long cell that has a meaning is refused later, by its name
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text), strict=True)
+    before = 1 if hint else 0
+    began = before + 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                if longest := next((cell for cell in cells if len(cell) > LONGEST_CELL), ""):
-                    raise SourceError(f"{path}:{began}: a cell of {len(longest)} characters; at most {LONGEST_CELL} are read")
                 yield began, cells
-            began = reader.line_num + 1
+            began = before + reader.line_num + 1
     except csv.Error as error:
         raise SourceError(
             f"{path}:{began}: not a row of a table ({error}); close every quote, and quote cells that hold quotes or line ends"
         ) from None
+
+
+def without_hint(text: str) -> tuple[str, str]:
+    """The line `sep=;` that spreadsheets put before a list, its end included, or nothing; and the rest."""
+    found = HINT.match(text)
+    return (found[0], text[found.end() :]) if found else ("", text)
 
 
 def separator_of(text: str) -> str:
@@ -101,6 +114,11 @@ def read_text(path: Path) -> tuple[str, str]:
     return text, encoding
 
 
+def _without_empty_ends(headings: list[str]) -> list[str]:
+    """Without the empty columns that spreadsheets leave at the right."""
+    return headings[: max((place + 1 for place, name in enumerate(headings) if name.strip()), default=0)]
+
+
 def _columns(headings: list[str], where: str) -> list[str]:
     """Names of the columns; those that the project knows in lower case."""
     names = [name.strip() for name in headings]
@@ -115,6 +133,9 @@ def _columns(headings: list[str], where: str) -> list[str]:
 
 def _record(row: dict[str, str], where: str) -> Record:
     record = {name: row.pop(name, "").strip() for name in COLUMNS}
+    for name, cell in record.items():
+        if len(cell) > LONGEST_CELL:
+            raise SourceError(f"{where}: the cell of {name} has {len(cell)} characters; at most {LONGEST_CELL} are read")
     if not record["path"]:
         raise SourceError(f"{where}: no path; the column `path` names the image's file")
     record["path"] = PurePosixPath(record["path"]).as_posix()

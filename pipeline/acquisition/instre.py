@@ -32,6 +32,10 @@ class Instre(BoxedBenchmark):
     def files(self) -> tuple[RemoteFile, ...]:
         return IMAGES, TRUTH
 
+    @property
+    def catalogued(self) -> int:
+        return self.images - self.queries
+
     def image_id(self, path: str) -> str:
         """PART/OBJECT/NUMBER, as file names are numbers that every object has."""
         return "/".join(PurePosixPath(path).with_suffix("").parts[-3:])

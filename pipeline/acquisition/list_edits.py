@@ -5,7 +5,7 @@ import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pipeline.acquisition.image_list import COLUMNS, read_text, separator_of
+from pipeline.acquisition.image_list import COLUMNS, read_text, separator_of, without_hint
 from pipeline.stage.tables import replacing
 
 
@@ -30,6 +30,7 @@ def drop_rows(file: Path, image_ids: Collection[str]) -> None:
 
 def _table(text: str) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, those that have a meaning in lower case, and the rows in which something stands."""
+    text = without_hint(text)[1]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text), strict=True)
     headings, *rows = [cells for cells in reader if any(cell.strip() for cell in cells)]
     names = [name.strip() for name in headings]
@@ -38,8 +39,12 @@ def _table(text: str) -> tuple[list[str], list[list[str]]]:
 
 def _write(file: Path, names: list[str], rows: list[list[str]], before: str, encoding: str) -> None:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, delimiter=separator_of(before), lineterminator="\r\n" if "\r\n" in before else "\n")
-    writer.writerow(names)
-    writer.writerows(rows)
+    hint, before = without_hint(before)
+    stream.write(hint)
+    end, separator = "\r\n" if "\r\n" in before else "\n", separator_of(before)
+    plain, quoting = (csv.writer(stream, delimiter=separator, lineterminator=end, quoting=rule) for rule in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(names)
+    for row in rows:
+        (quoting if any("\r" in cell for cell in row) else plain).writerow(row)  # which `csv` does not quote by itself
     with replacing(file) as partial:
         partial.write_bytes(stream.getvalue().encode(encoding))

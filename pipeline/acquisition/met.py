@@ -48,6 +48,14 @@ class Met(Dataset):
     def files(self) -> tuple[RemoteFile, ...]:
         return (TRUTH, *(RemoteFile(f"{ADDRESS}/{name}", name) for name in self._archives()))
 
+    @property
+    def download_megabytes(self) -> int | None:
+        return self.megabytes if self._own.database == "full" else None
+
+    @property
+    def catalogued(self) -> int | None:
+        return self.images - self.queries if self._own.database == "full" else None
+
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         listed = self._listed(raw / TRUTH.name)
         for path, data in images_of(raw / name for name in self._archives()):

@@ -27,6 +27,14 @@ class MirFlickr1M(Dataset):
         assert isinstance(self.parameters, MirFlickrParameters)
         return FILES[: self.parameters.archives]
 
+    @property
+    def download_megabytes(self) -> int | None:
+        return self.megabytes and self.megabytes * len(self.files()) // len(FILES)
+
+    @property
+    def catalogued(self) -> int | None:
+        return self.images and self.images * len(self.files()) // len(FILES)
+
     def photographs(self, raw: Path) -> Iterator[Photograph]:
         for path, data in images_of(raw / file.name for file in self.files()):
             yield Photograph(f"mirflickr1m/{PurePosixPath(path).stem}", path, data, role="distractor")

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.acquisition.image_list import COLUMNS, Record, parse_box
 from pipeline.acquisition.sources import Dataset, Photograph
 from pipeline.contracts.running.progress import Progress
+from pipeline.downloads.remote_file import download_again
 from pipeline.stage.buckets import in_buckets
 from pipeline.stage.checksums import verify
 from pipeline.stage.errors import SourceError
@@ -100,7 +101,7 @@ def read_records(path: Path) -> list[Record]:
             headings, *rows = csv.reader(stream, strict=True)
         return [dict(zip(headings, row, strict=True)) for row in rows]
     except (OSError, ValueError, csv.Error) as error:
-        raise SourceError(f"{path}: not a readable table ({error}); remove its folder and run the download stage again") from None
+        raise SourceError(f"{path}: not a readable table ({error}); {download_again(path)}") from None
 
 
 def packed_parts(raw: Path) -> int:
@@ -126,7 +127,7 @@ def packed_part(raw: Path, index: int) -> Iterator[Photograph]:
         records.setdefault(record["path"], []).append(record)
     for path, data in _members(archive):
         if path not in records:
-            raise SourceError(f"{archive}: member {path!r} is not in {table.name}; remove {raw} and run the download stage again")
+            raise SourceError(f"{archive}: member {path!r} is not in {table.name}; {download_again(archive)}")
         for record in records.pop(path):
             yield photograph(record, data)
     if records:
@@ -149,7 +150,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 content = archive.extractfile(member)
                 if content is None:
-                    raise SourceError(f"{path}: member {member.name!r} is no file; remove its folder and run the download stage again")
+                    raise SourceError(f"{path}: member {member.name!r} is no file; {download_again(path)}")
                 yield member.name, content.read()
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: damaged archive ({error}); remove its folder and run the download stage again") from None
+        raise SourceError(f"{path}: damaged archive ({error}); {download_again(path)}") from None

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.acquisition.archives import members
 from pipeline.acquisition.boxed_benchmark import images_of
 from pipeline.acquisition.sources import Dataset, Photograph, truth_from_instances
-from pipeline.downloads.remote_file import RemoteFile
+from pipeline.downloads.remote_file import RemoteFile, download_again
 from pipeline.stage.catalogue import CatalogueRow, GroundTruth
 from pipeline.stage.errors import SourceError
 
@@ -61,5 +61,5 @@ def _listed(archive: Path) -> dict[str, tuple[str, str]]:
                     raise SourceError(f"{archive}: {name}, line {number}: expected image_id, class_id, super_class_id and path, got {line!r}")
                 found[cells[3]] = LISTS[name], f"product_{int(cells[1]):05d}" if cells[1].isdigit() else cells[1]
     if missing:
-        raise SourceError(f"{archive}: no {', '.join(sorted(missing))} in it; remove it and run the download stage again")
+        raise SourceError(f"{archive}: no {', '.join(sorted(missing))} in it; {download_again(archive)}")
     return found

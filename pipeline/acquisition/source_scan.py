@@ -20,8 +20,9 @@ from pipeline.stage.parameters import read_section
 from pipeline.stage.source_records import SourceRecord, ensure_source_records, write_source_record
 from pipeline.stage.tables import read_json, write_json
 
-Seen = dict[str, tuple[int, int, str]]
-"""Bytes, time of the last change in nanoseconds, and SHA-256, by path."""
+Seen = dict[str, tuple[int, int, int, str]]
+"""Bytes, times of the last change of the content and of the file in nanoseconds, and SHA-256, by path. The first time can be set, and an edit
+may keep it; the second cannot."""
 SETTLED = 2_000_000_000
 """Nanoseconds after which a change cannot have the time of an earlier one; younger files are read again."""
 
@@ -90,10 +91,10 @@ def _scanned_or_why(name: str, folder: Folder) -> Scanned:
 
 def _scanned(name: str, folder: Folder) -> Scanned:
     records = folder.contents.records
-    seen = look_at(folder.root, sorted({record["path"] for record in records}), settings().scratch / "scans" / f"{name}.json")
-    now = {path: digest for path, (_, _, digest) in seen.items()}
+    seen = look_at(folder.root, sorted({record["path"] for record in records}), remembered_scan(name))
+    now = {path: digest for path, (*_, digest) in seen.items()}
     digest = content_digest(now, records)
-    write_source_record(name, SourceRecord("folder", len(now), sum(size for size, _, _ in seen.values()), digest))
+    write_source_record(name, SourceRecord("folder", len(now), sum(size for size, *_ in seen.values()), digest))
     import_ = _last_import(name)
     known = import_.get("files", {})
     changed = sum(known[path] != own for path, own in now.items() if path in known)
@@ -106,6 +107,11 @@ def _last_import(name: str) -> dict[str, Any]:
     source = places.raw(name) / "SOURCE.json"
     found: dict[str, Any] = read_json(source) if source.exists() else {}
     return found
+
+
+def remembered_scan(dataset: str) -> Path:
+    """What `look_at` keeps of a data set."""
+    return settings().scratch / "scans" / f"{dataset}.json"
 
 
 def look_at(root: Path, paths: list[str], remembered: Path) -> Seen:
@@ -123,7 +129,7 @@ def look_at(root: Path, paths: list[str], remembered: Path) -> Seen:
     for path in paths:
         facts = _stat(root, path)
         known = before.get(path)
-        if known and (known[0], known[1]) == (facts.st_size, facts.st_mtime_ns):
+        if known and known[:3] == (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns):
             found[path] = known
         else:
             unread.append(path)
@@ -131,7 +137,7 @@ def look_at(root: Path, paths: list[str], remembered: Path) -> Seen:
         for path, own in zip(unread, pool.map(lambda path: _read(root, path), unread), strict=True):
             found[path] = own
             progress.advance()
-    settled = {path: own for path, own in found.items() if own[1] < started - SETTLED}
+    settled = {path: own for path, own in found.items() if max(own[1:3]) < started - SETTLED}
     if settled != before:
         write_json(remembered, settled)
     return {path: found[path] for path in paths}
@@ -140,7 +146,7 @@ def look_at(root: Path, paths: list[str], remembered: Path) -> Seen:
 def _remembered(file: Path) -> Seen:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return {path: (int(size), int(changed), str(digest)) for path, (size, changed, digest) in content.items()}
+        return {path: (int(size), int(written), int(changed), str(digest)) for path, (size, written, changed, digest) in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -152,9 +158,9 @@ def _stat(root: Path, path: str) -> os.stat_result:
         raise SourceError(f"{root / path}: {error.strerror}") from None
 
 
-def _read(root: Path, path: str) -> tuple[int, int, str]:
+def _read(root: Path, path: str) -> tuple[int, int, int, str]:
     facts = _stat(root, path)
     try:
-        return facts.st_size, facts.st_mtime_ns, file_sha256(root / path)
+        return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, file_sha256(root / path)
     except OSError as error:
         raise SourceError(f"{root / path}: {error.strerror}") from None

@@ -4,6 +4,7 @@ Adding a data set is adding one module with a subclass of `Dataset` and its line
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import ClassVar
 
 from pipeline.downloads.remote_file import RemoteFile
 from pipeline.stage.catalogue import Box, CatalogueRow, GroundTruth
+from pipeline.stage.errors import SourceError
 from pipeline.stage.parameters import Section
+
+MOST_PAIRS = 50_000_000
+"""Of a query with an image that is relevant to it, some 70 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,16 @@ class Dataset(ABC):
         """What to download; empty for data sets that are made or found on this machine."""
         return ()
 
+    @property
+    def download_megabytes(self) -> int | None:
+        """Of what is to be downloaded with these parameters."""
+        return self.megabytes
+
+    @property
+    def catalogued(self) -> int | None:
+        """How many images of a role other than query are published; None where the parameters or the user decide."""
+        return self.images
+
     def make(self, folder: Path) -> list[str]:
         """Make files that are not downloaded, and return their names."""
         return []
@@ -118,6 +133,8 @@ def truth_from_instances(rows: list[CatalogueRow], protocol: str = "instances") 
     for row in rows:
         if row.role == "database" and row.instance is not None and row.readable:
             members.setdefault(row.instance, []).append(row.image_id)
+    asked = Counter(row.instance for row in rows if row.role == "query") or Counter({name: len(ids) for name, ids in members.items()})
+    _refuse_too_many({name: asked[name] * len(ids) for name, ids in members.items()})
     queries = [row for row in rows if row.role == "query"]
     own_junk = not queries
     if own_junk:
@@ -127,3 +144,16 @@ def truth_from_instances(rows: list[CatalogueRow], protocol: str = "instances") 
         same = members.get(query.instance or "", [])
         truth += [(query.image_id, image_id, "junk" if own_junk and image_id == query.image_id else "good") for image_id in same]
     return GroundTruth(protocol, tuple(query.image_id for query in queries), tuple(truth))
+
+
+def _refuse_too_many(pairs: dict[str, int]) -> None:
+    """
+    Raises:
+        SourceError: the ground truth would not fit into memory.
+    """
+    if sum(pairs.values()) > MOST_PAIRS:
+        name = max(pairs, key=lambda each: pairs[each])
+        raise SourceError(
+            f"the ground truth would have {sum(pairs.values()):,} pairs, most of them of the instance {name!r}; at most {MOST_PAIRS:,} are held. "
+            "Leave the instance empty where a folder is no object: put its photographs into the top folder, or write a list"
+        )

@@ -15,6 +15,9 @@ ROLE_LIKE = {
 }  # fmt: skip
 """Names of folders that people give to a role, and that are none unless they are exactly that of the role."""
 
+LARGE = 1000
+"""Photographs of an instance from which on a folder may be no object."""
+
 
 def counts(records: Iterable[tuple[str, str | None]]) -> str:
     """One line from (role, instance) of every image."""
@@ -39,8 +42,12 @@ def left_out(found: Scan) -> Iterator[str]:
         yield f"left out, hidden or left behind by a system: {found.hidden}"
 
 
-def doubts(records: list[Record]) -> Iterator[str]:
-    """One line for everything that may not be meant so."""
+def doubts(records: list[Record], *, listed: bool) -> Iterator[str]:
+    """One line for everything that may not be meant so.
+
+    Args:
+        listed: whether a list names roles and instances, and not the folders.
+    """
     instances = Counter(record["instance"] for record in records if record["instance"])
     by_look: dict[str, list[str]] = defaultdict(list)
     for name in sorted(instances):
@@ -48,9 +55,12 @@ def doubts(records: list[Record]) -> Iterator[str]:
     for names in by_look.values():
         if len(names) > 1:
             yield f"instances that look alike and are kept apart: {', '.join(f'{name!r} ({instances[name]} images)' for name in names)}"
-    for top in sorted({record["path"].split("/")[0] for record in records if "/" in record["path"]}):
+    for top in sorted({record["path"].split("/")[0] for record in records if "/" in record["path"]} if not listed else ()):
         if top not in ROLES and (role := ROLE_LIKE.get(top.lower())):
             yield f"the folder {top!r} is taken for an instance, not for the role {role}; name it {role} if that is meant"
+    for name, count in instances.items():
+        if count >= LARGE:
+            yield f"the instance {name!r} has {count} photographs, all of which are taken for the same object"
     nameless = [record["path"] for record in records if record["role"] == "query" and not record["instance"]]
     if nameless:
         yield f"queries without an instance, which nothing can be right for: {len(nameless)} ({shown(nameless)})"

@@ -1,6 +1,7 @@
 """A file that is published somewhere."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,8 @@ class RemoteFile:
     name: str
     bytes: int | None = None
     checksum: str | None = None
+
+
+def download_again(path: Path) -> str:
+    """What to do about a damaged file of data/raw/DATASET, which DVC would restore from its cache where it is only removed."""
+    return f"get it again with `dvc repro --force --single-item download@{path.parent.name}`"

@@ -103,12 +103,16 @@ def upright(image: Image.Image, rotation: int = 0, exif: bool = True) -> Image.I
     return image.rotate(-rotation, expand=True) if rotation % 360 else image
 
 
-def upright_size(image: Image.Image, rotation: int = 0, exif: bool = True) -> tuple[int, int]:
-    """(width, height) that `upright` will give, from the header alone."""
+def upright_size(image: Image.Image, rotation: int = 0, exif: bool = True, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(width, height) that `upright` will give. Of some PNGs all is decoded to know it, as their EXIF stands behind the pixels.
+
+    Args:
+        size: of the stored pixels, where the image is going to be decoded smaller.
+    """
+    width, height = size or image.size
     with _one_line_errors():
-        turned = exif and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-    sideways = turned != (rotation % 180 == 90)
-    return (image.height, image.width) if sideways else image.size
+        turned = exif and image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # Pillow turns TIFFs by itself
+    return (height, width) if turned != (rotation % 180 == 90) else (width, height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -42,9 +42,10 @@ def prepare(photograph: Photograph, parameters: ResizeParameters) -> tuple[Catal
     row = catalogue_row(photograph)
     try:
         opened = open_image(photograph.data, parameters.largest_pixels)
-        width, height = upright_size(opened, photograph.rotation, photograph.exif)
+        size = opened.size
         _reduce(opened, photograph, parameters)
         with shared_budget().hold(opened.width * opened.height):
+            width, height = upright_size(opened, photograph.rotation, photograph.exif, size)
             image = upright(opened, photograph.rotation, photograph.exif)
             row = replace(row, width=width, height=height)
             return row, _stored(photograph, image, (width, height), parameters)

@@ -25,6 +25,8 @@ from pipeline.stage.manifest import load_manifest
 from pipeline.stage.parameters import load_section, read_section
 
 RELEVANT = {"good", "ok", "easy", "hard"}
+MOST_LINES = 20
+"""Of one kind; more are counted."""
 AT_ONCE = 64
 """Photographs read before their images are checked."""
 
@@ -98,7 +100,7 @@ def _damaged(raw: Path) -> list[str]:
 
 def _catalogue_problems(name: str, dataset: Dataset, rows: list[CatalogueRow]) -> Iterator[str]:
     yield from (f"{name}: {row.path}: {row.status}" for row in rows if not row.readable and row.path not in dataset.unreadable)
-    expected, found = dataset.images, sum(row.role != "query" for row in rows)
+    expected, found = dataset.catalogued, sum(row.role != "query" for row in rows)
     if dataset.files() and expected is not None and found != expected:
         yield f"{name}: {found} images, {expected} are published"
     seen: dict[str, str] = {}
@@ -111,7 +113,11 @@ def _catalogue_problems(name: str, dataset: Dataset, rows: list[CatalogueRow]) -
 def _truth_problems(name: str, truth: GroundTruth, rows: list[CatalogueRow]) -> Iterator[str]:
     known = {row.image_id for row in rows}
     answered = {query for query, _, relevance in truth.rows if relevance in RELEVANT}
-    yield from (f"{name}: query {query} has no positive and will be left out of the mean" for query in truth.queries if query not in answered)
+    unanswered = [query for query in truth.queries if query not in answered]
+    if len(unanswered) > MOST_LINES:
+        yield f"{name}: {len(unanswered)} queries have no positive and will be left out of the mean, the first is {unanswered[0]}"
+    else:
+        yield from (f"{name}: query {query} has no positive and will be left out of the mean" for query in unanswered)
     yield from (f"{name}: query {query} is not in the catalogue" for query in truth.queries if query not in known)
     yield from (f"{name}: the ground truth names {image}, which is not in the catalogue" for _, image, _ in truth.rows if image not in known)
     if any(benchmark["dataset"] == name for benchmark in (read_section("").get("benchmarks") or {}).values()):

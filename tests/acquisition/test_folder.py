@@ -1,5 +1,6 @@
 """The user's own images: by sub-folders and by CSV, and everything that can be wrong with them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_csv_decides(workplace: Path) -> None:
         ("path,instance\na.jpg,x,more\n", "list.csv:2: 3 cells; expected 2"),
         ('path,instance\n"a.jpg,x\n', "list.csv:2: not a row of a table .*close every quote"),
         ("path,instance\na.jpg,x\0y\n", "list.csv:2: a NUL character"),
-        (f"path,instance\na.jpg,{'x' * 200000}\n", "list.csv:2: a cell of 200000 characters; at most 1000"),
+        (f"path,instance\na.jpg,{'x' * 200000}\n", "list.csv:2: the cell of instance has 200000 characters; at most 1000"),
         ("path\n\n,\n", "list.csv: no images in it|list.csv:3: 2 cells"),
         ("", "list.csv:1: columns are none"),
         ("path,box\na.jpg,0 0 inf inf\n", "list.csv:2: box '0 0 inf inf'; expected pixels between"),
@@ -92,6 +93,45 @@ def test_a_csv_that_does_not_fit_is_refused_by_line(workplace: Path, text: str, 
     (workplace / "in/list.csv").write_text(text, encoding="utf-8")
     with pytest.raises(SourceError, match=message):
         imported(folder(path="in", catalogue="list.csv"), workplace / "raw")
+
+
+def test_a_list_as_spreadsheets_leave_it_is_read(workplace: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        place(workplace / "in", name)
+    text = f"sep=;\r\npath;instance;about;;\r\na.jpg;vase;{'long ' * 400};;\r\nb.jpg;vase;;\r\n"
+    (workplace / "in/list.csv").write_bytes(text.encode("utf-8-sig"))
+    found = imported(folder(path="in", catalogue="list.csv"), workplace / "raw")
+    assert [(photo.image_id, photo.instance) for photo in found] == [("a.jpg", "vase"), ("b.jpg", "vase")]
+    assert len(found[0].facts["about"]) > 1000
+    (workplace / "in/list.csv").write_text("sep=;\npath;role\na.jpg;reference\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"list\.csv:3: role 'reference'"):
+        imported(folder(path="in", catalogue="list.csv"), workplace / "again")
+
+
+@pytest.mark.parametrize(
+    ("named", "there"), [("Schlo\u00df M\u00fcller.jpg", "Schlo\u00df Mu\u0308ller.jpg"), ("sub\\b.jpg", "sub/b.jpg"), ("A.JPG", "a.jpg")]
+)
+def test_a_path_that_only_looks_like_a_files_is_told(workplace: Path, named: str, there: str) -> None:
+    place(workplace / "in", there)
+    (workplace / "in/list.csv").write_text(f"path\n{named}\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=re.escape(f"there is {there!r}, which differs in its characters")):
+        imported(folder(path="in", catalogue="list.csv"), workplace / "raw")
+
+
+def test_folders_that_look_like_roles_are_doubted_where_folders_decide(workplace: Path) -> None:
+    for name in ("queries/a.jpg", "vase/b.jpg"):
+        place(workplace / "in", name)
+    (workplace / "in/list.csv").write_text("path\nqueries/a.jpg\nvase/b.jpg\n", encoding="utf-8")
+    assert any("name it query if that is meant" in line for line in folder(path="in").summary())
+    assert not any("name it query" in line for line in folder(path="in", catalogue="list.csv").summary())
+
+
+def test_instances_that_are_no_objects_are_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.acquisition.sources.MOST_PAIRS", 100)
+    rows = [row(f"{name}{number}", "database", name) for name in ("2023", "vase") for number in range(7)]
+    assert len(truth_from_instances(rows).rows) == 98
+    with pytest.raises(SourceError, match="113 pairs, most of them of the instance '2023'; at most 100 are held"):
+        truth_from_instances([*rows, row("more", "database", "2023")])
 
 
 def test_missing_and_empty_folders(workplace: Path) -> None:

@@ -45,6 +45,28 @@ def test_added_removed_and_added_again_no_id_is_used_twice(museum: Path) -> None
     assert (museum / "piece0/new4-3.png").read_bytes() == Path("new4.png").read_bytes()
 
 
+def test_the_first_photographs_of_an_empty_folder_and_of_an_empty_list(workplace: Path) -> None:
+    (workplace / "new.png").write_bytes(encoded(0))
+    (workplace / "empty").mkdir()
+    use(workplace / "empty")
+    assert add_photographs("mine", [Path("new.png")], "vase") == ["vase/new.png"]
+    (workplace / "empty/list.csv").write_text("path,instance\n", encoding="utf-8")
+    (workplace / "new.png").write_bytes(encoded(1))
+    use(workplace / "empty", "list.csv")
+    assert add_photographs("mine", [Path("new.png")], "vase") == ["vase/new-2.png"]
+    assert [record["path"] for _, record in read_image_list(workplace / "empty/list.csv")] == ["vase/new-2.png"]
+
+
+def test_a_cell_with_a_carriage_return_and_the_line_of_a_spreadsheet_stay(museum: Path) -> None:
+    (museum / "list.csv").write_bytes(b'sep=;\npath;note\npiece0/0.png;"one\rtwo"\npiece0/1.png;x\n')
+    use(museum, "list.csv")
+    add_photographs("mine", [Path("new4.png")], "neu")
+    assert (museum / "list.csv").read_bytes().startswith(b"sep=;\npath;note;instance\n")
+    remove_photographs("mine", ["piece0/1.png"])
+    found = [(record["id"], record["facts"]) for _, record in read_image_list(museum / "list.csv")]
+    assert found == [("piece0/0.png", '{"note": "one\\rtwo"}'), ("neu/new4.png", "")]
+
+
 def test_roles_are_top_folders(museum: Path) -> None:
     assert add_photographs("mine", [Path("new4.png")], "a/b", "query") == ["query/a/b/new4.png"]
     (museum / "database").mkdir()

@@ -45,6 +45,20 @@ def record() -> dict[str, object]:
     return content
 
 
+def test_an_edit_that_keeps_size_and_time_is_seen(museum: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_scan, "SETTLED", -(10**9))  # what was just written counts as settled
+    download(["mine"])
+    assert not scanned().difference
+    path = museum / "piece0/0.png"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, (OLD, OLD))
+    assert scanned().difference == "1 changed"
+    download(["mine"])
+    assert not scanned().difference
+
+
 def test_records_name_every_source_and_count_folders(museum: Path) -> None:
     ensure_source_records({"mine": {"source": "folder"}, "none": {"source": "none"}})
     assert record() == {"source": "folder"}, "nobody has looked yet"
@@ -110,12 +124,18 @@ def test_files_are_read_again_only_where_size_or_time_changed(museum: Path, monk
         return file_sha256(path)
 
     monkeypatch.setattr(source_scan, "file_sha256", counted)
+    monkeypatch.setattr(source_scan, "SETTLED", -(10**12))  # the photographs were written long ago
     first = scanned()
     assert sorted(read) == [f"{place}.png" for place in range(6)]
     read.clear()
     assert scanned() == first
     assert read == []
+    monkeypatch.undo()
+    monkeypatch.chdir(museum.parent)
+    monkeypatch.setattr(source_scan, "file_sha256", counted)
     (museum / "piece0" / "0.png").write_bytes(encoded(20))
+    others_settled = (museum / "piece0" / "0.png").stat().st_ctime_ns
+    monkeypatch.setattr("time.time_ns", lambda: others_settled + source_scan.SETTLED)
     scanned()
     scanned()
     assert read == ["0.png", "0.png"], "a file that was changed a moment ago may change again without a new time"

@@ -31,6 +31,20 @@ def picture() -> Image.Image:
     return Image.fromarray(pixels(0))
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "MPO", "AVIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_turned_photographs_stand_upright_in_every_format(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    turned = {1: 0, 3: 180, 6: 90, 8: -90}[orientation]
+    data = saved(picture().rotate(turned, expand=True), format, exif=exif)
+    row, image = prepare(Photograph("a", "a", data), ResizeParameters(rule="longest_side", pixels=48, minimum_side=4))
+    assert image is not None
+    assert (row.width, row.height, image.width, image.height) == (96, 64, 48, 32)
+    difference = np.asarray(decode(image.bytes), np.float64) - np.asarray(resize(picture(), 48, 32), np.float64)
+    assert abs(difference).mean() < 6
+
+
 @pytest.mark.parametrize(
     "data",
     [
