@@ -88,7 +88,8 @@ def exact_map(blocks: Blocks, images: int, dimensions: int) -> float:
 
     import torch
 
-    from pipeline.evaluation.protocols import PROTOCOLS, Label, score_query
+    from pipeline.contracts.protocols import PROTOCOLS
+    from pipeline.evaluation.protocols import Label, score_query
     from pipeline.search.one_pass import search_and_count
 
     labelled = [[f"i{place}" for place in positives(query)] for query in range(QUERIES)]

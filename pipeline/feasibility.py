@@ -13,7 +13,7 @@ from pipeline.aggregation import params as methods
 from pipeline.contracts.benchmarks import BenchmarkParameters
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.contracts.running.settings import settings
-from pipeline.hashing.params import HashParameters, KMeansHashingParameters
+from pipeline.hashing.params import HashParameters, ThresholdingParameters
 from pipeline.networks.listing import layer_channels
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
 from pipeline.reranking.params import RerankParameters
@@ -142,19 +142,20 @@ def described_dimensions(method: methods.MethodParameters, channels: int | None)
     return None
 
 
-def refuse_bits(name: str, hashing: HashParameters, dimensions: int | None, origin: str) -> None:
-    """A code has no more bits than its descriptor has dimensions.
+def refuse_bits(name: str, hashing: HashParameters, method: methods.MethodParameters, channels: int | None, origin: str) -> None:
+    """A code has no more bits than its descriptor has dimensions, and one for each dimension where a threshold makes it.
 
     Raises:
         ParameterError: it has.
     """
+    dimensions = described_dimensions(method, channels)
     if dimensions is None:
         return
-    wanted, what = hashing.bits, "bits"
-    if isinstance(hashing, KMeansHashingParameters):
-        wanted, what = hashing.bits // hashing.subspace_bits, "subspaces"
-    if wanted > dimensions:
-        raise ParameterError(f"{origin}: hash.{name}.bits: {wanted} {what} of descriptors with {dimensions} dimensions; set fewer")
+    if hashing.bits > dimensions:
+        raise ParameterError(f"{origin}: hash.{name}.bits: {hashing.bits} bits of descriptors with {dimensions} dimensions; set fewer")
+    exact = getattr(method, "dimensions", None) is not None or getattr(method, "whitening", "none") == "none"
+    if isinstance(hashing, ThresholdingParameters) and exact and hashing.bits != dimensions:
+        raise ParameterError(f"{origin}: hash.{name}.bits: thresholding makes a bit of each of the {dimensions} dimensions; set it to {dimensions}")
 
 
 def refuse_small_sets(

@@ -16,7 +16,6 @@ from pipeline.demands import refuse_missing_parts, refuse_useless_boxes
 from pipeline.evaluation.params import EvaluateParameters
 from pipeline.feasibility import (
     channels_of,
-    described_dimensions,
     refuse_bits,
     refuse_dimensions,
     refuse_missing_local_features,
@@ -140,7 +139,7 @@ def check_parameters(file: Path | None = None) -> None:
     refuse_dimensions(method.name, method.parameters, channels, whole.extract, origin)
     refuse_small_sets(whole.benchmarks, whole.datasets, method.name, method.parameters, channels, hashing, origin)
     if hashing:
-        refuse_bits(whole.hash.name, hashing, described_dimensions(method.parameters, channels), origin)
+        refuse_bits(whole.hash.name, hashing, method.parameters, channels, origin)
 
 
 def _refuse_left_out(whole: Parameters, content: dict[str, Any], origin: str) -> None:

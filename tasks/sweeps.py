@@ -17,6 +17,8 @@ from tasks.figure_studies import Study, headings_of, study_tables
 from tasks.grids import Cell, Printed, SweepFile
 from tasks.processes import run_checked
 
+OUT_OF_FOUR = "good of 4"
+"""Stands after the database's name where the column of mAP holds UKBench's score."""
 SHOWN = re.compile(r"map|map_at_\d+|precision_at_1|ukbench_score")
 """Metrics that a table can hold."""
 Intervals = dict[tuple[int, str, str], dict[str, Any]]
@@ -123,7 +125,7 @@ def _row(
 def _measure(values: Mapping[str, float], first: int | None) -> tuple[str, str]:
     """The metric that stands in the column of mAP, and what it is where it is no mAP of all results."""
     if "ukbench_score" in values:
-        return "ukbench_score", "good of 4"
+        return "ukbench_score", OUT_OF_FOUR
     return (f"map_at_{first}", f"mAP@{first}") if first else ("map", "")
 
 

@@ -88,6 +88,11 @@ LEARNED = {"local_features": "disk"} | {name: {"location": "gone.pth", "sha256":
         ({**TOKEN, "resize.query_crop": "image", "search.rerank.method": "localization"}, "search.rerank.method: aggregate.class_token has the same"),
         ({"aggregate.method": "selective", "aggregate.selective.local_dimensions": 2000, "aggregate.selective.codebook": 2}, "2000 of the 1280"),
         ({"hash.method": "itq", "hash.itq.bits": 1024}, "hash.itq.bits: 1024 bits of descriptors with 512 dimensions; set fewer"),
+        ({"hash.method": "kmeans_hashing", "hash.kmeans_hashing.bits": 1024}, "1024 bits of descriptors with 512 dimensions"),
+        (
+            {"hash.method": "thresholding", "aggregate.method": "gem", "hash.thresholding.bits": 512},
+            "hash.thresholding.bits: thresholding makes a bit of each of the 1280 dimensions; set it to 1280",
+        ),
         ({"benchmarks.gallery.held_out": "none"}, "benchmarks.gallery.held_out: none has no images, and aggregate.rmac learns from some"),
         (
             {"benchmarks.gallery.held_out": "none", "aggregate.method": "gem", "hash.method": "itq", "hash.itq.bits": 8},

@@ -372,6 +372,7 @@ def test_dvc_reruns_exactly_the_affected_stages(repository: Path, path: str) -> 
     ("file", "expected"),
     [
         ("pipeline/evaluation/protocols.py", {"evaluate@gallery", "report"}),
+        ("pipeline/contracts/protocols.py", {"evaluate@gallery", "report"}),
         ("pipeline/reranking/shortlists.py", AFTER_SEARCH),
         ("pipeline/hashing/itq.py", AFTER_HASH),
         (

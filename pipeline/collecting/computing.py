@@ -14,7 +14,7 @@ from pipeline.contracts.running.device import choose_device, hold
 from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.reranking.params import AugmentationParameters
 from pipeline.search.augmented_rows import augmented_rows, in_blocks
-from pipeline.search.candidate_index import build_candidate_index, drawn, learned_lists, save_index
+from pipeline.search.candidate_index import build_candidate_index, drawn, learned_lists, learning_rows, save_index
 from pipeline.search.collection_params import CollectionParameters
 from pipeline.search.database import Database
 from pipeline.search.inverted_lists import write_inverted
@@ -39,7 +39,8 @@ def write_index(path: Path, index: IndexFacts, parameters: CollectionParameters,
         descriptors: data/descriptors/BENCHMARK, whose held-out descriptors are learned on.
         candidates: see `drawn`.
     """
-    own, held_out = map_rows(rows), drawn(descriptors, candidates)
+    own = map_rows(rows)
+    held_out = drawn(descriptors, candidates, learning_rows(index.kind, parameters, len(own)))
     with hold(choose_device()):
         if index.kind != "ivf_pq":
             save_index(build_candidate_index(index.kind, parameters, own, held_out), path)

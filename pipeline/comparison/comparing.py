@@ -25,6 +25,11 @@ class MetricDifference:
     def differs(self) -> bool:
         return self.before != self.after
 
+    @property
+    def difference(self) -> float:
+        """Over the queries that both sides have, where the metric is a mean over queries."""
+        return self.after - self.before if self.paired is None else self.paired.mean
+
 
 @dataclass(frozen=True)
 class QueryChange:

@@ -47,7 +47,7 @@ class Snapshot:
         rankings, name = self.folder / places.rankings(benchmark), setting.partition("/")[0]
         if not all((rankings / f"{kind}-{name}.parquet").exists() for kind in ("ranking", "counts")):
             return {}
-        return first_hits(rankings, name, results, queries)
+        return first_hits(rankings, setting, results, queries)
 
 
 def load_snapshot(folder: Path) -> Snapshot:

@@ -23,7 +23,7 @@ def verdict(comparison: Comparison) -> str:
         count = len(comparison.benchmarks)
         return f"No metric differs, nor the result of any query, in {count} benchmark{'s' if count != 1 else ''}."
     sure = [
-        f"{benchmark.benchmark} {benchmark.setting} {NAMES[metric.name]} {signed(metric.after - metric.before)}"
+        f"{benchmark.benchmark} {benchmark.setting} {NAMES[metric.name]} {signed(metric.difference)}"
         for benchmark in comparison.benchmarks
         for metric in benchmark.metrics
         if metric.name in NAMES and metric.paired and metric.paired.certain
@@ -47,7 +47,7 @@ def rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def _numbers(metric: MetricDifference) -> tuple[str, ...]:
-    before, after, difference = number(metric.before), number(metric.after), signed(metric.after - metric.before)
+    before, after, difference = number(metric.before), number(metric.after), signed(metric.difference)
     if metric.paired is None:
         return (before, after, difference, "", "", "", "")
     paired = metric.paired
@@ -107,7 +107,8 @@ def _queries(benchmark: BenchmarkDifference) -> list[str]:
             listed = ", ".join(f"`{change.query_id}` {change.before:.3f} → {change.after:.3f}" for change in changes)
             lines += [f"{benchmark.benchmark} {benchmark.setting}, queries that {title} most: {listed}", ""]
     if benchmark.unpaired:
-        lines += [f"{benchmark.benchmark} {benchmark.setting}: {benchmark.unpaired} queries are on one side only and left out of the tests.", ""]
+        where = f"{benchmark.benchmark} {benchmark.setting}"
+        lines += [f"{where}: {benchmark.unpaired} queries are on one side only; differences, intervals and p are of the others.", ""]
     return lines
 
 

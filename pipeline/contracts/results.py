@@ -30,6 +30,18 @@ class Results:
         boxes = None if self.boxes is None else [row[:k] for row in self.boxes]
         return Results([row[:k] for row in self.image_ids], [row[:k] for row in self.scores], self.size, boxes)
 
+    def of(self, queries: Sequence[int]) -> "Results":
+        """Of some queries, by their places."""
+        boxes = None if self.boxes is None else [self.boxes[place] for place in queries]
+        return Results([self.image_ids[place] for place in queries], [self.scores[place] for place in queries], self.size, boxes)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Results"], size: int) -> Self:
+        """One after the other; boxes where all have some."""
+        lists = [own for part in parts for own in part.image_ids], [own for part in parts for own in part.scores]
+        boxes = [own for part in parts for own in part.boxes or ()]
+        return cls(*lists, size, boxes if boxes and len(boxes) == len(lists[0]) else None)
+
 
 @dataclass(frozen=True)
 class Counts:

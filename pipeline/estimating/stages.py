@@ -78,7 +78,7 @@ def stage_costs(work: Workload, costs: UnitCosts, machine: Machine, images: int,
     if work.bits:
         arithmetic = 2e-9 * work.dimensions * work.bits / _rate(costs.gigaflops, OTHER)
         stages.append(_on_cores("hash", arithmetic, machine, work.bits / 8 + ROW_BYTES))
-    products = questions * work.rows * work.rows * (work.bits / 64 if work.bits else work.dimensions)
+    products = questions * work.products(images) * (work.bits / 64 if work.bits else work.dimensions)
     stages.append(_on_cores("search", products * costs.product / 1e6, machine, 0.0))
     indexed = row * work.rows * work.dimensions / 512 + 2e-9 * work.lists * work.dimensions / _rate(costs.gigaflops, OTHER)
     stages.append(_on_cores("collection", costs.collection.thumbnail + indexed, machine, collection_bytes))

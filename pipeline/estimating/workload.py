@@ -34,6 +34,9 @@ class Workload:
         rows, dimensions: of the descriptors of a photograph.
         bits: of its code; 0 without codes.
         patch_bytes: of a patch that is stored as a code; None where its values are.
+        stored_bytes: of a value of a descriptor that is stored; the collection holds 4.
+        asked_rows: patches of a query; 1 for whole images.
+        shortlist: images whose patches are compared; None for all.
         index: of the collection.
         lists: of an index of inverted lists, each of which a row is compared with.
     """
@@ -51,16 +54,24 @@ class Workload:
     index: str
     lists: int = 0
     patch_bytes: int | None = None
+    stored_bytes: int = 4
+    asked_rows: int = 1
+    shortlist: int | None = None
 
     @property
     def descriptor_bytes(self) -> float:
-        """As float32, or as codes of patches."""
-        return float(self.rows * (self.patch_bytes or 4 * self.dimensions))
+        """As `aggregate.storage` says, or as codes of patches."""
+        return float(self.rows * (self.patch_bytes or self.stored_bytes * self.dimensions))
 
     @property
     def row_bytes(self) -> float:
         """Of what is compared."""
-        return self.bits / 8 if self.bits else self.descriptor_bytes
+        return self.bits / 8 if self.bits else float(self.rows * (self.patch_bytes or 4 * self.dimensions))
+
+    def products(self, images: int) -> float:
+        """Of vectors, for a query and an image among so many."""
+        every = float(self.asked_rows * self.rows)
+        return every if self.shortlist is None else 1 + every * min(self.shortlist / images, 1)
 
 
 def workload(whole: Parameters, images: int) -> Workload:
@@ -105,6 +116,9 @@ def workload(whole: Parameters, images: int) -> Workload:
         index=index,
         lists=(whole.collection.ivf_pq.lists or round(4 * images**0.5)) if index == "ivf_pq" else 0,
         patch_bytes=getattr(method.parameters, "code_bytes", None),
+        stored_bytes=4 if getattr(whole.aggregate, "storage") == "float32" else 2,
+        asked_rows=patch_count(whole.search.query_levels) if rows > 1 else 1,
+        shortlist=whole.search.shortlist if rows > 1 else None,
     )
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from pipeline.contracts.benchmarks import load_benchmark
 from pipeline.contracts.metrics import Metrics, Scores
+from pipeline.contracts.protocols import FOUND_AT, MAP_AT, PROTOCOLS
 from pipeline.contracts.rankings import ANSWERS, KIND, SETS, ComputedWith, Provenance, RankingFacts
 from pipeline.evaluation.answers import score_answers, shown_by_queries
 from pipeline.evaluation.curves import RECALLS, mean_curve
 from pipeline.evaluation.overlap import Overlaps
 from pipeline.evaluation.params import EvaluateParameters
-from pipeline.evaluation.protocols import FOUND_AT, MAP_AT, PROTOCOLS, Label, QueryResult, Ranks, evaluate, score_query
+from pipeline.evaluation.protocols import Label, QueryResult, Ranks, evaluate, score_query
 from pipeline.stage import places
 from pipeline.stage.catalogue import GroundTruth, read_catalogue, read_ground_truth
 from pipeline.stage.entry import run_stage

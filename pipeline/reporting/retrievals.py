@@ -8,10 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.contracts.protocols import GOOD, PROTOCOLS, Protocol
 from pipeline.contracts.rankings import ANSWERS, IRRELEVANT
 from pipeline.stage.tables import read_table
-
-RELEVANT = frozenset({"good", "ok", "easy", "hard"})
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Retrievals:
         irrelevant_first: queries with their irrelevant images of the highest score (fig. 7).
         only_relevant: queries that found no irrelevant image.
         every: all queries with their first results, best first.
+        setting: whose average precision and labels these are.
     """
 
     best: list[ShownQuery]
@@ -60,6 +60,7 @@ class Retrievals:
     irrelevant_first: list[ShownQuery]
     only_relevant: int = 0
     every: Sequence[ShownQuery] = ()
+    setting: str = ""
 
     @property
     def image_ids(self) -> set[str]:
@@ -68,18 +69,18 @@ class Retrievals:
         return {image for query in queries for image in (query.query_id, *(hit.image_id for hit in query.hits))}
 
 
-def first_hits(rankings: Path, name: str, results: int, queries: Collection[str] | None = None) -> dict[str, list[Hit]]:
-    """The first results of queries in one database ('database' or 'with_distractors'), by query.
+def first_hits(rankings: Path, setting: str, results: int, queries: Collection[str] | None = None) -> dict[str, list[Hit]]:
+    """The first results of queries in one setting ('database', 'with_distractors/hard', …), by query.
 
     Args:
         rankings: data/rankings/BENCHMARK.
         queries: all where None.
     """
-    table, counts = _tables(rankings, name)
+    table, counts = _tables(rankings, setting.partition("/")[0])
     if queries is not None:
         own = pa.array(sorted(queries), pa.string())
         table, counts = (each.filter(pc.is_in(each["query_id"], own)) for each in (table, counts))
-    return _first_hits(table, counts, results)
+    return _first_hits(table, counts, results, _protocol(setting))
 
 
 def _tables(rankings: Path, name: str) -> tuple[pa.Table, pa.Table]:
@@ -88,20 +89,26 @@ def _tables(rankings: Path, name: str) -> tuple[pa.Table, pa.Table]:
     return ranking, counts
 
 
-def _first_hits(table: pa.Table, counts: pa.Table, results: int) -> dict[str, list[Hit]]:
+def _protocol(setting: str) -> Protocol:
+    """Which labels are relevant in a setting, and which are removed from its rankings."""
+    name = setting.partition("/")[2]
+    return PROTOCOLS["revisited"][name] if name else GOOD
+
+
+def _first_hits(table: pa.Table, counts: pa.Table, results: int, protocol: Protocol) -> dict[str, list[Hit]]:
     labels = {(row["query_id"], row["image_id"]): row["relevance"] for row in counts.select(["query_id", "image_id", "relevance"]).to_pylist()}
     found: dict[str, list[Hit]] = {}
     for row in table.filter(pc.less(table["rank"], results)).to_pylist():
-        verdict = _verdict(labels.get((row["query_id"], row["image_id"])))
+        verdict = _verdict(labels.get((row["query_id"], row["image_id"])), protocol)
         found.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], verdict, row["score"], _box(row)))
     return found
 
 
 def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: int, worst: int, results: int) -> Retrievals:
     """Choose by the per-query table and the ranking of one setting ('database', 'with_distractors/hard', …)."""
-    name = setting.partition("/")[0]
+    name, protocol = setting.partition("/")[0], _protocol(setting)
     table, counts = _tables(rankings, name)
-    ranking = _first_hits(table, counts, results)
+    ranking = _first_hits(table, counts, results, protocol)
     unlabelled: dict[str, list[Hit]] = {}
     for row in read_table(rankings / f"irrelevant-{name}.parquet", "ranking").to_pylist():
         unlabelled.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["rank"], "irrelevant", row["score"], _box(row)))
@@ -116,7 +123,7 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
     lowest = shown[max(best, len(shown) - worst) :][::-1]
     relevant: dict[str, list[Hit]] = {}
     for row in counts.to_pylist():
-        if row["relevance"] in RELEVANT:
+        if row["relevance"] in protocol.positives:
             found = boxes.get((row["query_id"], row["image_id"]))
             relevant.setdefault(row["query_id"], []).append(Hit(row["image_id"], row["above"], "relevant", row["score"], found))
     missed, wrong = [], []
@@ -127,7 +134,7 @@ def choose(rankings: Path, per_query: list[dict[str, str]], setting: str, best: 
         wrong += [replace(query, hits=first)] if first else []
     missed.sort(key=lambda query: (-query.hits[0].rank, query.query_id))
     wrong.sort(key=lambda query: (-query.hits[0].score, query.query_id))
-    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst], len(shown) - len(wrong), shown)
+    return Retrievals(shown[:best], lowest, missed[:worst], wrong[:worst], len(shown) - len(wrong), shown, setting)
 
 
 def _told(answer: dict[str, Any]) -> str:
@@ -144,7 +151,7 @@ def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:
     return left, top, right - left, bottom - top
 
 
-def _verdict(relevance: str | None) -> str:
-    if relevance in RELEVANT:
+def _verdict(relevance: str | None, protocol: Protocol) -> str:
+    if relevance in protocol.positives:
         return "relevant"
-    return "junk" if relevance == "junk" else "irrelevant"
+    return "junk" if relevance in protocol.junk else "irrelevant"

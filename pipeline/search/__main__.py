@@ -24,9 +24,9 @@ from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.search.patch_boxes import PatchBoxes
 from pipeline.search.plain_search import CodeSearch, DescriptorSearch, PatchSearch, Rows, Search
 from pipeline.stage import places
-from pipeline.stage.catalogue import GroundTruth, read_catalogue, read_ground_truth
+from pipeline.stage.catalogue import CatalogueRow, GroundTruth, read_catalogue, read_ground_truth
 from pipeline.stage.entry import run_stage
-from pipeline.stage.errors import SanityError
+from pipeline.stage.errors import ParameterError, SanityError
 from pipeline.stage.fingerprint import fingerprint
 from pipeline.stage.manifest import Manifest, load_manifest
 from pipeline.stage.parameters import load_section
@@ -86,6 +86,8 @@ def main(arguments: list[str]) -> Produced:
     inputs = Inputs.of(benchmark, sets)
     photographs = places.images(sets.dataset)
     truth = read_ground_truth(photographs / places.GROUND_TRUTH)
+    catalogue = read_catalogue(photographs / places.CATALOGUE)
+    refuse_own_instances(benchmark, parameters, truth, catalogue)
     store = ScratchStore(f"search-{benchmark}", fingerprint(parameters.in_use(), *inputs.fingerprints))
     refuse_shared_ids(benchmark, inputs.shards("descriptors", "database-"), inputs.shards("distractors", "distractors-"))
     described, distractors = inputs.described, inputs.mixed_in.distractors
@@ -105,8 +107,10 @@ def main(arguments: list[str]) -> Produced:
                 files, found = _search(name, ids, rows, search, truth, store, instances)
                 names += files
                 answers = found if name == "database" else answers
+        held_out = described.held_out_set
+        trained = any((step.dataset, step.role) == (held_out.dataset, held_out.role) for step in described.network_trained_on)
         learned = bool(described.learned_on or inputs.encoded.learned_on)
-        unknown = search_unknown(search, photographs, instances, distractors, learned=learned)
+        unknown = search_unknown(search, photographs, instances, distractors, learned=learned, trained=trained)
         write_answers(store.path(ANSWERS), answers, unknown, learn_sureness(search, answers, photographs, instances))
         for line in doubts(benchmark, unknown):
             log.warning(line)
@@ -165,6 +169,23 @@ def _refined_search(inputs: Inputs, parameters: SearchParameters, device: torch.
     network, model = places.network(made_with.network.name), places.models(inputs.benchmark)
     content = Content(images, places.features(sets.dataset), network, model, made_with, device)
     return RefinedSearch(folders["descriptors"], folders["distractors"], inputs.images, parameters, device, content, instances)
+
+
+def refuse_own_instances(benchmark: str, parameters: SearchParameters, truth: GroundTruth, catalogue: list[CatalogueRow]) -> None:
+    """Refuse means of instances where a query is an image of the database: its own descriptor would be in what it is compared with.
+
+    Raises:
+        ParameterError: it is.
+    """
+    if parameters.augmentation.instances == "none":
+        return
+    own = set(truth.queries) & {row.image_id for row in catalogue if row.role == "database"}
+    if own:
+        raise ParameterError(
+            f"search.augmentation.instances: {parameters.augmentation.instances} mixes photographs of one instance, and {len(own)} queries of "
+            f"benchmarks.{benchmark}, {min(own)} the first, are photographs of the database: they would find themselves. Set it to none, or give "
+            "photographs that ask the role query"
+        )
 
 
 def refuse_shared_ids(benchmark: str, database: list[Path], distractors: list[Path]) -> None:

@@ -26,7 +26,9 @@ def known_instances(images: Path) -> dict[str, str]:
     return {row.image_id: row.instance for row in rows if row.role == "database" and row.instance is not None}
 
 
-def search_unknown(search: Search, images: Path, instances: Mapping[str, str], distractors: int = 0, *, learned: bool = False) -> UnknownObjects:
+def search_unknown(
+    search: Search, images: Path, instances: Mapping[str, str], distractors: int = 0, *, learned: bool = False, trained: bool = False
+) -> UnknownObjects:
     """Search the database for photographs that show none of its instances: those of the held-out set that nothing learned from, or
     distractors, or all held-out photographs.
 
@@ -34,7 +36,8 @@ def search_unknown(search: Search, images: Path, instances: Mapping[str, str], d
 
     Args:
         distractors: that there are; at most QUESTIONS of them ask, spread evenly.
-        learned: whether the method learned from the held-out photographs.
+        learned: whether the method learned from the held-out photographs that are not kept back.
+        trained: whether the network was fine-tuned on the held-out photographs, those that are kept back among them.
     """
     if _looks_again(search):
         return UnknownObjects.of([], search.parameters.accept_unknown)
@@ -46,13 +49,15 @@ def search_unknown(search: Search, images: Path, instances: Mapping[str, str], d
 
     places_of_distractors = itertools.count()
     answers = _answers_to(search, search.read(search.own, "kept_back-"), strange, instances)
-    if not answers and distractors:
+    if answers:
+        return UnknownObjects.of(answers, search.parameters.accept_unknown, learned=trained)
+    if distractors:
         step = -(-distractors // QUESTIONS)
         answers = _answers_to(search, search.read(search.distractors, "distractors-"), lambda _: next(places_of_distractors) % step == 0, instances)
     if answers:
         return UnknownObjects.of(answers, search.parameters.accept_unknown)
     answers = _answers_to(search, search.read(search.own, "held_out-"), strange, instances)
-    return UnknownObjects.of(answers, search.parameters.accept_unknown, learned=learned and bool(answers))
+    return UnknownObjects.of(answers, search.parameters.accept_unknown, learned=(learned or trained) and bool(answers))
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,8 @@ def doubts(benchmark: str, unknown: UnknownObjects) -> list[str]:
     if unknown.learned:
         return [
             f"{benchmark}: the held-out photographs that tell what is unknown are those that were learned from, which can accept more unknown "
-            f"objects than search.accept_unknown {unknown.share:g}; set benchmarks.{benchmark}.kept_back, 0.2 say, or name distractors."
+            f"objects than search.accept_unknown {unknown.share:g}; set benchmarks.{benchmark}.kept_back, 0.2 say, or name distractors. Where the "
+            "network is fine-tuned on them, name distractors or another held_out."
         ]
     if unknown.too_many_accepted:
         return [

@@ -88,7 +88,7 @@ def learned_lists(parameters: CollectionParameters, shape: tuple[int, ...], held
     own, (count, dimensions) = parameters.ivf_pq, shape
     _refuse_few("ivf_pq", held_out, PQ_CENTROIDS)
     possible = max(1, len(held_out) // PER_CENTROID)
-    wanted = own.lists or max(1, round(4 * count**0.5))
+    wanted = wanted_lists(parameters, count)
     lists = min(wanted, possible)
     if lists < wanted:
         log.warning("%d held-out descriptors give %d inverted lists, not %d; more of them are faster.", len(held_out), lists, wanted)
@@ -98,6 +98,16 @@ def learned_lists(parameters: CollectionParameters, shape: tuple[int, ...], held
     index.nprobe, index.cp.min_points_per_centroid, index.pq.cp.min_points_per_centroid = own.probes, 1, 1
     index.train(np.ascontiguousarray(held_out))
     return index
+
+
+def wanted_lists(parameters: CollectionParameters, rows: int) -> int:
+    """Of an index of inverted lists, where the held-out set gives as many."""
+    return parameters.ivf_pq.lists or max(1, round(4 * rows**0.5))
+
+
+def learning_rows(kind: IndexKind, parameters: CollectionParameters, rows: int) -> int:
+    """Held-out descriptors that an index learns from at most."""
+    return max(LEARNING_ROWS, PER_CENTROID * wanted_lists(parameters, rows)) if kind == "ivf_pq" else LEARNING_ROWS
 
 
 def _refuse_few(kind: str, held_out: npt.NDArray[np.float32], needed: int) -> None:
@@ -116,10 +126,11 @@ def drawn(folder: Path, candidates: str | None, at_most: int = LEARNING_ROWS) ->
     """
     prefix = f"{WHOLE_HELD_OUT if candidates else 'held_out'}-"
     total = sum(len(ids) for ids, _ in read_folder(folder, prefix))
-    step = max(1, -(-total // at_most))
+    chosen = np.arange(min(total, at_most)) * total // max(min(total, at_most), 1)
     offset, kept = 0, []
     for ids, rows in read_folder(folder, prefix):
-        kept.append((rows[:, WHOLE[candidates]] if candidates else rows)[-offset % step :: step])
+        first, last = np.searchsorted(chosen, (offset, offset + len(ids)))
+        kept.append((rows[:, WHOLE[candidates]] if candidates else rows)[chosen[first:last] - offset])
         offset += len(ids)
     return np.ascontiguousarray(np.concatenate(kept)) if kept else np.empty((0, 0), np.float32)
 

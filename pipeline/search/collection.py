@@ -200,12 +200,20 @@ class Collection:
         self._content.asked.update({name: Asked(question.stored, question.maps) for name, question in zip(ids, questions, strict=True)})
         try:
             queries = self._refinement.expanded(torch.from_numpy(rows).to(self.device))
-            first = self._refinement.first(queries, k)
-            results: Results = self._refinement.reranked(ids, queries, first, Counts.none(), k)[0]
-            return results
+            return self._reranked(ids, queries, self._refinement.first(queries, k), k)
         finally:
             for name in ids:
                 self._content.asked.pop(name)
+
+    def _reranked(self, ids: list[str], queries: torch.Tensor, first: Results, k: int) -> Results:
+        """Questions with as many candidates together: an index may find fewer for some."""
+        found: dict[int, Results] = {}
+        lengths = [len(own) for own in first.image_ids]
+        for length in sorted(set(lengths)):
+            own = [place for place, each in enumerate(lengths) if each == length]
+            results = self._refinement.reranked([ids[place] for place in own], queries[own], first.of(own), Counts.none(), k)[0]
+            found.update((place, results.of([index])) for index, place in enumerate(own))
+        return Results.joined([found[place] for place in range(len(ids))], first.size)
 
     @cached_property
     def _content(self) -> Any:

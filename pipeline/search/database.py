@@ -135,7 +135,7 @@ class Database:
             if score is dot and self.device.type == "cpu" and isinstance(self.rows, np.ndarray):
                 return highest_products(queries, self.rows, k, score)
             return every_row_compared(queries, self.rows, k, score)
-        wanted = min(max(k, self.kind.candidates), len(self))
+        wanted = min(max(k, self.kind.candidates + len(self.removed)), len(self))
         found = self.index.search(queries.cpu().numpy(), wanted)[1]
 
         def compared(query: int, places: Places) -> torch.Tensor:
@@ -152,7 +152,7 @@ class Database:
 
         if self.shortlist_rows is None:
             return every_row_compared(queries, self.rows, k, score)
-        whole, wanted = whole_image(queries.cpu().numpy(), self.parameters.candidates), min(self.parameters.shortlist or len(self), len(self))
+        whole, wanted = whole_image(queries.cpu().numpy(), self.parameters.candidates), self._shortlist
         if self.index is None:
             found = np.stack(every_row_compared(torch.from_numpy(whole).to(self.device), self.shortlist_rows, wanted, scoring("dot"))[1])
         else:
@@ -162,6 +162,11 @@ class Database:
             return score(queries[query : query + 1], torch.from_numpy(self.rows[places]).to(self.device))[0]
 
         return _best_of_candidates(found, compared, k)
+
+    @property
+    def _shortlist(self) -> int:
+        """Images whose patches are compared; those that were removed take no place of another."""
+        return min(self.parameters.shortlist + len(self.removed), len(self)) if self.parameters.shortlist else len(self)
 
     def _nearest_codes(self, queries: Rows, rows: Rows, k: int) -> tuple[list[npt.NDArray[np.float32]], list[Places]]:
         """Codes whose parts are looked up may find fewer than k; where they find none, every code is compared."""

@@ -44,7 +44,7 @@ class Refinement:
         chosen = self.parameters.rerank.chosen
         if chosen is None or self.reranker is None:
             return first, counts
-        length = min(chosen.shortlist, first.size)
+        length = min(chosen.shortlist, first.size, *map(len, first.image_ids))  # an index may find fewer
         heads = [ids[:length] for ids in first.image_ids]
         scores = np.array([values[:length] for values in first.scores], np.float32)
         shortlists = Shortlists(query_ids, queries, heads, scores, lambda: self.read(heads, queries))

@@ -83,7 +83,7 @@ class GroundTruth:
     """What is relevant to each query, and the protocol that scores it.
 
     Attributes:
-        protocol: a name of evaluation.protocols: oxford, revisited, holidays, ukbench or instances.
+        protocol: a name of contracts.protocols: oxford, revisited, holidays, ukbench or instances.
         queries: the ids of all queries in order, those without any positive included. A query is a catalogue row of role
             query, or a database image that serves as its own query.
         rows: (query_id, image_id, relevance).

@@ -14,7 +14,7 @@ import yaml
 from pipeline.comparison.comparing import Comparison, compare
 from pipeline.comparison.page import render
 from pipeline.comparison.snapshot import load_snapshot
-from pipeline.comparison.texts import markdown, verdict
+from pipeline.comparison.texts import markdown, rows, verdict
 from pipeline.contracts.images.image_shards import KIND, StoredImage, image_columns, image_writer
 from pipeline.contracts.rankings import COUNTS_SCHEMA, RANKING_SCHEMA
 from pipeline.reporting.retrievals import Hit
@@ -93,6 +93,21 @@ def test_other_queries_are_counted_and_a_new_benchmark_is_named(tmp_path: Path) 
     result = compared(tmp_path / "empty", tmp_path / "new")
     assert result.only_after == ["museum database"]
     assert result.stages[0].differs == ("new",)
+
+
+def test_differences_are_of_the_queries_that_both_sides_have(tmp_path: Path) -> None:
+    """All shared queries gain; new ones that are hard pull the mean down."""
+    old, new = snapshot(tmp_path / "old", queries=30), snapshot(tmp_path / "new", shift=0.02, queries=30)
+    table = new / "reports/per_query/museum.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([*lines, *(f"hard{index},database,0.0,0.0,0.0,0.0,4,9" for index in range(30))]) + "\n", encoding="utf-8")
+    metrics = json.loads((new / "reports/metrics/museum.json").read_text(encoding="utf-8"))
+    metrics["database"]["map"] /= 2
+    (new / "reports/metrics/museum.json").write_text(json.dumps(metrics), encoding="utf-8")
+    result = compared(old, new)
+    assert "museum database mAP +0.0200" in verdict(result)
+    assert [row[5] for row in rows(result) if row[2] == "mAP"] == ["+0.0200"]
+    assert "30 queries are on one side only; differences, intervals and p are of the others" in markdown(result)
 
 
 def test_the_page_shows_pictures_of_the_queries_and_escapes_text(tmp_path: Path) -> None:

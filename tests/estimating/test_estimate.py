@@ -73,6 +73,11 @@ def test_a_workload_follows_params_yaml(tmp_path: Path) -> None:
     assert (patched.rows, patched.values) == (5, 5 * 1280 * 4)
     assert patched.gigaflops["efficientnet_lite0"] == pytest.approx(5 * counted_network("efficientnet_lite0")[1] * 0.01)
     assert patched.row_bytes == 5 * 640 * 4, "half of the dimensions are kept"
+    assert (patched.asked_rows, patched.products(10**6)) == (5, 25.0)
+    short = of(patches | {"search.query_levels": 1, "search.shortlist": 100}, tmp_path)
+    assert short.products(10**6) == pytest.approx(1 + 5 * 1e-4)
+    half = of({"aggregate.method": "gem", "aggregate.storage": "bfloat16"}, tmp_path)
+    assert (half.descriptor_bytes, half.row_bytes) == (2560, 5120)
     assert of(patches | {"aggregate.patches.code_bytes": 64}, tmp_path).row_bytes == 5 * 64
 
 

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from pipeline.contracts.protocols import PROTOCOLS
 from pipeline.evaluation.average_precision import TieGroups, tie_groups
 from pipeline.evaluation.cut_off import average_precision_at, found_at
-from pipeline.evaluation.protocols import PROTOCOLS, Label, Ranks, evaluate, score_query
+from pipeline.evaluation.protocols import Label, Ranks, evaluate, score_query
 
 
 def orders(scores: list[int]) -> list[tuple[int, ...]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.contracts.protocols import PROTOCOLS
 from pipeline.contracts.rankings import RANKING_SCHEMA
 from pipeline.evaluation.overlap import Overlaps, intersection_over_union
-from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, evaluate, score_query
+from pipeline.evaluation.protocols import Label, QueryResult, evaluate, score_query
 from pipeline.stage.catalogue import Box, CatalogueRow
 from pipeline.stage.tables import write_table
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from pipeline.contracts.protocols import PROTOCOLS
 from pipeline.evaluation.average_precision import average_precision
 from pipeline.evaluation.curves import RECALLS, mean_curve
-from pipeline.evaluation.protocols import PROTOCOLS, Label, QueryResult, Ranks, evaluate, precision_at, score_query, ukbench_score
+from pipeline.evaluation.protocols import Label, QueryResult, Ranks, evaluate, precision_at, score_query, ukbench_score
 from pipeline.stage.errors import SanityError
 
 

@@ -23,7 +23,7 @@ from pipeline.reporting.page import BenchmarkPage, render
 from pipeline.reporting.patch_studies import patch_similarity
 from pipeline.reporting.query_tables import QueryRow
 from pipeline.reporting.region_studies import RegionPage, region_page
-from pipeline.reporting.retrievals import Retrievals, choose
+from pipeline.reporting.retrievals import Retrievals, choose, first_hits
 from pipeline.reporting.sweeps import SweepPage, sweep_pages
 from pipeline.search.params import SearchParameters
 from pipeline.stage.errors import ShardError
@@ -66,6 +66,26 @@ def test_best_and_worst_queries_with_their_verdicts(tmp_path: Path) -> None:
     assert shown.best[0].answer == "<piece>; known; sure of it 75%"
     assert shown.worst[0].answer == "other; perhaps unknown"
     assert [(hit.image_id, hit.verdict) for hit in shown.best[0].hits] == [("a", "relevant"), ("b", "junk"), ("c", "irrelevant")]
+
+
+def test_labels_count_as_the_setting_says(tmp_path: Path) -> None:
+    labels = {"a": "easy", "b": "hard", "c": "junk"}
+    ranking = [("q", rank, image, 1 - rank / 20, *(None,) * 4) for rank, image in enumerate("abcd")]
+    counts = [("q", image, relevance, 1.0, rank, 1) for rank, (image, relevance) in enumerate(labels.items())]
+    for name, kind, schema, table in (
+        ("ranking-database", "ranking", RANKING_SCHEMA, ranking),
+        ("irrelevant-database", "ranking", RANKING_SCHEMA, ranking[3:]),
+        ("counts-database", "counts", COUNTS_SCHEMA, counts),
+    ):
+        write_table(tmp_path / f"{name}.parquet", kind, schema, dict(zip(schema.names, zip(*table, strict=True), strict=True)))
+    write_answers(tmp_path, [])
+    for setting, expected in (("easy", ["relevant", "junk"]), ("medium", ["relevant", "relevant"]), ("hard", ["junk", "relevant"])):
+        name = f"database/{setting}"
+        shown = choose(tmp_path, [{"query_id": "q", "setting": name, "ap": "0.5"}], name, 1, 1, 4)
+        assert [hit.verdict for hit in shown.best[0].hits] == [*expected, "junk", "irrelevant"]
+        assert [hit.verdict for hit in first_hits(tmp_path, name, 2)["q"]] == expected
+        assert len(shown.relevant_last[0].hits) == expected.count("relevant")
+        assert shown.setting == name
 
 
 def test_relevant_images_ranked_last_and_irrelevant_first(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from pipeline.collecting.loss import measure_loss
 from pipeline.contracts.collections import INDEX, REMOVED, ROWS, SHORTLIST_ROWS, IndexFacts, map_rows, new_rows
-from pipeline.search.candidate_index import build_candidate_index, save_index
+from pipeline.contracts.descriptors import KIND as DESCRIPTORS
+from pipeline.contracts.descriptors import descriptor_columns, descriptor_writer
+from pipeline.search.candidate_index import build_candidate_index, drawn, learning_rows, save_index
 from pipeline.search.code_scan import nearest_codes
 from pipeline.search.collection_params import CollectionParameters, refuse_index
 from pipeline.search.database import Database, best_of, every_row_compared
@@ -20,7 +23,9 @@ from pipeline.search.params import SearchParameters
 from pipeline.search.patch_scan import scan_patches
 from pipeline.search.vector_scan import top_results
 from pipeline.search.whole_images import whole_image
+from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.errors import ModelError, ParameterError, ShardError
+from pipeline.stage.manifest import Manifest, describe_parts
 from pipeline.stage.tables import write_json
 from tests.search.test_patch_matching import blocks_of, patches
 
@@ -193,3 +198,46 @@ def test_images_that_were_taken_out_are_no_answer_and_the_others_are_ranked_as_b
             assert ids == expected
         assert len(ids) == 12 or kind == "multi_index"
         assert not gone & set(ids)
+
+
+def test_removed_images_take_no_place_of_a_shortlist(tmp_path: Path) -> None:
+    rows, queries = patches(4, 60, 5), patches(5, 3, 5)
+    search = {"top_k": 10, "shortlist": 20, "query_levels": 1}
+    whole = database(tmp_path / "whole", rows, search=search)
+    gone = {image_id for ids in whole.top(queries, 20).image_ids for image_id in ids[:5]}
+    write_json(tmp_path / "whole" / REMOVED, {"image_ids": sorted(gone)})
+    names = pa.chunked_array([pa.array([f"image{place}" for place in range(60)])])
+    left = Database(tmp_path / "whole", IndexFacts(kind="flat", candidates=50, loss={}), names, SearchParameters.model_validate(search), CPU)
+    assert [len(ids) for ids in left.top(queries, 20).image_ids] == [20] * 3
+
+
+def test_held_out_rows_are_drawn_evenly_and_as_many_as_lists_need(tmp_path: Path) -> None:
+    values = np.arange(700, dtype=np.float32)[:, None]
+    for number, part in enumerate(np.array_split(values, 3)):
+        with descriptor_writer(tmp_path / f"held_out-{number:05d}.parquet", 1) as writer:
+            writer.write(descriptor_columns([f"image{value:.0f}" for value in part[:, 0]], part))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    Manifest(DESCRIPTORS, describe_parts(tmp_path, names), {}).save(tmp_path)
+    for at_most in (1000, 700, 699, 350, 7):
+        got = drawn(tmp_path, None, at_most)[:, 0]
+        assert len(got) == min(at_most, 700)
+        assert np.ptp(np.diff(got)) <= 1
+    own = CollectionParameters.model_validate({"ivf_pq": {"lists": 20_000}})
+    assert learning_rows("ivf_pq", own, 10**6) == 39 * 20_000
+    assert learning_rows("ivf_pq", CollectionParameters(), 10**8) == 39 * 40_000
+    assert learning_rows("scalar", own, 10**6) == learning_rows("ivf_pq", CollectionParameters(), 100) == 200_000
+
+
+def test_a_query_of_the_database_is_no_result_of_its_own(tmp_path: Path) -> None:
+    rows = clustered(1, 300)
+    own = database(tmp_path / "own", rows, "scalar")
+    names = [f"image{place}" for place in range(8)]
+    truth = GroundTruth("instances", tuple(names), tuple(("image0", other, "good") for other in ("image1", "image2")))
+    loss = measure_loss(own, iter([(names, rows[:8])]), truth)
+    exact = own.exact().top(rows[:1], 101).image_ids[0]
+    assert exact[0] == "image0"
+    ranks = sorted(exact.index(name) for name in ("image1", "image2") if name in exact)  # of the others, from 1
+    assert loss["exact_map"] == pytest.approx(sum((place + 1) / rank for place, rank in enumerate(ranks)) / 2), (
+        "queries without positives do not count"
+    )
+    assert loss["recall_1"] <= 1.0

@@ -1,5 +1,6 @@
 """Refined search over stored descriptors: heads of rankings replaced, counts that agree with them, spatial verification of real photographs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pipeline.reranking.shortlists import Rescored, Shortlists, merge
 from pipeline.reranking.spatial_verification import verify
 from pipeline.search.params import SearchParameters, refuse_unsearchable
 from pipeline.search.refined_search import RefinedSearch
-from pipeline.search.refinement import compared_again
+from pipeline.search.refinement import Refinement, compared_again
 from pipeline.search.vector_scan import count_labelled, top_results
 from pipeline.stage.catalogue import GroundTruth
 from pipeline.stage.errors import ParameterError, SanityError
@@ -132,6 +133,31 @@ def test_reranked_heads_stand_before_the_rest(tmp_path: Path, method: str, expan
     for query in (0,):
         places = {image_id: int(above) for (own, image_id), above in zip(counts.pairs, counts.above, strict=True) if own == query}
         assert sorted(places.values()) == list(range(30))
+
+
+def test_a_batch_is_looked_at_again_as_far_as_the_shortest_list_reaches(tmp_path: Path) -> None:
+    """An index that looks into few lists finds fewer candidates for some questions."""
+    search, asked, vectors = refined(tmp_path, rerank={"method": "k_reciprocal", "k_reciprocal": OWN["k_reciprocal"] | {"shortlist": 15}})
+    queries, rows, chosen = torch.from_numpy(vectors[:2]), torch.from_numpy(vectors[4:]), search.parameters.rerank.chosen
+    assert chosen is not None
+
+    def read(ids: Sequence[Sequence[str]], like: torch.Tensor) -> torch.Tensor:
+        return torch.stack([rows[[IDS.index(name) for name in own]] for own in ids]).to(like)
+
+    refinement = Refinement(search.parameters, search.reranker, lambda own, k: top_of(own, rows, k), read)
+    whole = refinement.first(queries, 12)
+    lengths = (9, 4)
+    ids = [own[:length] for own, length in zip(whole.image_ids, lengths, strict=True)]
+    scores = [own[:length] for own, length in zip(whole.scores, lengths, strict=True)]
+    ragged = Results(ids, scores, whole.size)
+    results, _ = refinement.reranked(asked[:2], queries, ragged, Counts.none(), 12)
+    assert [sorted(ids) for ids in results.image_ids] == [sorted(ids) for ids in ragged.image_ids]
+    assert Results.joined([ragged.of([place]) for place in (1, 0)], whole.size).image_ids == ragged.image_ids[::-1]
+
+
+def top_of(queries: torch.Tensor, rows: torch.Tensor, k: int) -> Results:
+    scores, places = (queries @ rows.T).topk(min(k, len(rows)))
+    return Results([[IDS[place] for place in own] for own in places.tolist()], scores.tolist(), len(rows))
 
 
 def expected_scores(method: str, query: Floats, head: Floats, expansion: int) -> Floats:
