@@ -24,12 +24,15 @@ def repro(
     from pipeline.whole import check_parameters
 
     check_parameters()  # before Prefect is imported, which takes seconds
-    tell(scan_sources())
+    scanned = scan_sources()
+    tell(scanned)
     from flows.launching import run_rebuild
     from pipeline.comparison.summary import print_metrics
 
     run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
     print_metrics(Path.cwd())
+    if any(each.error for each in scanned):
+        raise typer.Exit(1)  # what was imported before was used
 
 
 @commands.command()

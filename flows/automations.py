@@ -18,7 +18,8 @@ CRASHED, TOLD = "dead runs are crashed", "failed runs are told"
 SILENCE = timedelta(seconds=90)
 """Three heartbeats (prefect.toml: flows.heartbeat_frequency)."""
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut", "Suspended", "Paused")
-BAD_ENDS = ("Failed", "Crashed", "TimedOut")
+BAD_ENDS = ("Failed", "Crashed", "TimedOut", "Cancelled")
+"""A night is cancelled where the one before still runs, as one does that hangs."""
 WEBHOOK = "retrieval-failures"
 """Name of the block that `retrieval setup` makes of RETRIEVAL_NOTIFY_URL."""
 

@@ -99,9 +99,18 @@ def run_table(root: Path, name: str, *, small: bool, keep_going: bool, wait: boo
     from tasks.published_tables import find_table, write_page
 
     wanted = find_table(root, name)
+    failures = []
     for file in wanted.files(small):
-        run_sweep(str(file), keep_going=keep_going, wait=wait)
-    return write_page(root, wanted, small).relative_to(root)
+        try:
+            run_sweep(str(file), keep_going=keep_going, wait=wait)
+        except RunFailedError as error:
+            if not keep_going:
+                raise
+            failures.append(str(error))
+    page = write_page(root, wanted, small).relative_to(root)
+    if failures:
+        raise RunFailedError(f"{page}: {'; '.join(failures)}")
+    return page
 
 
 def run_setup() -> None:

@@ -65,11 +65,11 @@ def nightly(
             if update:
                 _step("update the checkout", lambda: workspace.update_checkout(root))
             workspace.check_parameters(root)
-            _step("scan folders of photographs", lambda: workspace.scan_sources(root))
+            unseen = _tried("scan folders of photographs", lambda: workspace.scan_sources(root))
             if pull:
                 _step("fetch data", lambda: workspace.pull_data(root))
             done = rebuild_checkout(root, targets or [])
-            compared = compare_results(root, compare_with) if compare_with and workspace.is_repository(root) else None
+            compared = _compared(root, compare_with, may_fail=bool(done.failure))
             if publish:
                 publish_run(root, done.results, compared.markdown if compared else "Not compared.")
             if done.failure:
@@ -86,7 +86,30 @@ def nightly(
                 _step("push", lambda: workspace.push_commits(root))
     except PipelineError as error:
         return Failed(message=str(error))
-    return Completed(message=f"{counts(done.results)}. {compared.verdict if compared else ''}".rstrip())
+    said = f"{counts(done.results)}. {compared.verdict if compared else ''}".rstrip()
+    return Failed(message=f"{unseen}; what was imported before was used. {said}") if unseen else Completed(message=said)
+
+
+def _compared(root: Path, revision: str | None, *, may_fail: bool) -> Compared | None:
+    """The comparison; none where none is wanted, or where it fails after a stage that failed, whose reason comes first."""
+    if not revision or not workspace.is_repository(root):
+        return None
+    try:
+        return compare_results(root, revision)
+    except (PipelineError, OSError) as error:
+        if not may_fail:
+            raise
+        get_run_logger().warning("not compared: %s", error)
+        return None
+
+
+def _tried(name: str, action: Callable[[], str | None]) -> str:
+    """Run a step whose failure the run outlives; returns what failed, or nothing."""
+    try:
+        _step(name, action)
+    except PipelineError as error:
+        return str(error)
+    return ""
 
 
 def _step(name: str, action: Callable[[], str | None]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,11 @@ from pipeline.stage.errors import PipelineError
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 LINES_KEPT = 400
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=30 -o ServerAliveCountMax=4"
+"""Asks for no password, and ends where the other side is gone."""
+CAUSES = re.compile(r"! \[|remote: (error|fatal)|ssh: |permission denied|host key", re.IGNORECASE)
+ERRORS = re.compile(r"error:|fatal:", re.IGNORECASE)
+LINES_TOLD = 4
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def run_checked(root: Path, *command: str, environment: Mapping[str, str] | None
     Raises:
         PipelineError: it failed; with the line that says why.
     """
-    variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | os.environ | dict(environment or {})
+    variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": SSH} | os.environ | dict(environment or {})
     held, ours = os.pipe()  # the supervisor sees its end close when this process is gone
     try:
         process = subprocess.Popen(
@@ -122,6 +128,7 @@ def _named(command: Sequence[str]) -> str:
 
 
 def _reason(errors: str, output: str, status: int) -> str:
-    """The line that says why: the first that begins like an error, else the last."""
+    """The lines that say why: causes first, then those that begin like an error; else the last."""
     lines = [line.strip() for line in (errors.strip() or output.strip() or f"exit status {status}").splitlines()]
-    return next((line for line in lines if line.lower().startswith(("error:", "fatal:"))), lines[-1])
+    told = [line for pattern in (CAUSES, ERRORS) for line in lines if pattern.match(line)]
+    return "; ".join(list(dict.fromkeys(told))[:LINES_TOLD]) or lines[-1]

@@ -7,12 +7,14 @@ from pathlib import Path
 from pipeline.contracts.collections import POINTER, current_version, hand_over, take_out
 from pipeline.stage import places
 from pipeline.stage.errors import PipelineError
+from pipeline.stage.parameters import read_section
 from tasks.settings import flow_settings
 
 
 def hand_over_collections(root: Path, target: Path) -> str:
-    """Make the version in use of every collection of a checkout that of TARGET/BENCHMARK as well; says which were new there."""
-    found = [path.parent for path in sorted((root / places.COLLECTIONS).glob(f"*/{POINTER}"))]
+    """Make the version in use of the collection of every benchmark of params.yaml that of TARGET/BENCHMARK as well; says which were new there."""
+    wanted = read_section("benchmarks", root / "params.yaml") or {}
+    found = [path.parent for path in sorted((root / places.COLLECTIONS).glob(f"*/{POINTER}")) if path.parent.name in wanted]
     handed = [folder.name for folder in found if hand_over(current_version(folder), target / folder.name)]
     return f"{target}: {', '.join(handed) or 'nothing new'}"
 

@@ -53,7 +53,7 @@ def setting_lines() -> list[str]:
     """Every setting of this place, with its meaning, as `.env` would have it."""
     own = (settings(), flow_settings())
     return [
-        f"RETRIEVAL_{name.upper()}={getattr(values, name)}    # {field.description}"
+        f"RETRIEVAL_{name.upper()}={'' if getattr(values, name) is None else getattr(values, name)}    # {field.description}"
         for values in own
         for name, field in type(values).model_fields.items()
     ]

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -26,6 +26,8 @@ LOCK = Path(".dvc/tmp/retrieval.lock")
 HOLDER = Path(".dvc/tmp/retrieval-holder.json")
 SAVED = ("dvc.lock", "reports", "data/sources")
 """What a nightly run commits."""
+REFUSED = re.compile(r"\[(remote )?rejected\]|permission denied|authentication failed", re.IGNORECASE)
+"""What a remote says that answers, and does not want to."""
 UNSAVED = "unsaved files"
 """What DVC says where it would overwrite outputs that are not in its cache."""
 TRAILER = "Rebuilt-By: nightly"
@@ -98,17 +100,24 @@ def check_parameters(root: Path) -> None:
 
 
 def scan_sources(root: Path) -> str:
-    """Record what the folders of photographs hold now; returns what changed, in a line each. A folder that cannot be looked at keeps its record."""
-    try:
-        return run_checked(root, sys.executable, "-m", "cli", "scan").strip()
-    except PipelineError as error:
-        log.warning("%s", error)
-        return str(error)
+    """Record what the folders of photographs hold now; returns what changed, in a line each.
+
+    Raises:
+        PipelineError: names the folders that cannot be looked at; their records are as before.
+    """
+    return run_checked(root, sys.executable, "-m", "cli", "scan").strip()
 
 
 def scan_folders(root: Path) -> str:
-    """`scan_sources` where params.yaml names a folder at all; the process that scans takes seconds to start."""
-    return scan_sources(root) if folders(read_section("", root / "params.yaml")) else ""
+    """`scan_sources` where params.yaml names a folder at all; the process that scans takes seconds to start. A folder that cannot be looked at
+    is told in the line, and what was imported of it stays."""
+    if not folders(read_section("", root / "params.yaml")):
+        return ""
+    try:
+        return scan_sources(root)
+    except PipelineError as error:
+        log.warning("%s", error)
+        return str(error)
 
 
 def folders(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -182,7 +191,13 @@ def is_repository(root: Path) -> bool:
 
 def local_changes(root: Path) -> list[str]:
     """Tracked files that differ from the last commit."""
-    return [line[3:] for line in git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
+    entries = iter(git(root, "status", "--porcelain", "--untracked-files=no", "-z").split("\0"))
+    found = []
+    for entry in filter(None, entries):
+        found.append(entry[3:])
+        if entry[0] in "RC":
+            next(entries, None)  # the name before
+    return found
 
 
 def refuse_local_changes(root: Path) -> None:
@@ -191,7 +206,7 @@ def refuse_local_changes(root: Path) -> None:
     Raises:
         PipelineError: other tracked files differ from the last commit.
     """
-    changed = [name for name in local_changes(root) if not name.startswith(SAVED)]
+    changed = [name for name in local_changes(root) if not any(PurePosixPath(name).is_relative_to(saved) for saved in SAVED)]
     if changed:
         named = ", ".join(changed[:3])
         raise PipelineError(f"{root}: {len(changed)} tracked files differ from the last commit ({named}); commit or stash them first")
@@ -290,7 +305,8 @@ def push_commits(root: Path) -> None:
     """Push the present branch to its upstream.
 
     Raises:
-        RemoteError: the upstream cannot be reached or refuses, for instance since it has new commits.
+        RemoteError: the upstream cannot be reached.
+        PipelineError: it refuses, for instance since it has new commits.
     """
     _ask_remote(root, "git", "push", "--quiet")
 
@@ -299,4 +315,6 @@ def _ask_remote(root: Path, *command: str) -> None:
     try:
         run_checked(root, *command)
     except PipelineError as error:
+        if REFUSED.search(str(error)):
+            raise  # asking again does not help
         raise RemoteError(str(error)) from None

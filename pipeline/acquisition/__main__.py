@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> Produced:
     write_json(store.path("SOURCE.json"), source)
     output = places.raw(name)
     manifest = store.publish(output, [*names, "SOURCE.json"], KIND)
+    _refuse_other_content(name, provenance.get("digest"))  # once more, as checksums of large folders take minutes
     for line in dataset.summary():
         log.info("%s: %s.", name, line)
     log.info("%s: %d files, %d bytes.", output, len(manifest.parts), sum(part.bytes for part in manifest.parts))

@@ -116,7 +116,7 @@ def workload(whole: Parameters, images: int) -> Workload:
         index=index,
         lists=(whole.collection.ivf_pq.lists or round(4 * images**0.5)) if index == "ivf_pq" else 0,
         patch_bytes=getattr(method.parameters, "code_bytes", None),
-        stored_bytes=4 if getattr(whole.aggregate, "storage") == "float32" else 2,
+        stored_bytes=4 if whole.aggregate.model_dump(include={"storage"})["storage"] == "float32" else 2,
         asked_rows=patch_count(whole.search.query_levels) if rows > 1 else 1,
         shortlist=whole.search.shortlist if rows > 1 else None,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.executors import executing
-from pipeline.contracts.executors.executing import Receipt, fresh_images, run_tasks
+from pipeline.contracts.executors.executing import Receipt, earlier_receipt, fresh_images, run_tasks
 from pipeline.contracts.running.progress import Progress
 from pipeline.contracts.running.scratch import ScratchStore
 from pipeline.contracts.running.settings import settings
@@ -75,3 +75,9 @@ def test_object_storage_without_ray_is_said_to_be_unused(workplace: Path, monkey
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "RETRIEVAL_RAY_STORAGE is not used by RETRIEVAL_EXECUTOR=inline; set that to ray."
     ]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"task": "a"', b"[]", b'{"other": 1}'])
+def test_half_of_a_receipt_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.receipt.json").write_bytes(content)
+    assert earlier_receipt(tmp_path, "a") is None

@@ -112,3 +112,13 @@ def test_processes_write_at_the_same_time(tmp_path: Path) -> None:
     found = Store(tmp_path, ROOM).read("maps", [digest_of(name, place) for name in ("a", "b", "c") for place in range(50)])
     assert len(found) == 150
     assert Store(tmp_path, ROOM).facts() == [StoreFacts("maps", 150, Store(tmp_path, ROOM).facts()[0].bytes, 150, 0)]
+
+
+def test_a_lower_limit_gives_room_back_to_the_disk(tmp_path: Path) -> None:
+    Store(tmp_path, 2**22).write("maps", {key(place): noise(place, 200_000) for place in range(15)})
+    large = (tmp_path / FILE).stat().st_size
+    small = Store(tmp_path, 2**20)
+    small.write("maps", {key(99): b"new"})
+    assert large > 2 * 2**20 > 1.5 * 2**20 >= (tmp_path / FILE).stat().st_size
+    assert small.read("maps", [key(99)]) == {key(99): b"new"}
+    assert " on the disk" in small.summary()[-1]

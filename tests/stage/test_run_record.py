@@ -32,8 +32,8 @@ run_stage(main)
 """
 
 
-def start(seconds: float) -> "subprocess.Popen[str]":
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+def start(seconds: float, **variables: str) -> "subprocess.Popen[str]":
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)} | variables
     return subprocess.Popen([sys.executable, "-c", STAGE, str(seconds)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -59,3 +59,9 @@ def test_a_terminated_stage_says_so_and_leaves_no_record(workplace: Path) -> Non
     assert process.returncode == 1
     assert errors == "error: interrupted; finished shards are kept, run again to go on\n"
     assert not Path("out.run.json").exists()
+
+
+def test_a_level_that_is_none_is_one_line(workplace: Path) -> None:
+    process = start(0, RETRIEVAL_LOG="loud")
+    _, errors = process.communicate(timeout=300)
+    assert (process.returncode, errors) == (1, "error: RETRIEVAL_LOG=LOUD: unknown; allowed: DEBUG, INFO, WARNING, ERROR\n")

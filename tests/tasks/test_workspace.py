@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage.errors import PipelineError
+from tasks import published_collections
 from tasks.workspace import (
     TRAILER,
     BusyError,
@@ -20,6 +21,7 @@ from tasks.workspace import (
     pull_data,
     push_commits,
     push_data,
+    refuse_local_changes,
     update_checkout,
 )
 from tests.tasks.script_project import ScriptProject, git
@@ -72,6 +74,46 @@ def test_one_run_at_a_time_and_any_death_frees_the_checkout(project: ScriptProje
     holder.communicate()
     with checkout_lock(project.folder, wait=False), checkout_lock(project.folder, wait=False):
         pass
+
+
+def test_names_that_git_quotes_are_results_as_others_are(checkout: Path) -> None:
+    for name in ("reports/sweeps/größe.md", "reports_tool.py"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("before", encoding="utf-8")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "More")
+    (checkout / "reports/sweeps/größe.md").write_text("after", encoding="utf-8")
+    refuse_local_changes(checkout)
+    git(checkout, "mv", "reports_tool.py", "tool of reports.py")
+    with pytest.raises(PipelineError, match=r"1 tracked files differ from the last commit \(tool of reports\.py\)"):
+        refuse_local_changes(checkout)
+
+
+def test_a_push_that_is_refused_says_why_and_is_not_tried_again(checkout: Path) -> None:
+    other_commit(checkout)
+    (checkout / "mine.txt").write_text("mine", encoding="utf-8")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "Mine")
+    with pytest.raises(PipelineError, match=r"`git push` failed: ! \[rejected\] .*fetch first.*; error: failed to push some refs") as refused:
+        push_commits(checkout)
+    assert not isinstance(refused.value, RemoteError)
+
+
+def test_collections_of_the_benchmarks_of_params_yaml_alone_are_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[str] = []
+    monkeypatch.setattr(published_collections, "current_version", lambda folder: folder)
+
+    def hand_over(folder: Path, target: Path) -> bool:
+        handed.append(folder.name)
+        return True
+
+    monkeypatch.setattr(published_collections, "hand_over", hand_over)
+    (tmp_path / "params.yaml").write_text("benchmarks: {mine: {}}\n", encoding="utf-8")
+    for name in ("mine", "dropped"):
+        (tmp_path / "data/collection" / name).mkdir(parents=True)
+        (tmp_path / "data/collection" / name / "current.json").write_text("{}", encoding="utf-8")
+    assert published_collections.hand_over_collections(tmp_path, tmp_path / "out") == f"{tmp_path / 'out'}: mine"
+    assert handed == ["mine"]
 
 
 def test_an_update_fast_forwards(checkout: Path) -> None:

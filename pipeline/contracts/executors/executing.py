@@ -156,10 +156,10 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
 
 
 def earlier_receipt(folder: Path, task: str) -> Receipt | None:
-    """The receipt of a task that an earlier run finished; None where none did."""
+    """The receipt of a task that an earlier run finished; None where none did, or where a machine that went down left half of it."""
     try:
         return Receipt(**json.loads(_receipt_file(folder, task).read_text(encoding="utf-8")) | {"earlier": True})
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):
         return None
 
 

@@ -38,6 +38,8 @@ MOST_LOST = 12
 """Actors that may die in a row; a task that is deadly takes MOST_TRIES of them and its end is an outcome."""
 LOOK_AGAIN = 5.0
 """Seconds after which a pool looks for machines that joined."""
+SECRETS = frozenset({"RETRIEVAL_TOKEN", "RETRIEVAL_NOTIFY_URL", "RETRIEVAL_NOTIFY_BLOCK"})
+"""Variables that no stage needs; Ray writes those that it sends into its logs."""
 PASSED_ON = ("workers", "device", "batch_size", "pixels_at_once")
 """Settings that hold on any machine."""
 
@@ -210,7 +212,7 @@ def _connect(ray: Any, shipped: Path | None) -> None:
     own = settings()
     needed = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path[1:]]), "OMP_NUM_THREADS": str(own.threads)}
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    passed_on = {name: value for name, value in os.environ.items() if name.startswith("RETRIEVAL_")} | needed
+    passed_on = {name: value for name, value in os.environ.items() if name.startswith("RETRIEVAL_") and name not in SECRETS} | needed
     if shipped:
         passed_on = {f"RETRIEVAL_{name.upper()}": str(getattr(own, name)) for name in PASSED_ON} | {"OMP_NUM_THREADS": str(own.threads)}
         common["runtime_env"] = {"working_dir": str(shipped), "env_vars": passed_on | {"RETRIEVAL_STORE_GIB": "0"}}

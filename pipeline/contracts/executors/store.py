@@ -5,6 +5,7 @@ used for the longest time go first where it would grow beyond RETRIEVAL_STORE_GI
 damaged file.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import logging
@@ -32,6 +33,8 @@ PATIENCE = 30.0
 KEPT_SHARE = 0.9
 """Of the limit that is kept when something has to go, so that not every write has to make room."""
 KEYS_AT_ONCE = 500
+SHRUNK_FROM = 1.5
+"""Times the limit that the file may take on the disk."""
 SCRIPT = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
@@ -91,6 +94,14 @@ class Store:
 
         if values and self.limit:
             self._in_transaction(keep)
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Give room back to the disk where the file is far larger than it may be, as after a lower limit."""
+        if self.file.exists() and self.file.stat().st_size > SHRUNK_FROM * self.limit:
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=PATIENCE)) as connection:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def facts(self) -> list[StoreFacts]:
         """What is in it, by kind."""
@@ -110,7 +121,9 @@ class Store:
         """What is in it, in lines for people."""
         facts = self.facts()
         told = (f"{each.entries} entries, {human_bytes(each.bytes)}; found {each.hits} times, missing {each.misses} times" for each in facts)
-        whole = f"{self.file}: {human_bytes(sum(each.bytes for each in facts))} of at most {human_bytes(self.limit)}"
+        size = sum(path.stat().st_size for path in self._files())
+        entries = human_bytes(sum(each.bytes for each in facts))
+        whole = f"{self.file}: {entries} of at most {human_bytes(self.limit)}; {human_bytes(size)} on the disk"
         return [*(f"{each.kind}: {line}" for each, line in zip(facts, told, strict=True)), whole]
 
     def clean_up(self) -> list[str]:
