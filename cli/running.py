@@ -31,8 +31,11 @@ def repro(
 
     run_rebuild(Path.cwd(), targets or [], overrides or [], force=force, keep_going=keep_going, wait=wait)
     print_metrics(Path.cwd())
+    for each in scanned:
+        if each.error:
+            typer.echo(f"{each.line}; what was imported before was used", err=True)
     if any(each.error for each in scanned):
-        raise typer.Exit(1)  # what was imported before was used
+        raise typer.Exit(1)
 
 
 @commands.command()

@@ -16,6 +16,8 @@ from pipeline.stage.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112
+WIDTH, HEIGHT = 256, 257
+"""Tags of a TIFF: of the stored pixels."""
 BAND = 512
 """Rows that are converted at once."""
 FILTERS = {
@@ -111,8 +113,14 @@ def upright_size(image: Image.Image, rotation: int = 0, exif: bool = True, size:
     """
     width, height = size or image.size
     with _one_line_errors():
-        turned = exif and image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # Pillow turns TIFFs by itself
+        turned = exif and not _turned_already(image) and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return (height, width) if turned != (rotation % 180 == 90) else (width, height)
+
+
+def _turned_already(image: Image.Image) -> bool:
+    """Whether Pillow gives the upright size of a TIFF already, as its newer versions do."""
+    tags = getattr(image, "tag_v2", {})
+    return image.format == "TIFF" and image.size == (tags.get(HEIGHT), tags.get(WIDTH)) and image.width != image.height
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -184,7 +184,9 @@ def machine() -> str:
     lines = sorted({line for line in about.splitlines() if line.startswith(("model name", "flags", "Features"))})
     accelerators = sorted(path.read_text(encoding="utf-8") for path in Path("/proc/driver/nvidia/gpus").glob("*/information"))
     own = settings()
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "opencv-python-headless", "Pillow", "scikit-learn")}
+    versions = {
+        name: importlib.metadata.version(name) for name in ("torch", "numpy", "opencv-python-headless", "Pillow", "pillow-heif", "scikit-learn")
+    }
     return fingerprint(platform.machine(), lines, accelerators, own.device, own.threads, own.batch_size, versions)
 
 
