@@ -4,10 +4,12 @@ import errno
 import ipaddress
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from pipeline.asking.finding import every_collection, known_collections, named_collection, no_such_collection
@@ -57,9 +59,15 @@ def serve(names: list[str], host: str, port: int, token: str) -> None:
     logging.getLogger("faiss").setLevel(logging.WARNING)
     _allow_many_connections()
     logging.getLogger(__name__).info("http://%s:%d", f"[{host}]" if ":" in host else host, listening.getsockname()[1])
+    signal.signal(signal.SIGTERM, _end)  # uvicorn sends the signal again after its own end
     with _home() as home:
         guarded = Guard(application(Published(find, places.IMAGES, limits, home), limits), hosts, token)
         uvicorn.Server(_configuration(guarded)).run(sockets=[listening])
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """An end that leaves nothing behind."""
+    raise SystemExit(0)
 
 
 def _configuration(guarded: Guard) -> "uvicorn.Config":

@@ -75,6 +75,7 @@ def test_validation_instances_are_never_classes(classified: Path) -> None:
     assert len(trained) == 1
     assert trained[0] | {"last": None} == {
         "dataset": "museum",
+        "source": "folder",
         "role": "database",
         "images": 12,
         "instances": list(heads.labels),
