@@ -80,12 +80,12 @@ def refuse_dimensions(name: str, method: methods.MethodParameters, channels: int
     Raises:
         ParameterError: it is, or they do not.
     """
-    values, kept = _patch_values(method, channels, extract), patch_dimensions(method, channels, extract)
+    values = _patch_values(method, channels, extract)
     for field, wanted, given, what in _projections(method, channels, values):
         if wanted is not None and given is not None and wanted > given:
             raise ParameterError(f"{origin}: aggregate.{name}.{field}: {wanted} of the {given} {what}; set it to {given} at most")
-    if isinstance(method, methods.PatchesParameters) and method.code_bytes and kept is not None and kept % method.code_bytes:
-        raise ParameterError(f"{origin}: aggregate.{name}.code_bytes: {method.code_bytes} does not divide the {kept} dimensions of a patch")
+    if isinstance(method, methods.PatchesParameters) and method.code_bytes and method.whitening == "none" and values and values % method.code_bytes:
+        raise ParameterError(f"{origin}: aggregate.{name}.code_bytes: {method.code_bytes} does not divide the {values} dimensions of a patch")
 
 
 def patch_dimensions(method: methods.MethodParameters, channels: int | None, extract: ExtractParameters) -> int | None:
@@ -153,9 +153,17 @@ def refuse_bits(name: str, hashing: HashParameters, method: methods.MethodParame
         return
     if hashing.bits > dimensions:
         raise ParameterError(f"{origin}: hash.{name}.bits: {hashing.bits} bits of descriptors with {dimensions} dimensions; set fewer")
-    exact = getattr(method, "dimensions", None) is not None or getattr(method, "whitening", "none") == "none"
-    if isinstance(hashing, ThresholdingParameters) and exact and hashing.bits != dimensions:
+    if isinstance(hashing, ThresholdingParameters) and _are_exact(method) and hashing.bits != dimensions:
         raise ParameterError(f"{origin}: hash.{name}.bits: thresholding makes a bit of each of the {dimensions} dimensions; set it to {dimensions}")
+
+
+def _are_exact(method: methods.MethodParameters) -> bool:
+    """Whether `described_dimensions` says how many there are, whatever the held-out set allows."""
+    if getattr(method, "dimensions", None) is not None:
+        return True
+    if isinstance(method, methods.RegionalParameters) and method.regional_dimensions is None and method.regional_whitening != "none":
+        return False
+    return getattr(method, "whitening", "none") == "none"
 
 
 def refuse_small_sets(

@@ -191,7 +191,12 @@ def is_repository(root: Path) -> bool:
 
 def local_changes(root: Path) -> list[str]:
     """Tracked files that differ from the last commit."""
-    entries = iter(git(root, "status", "--porcelain", "--untracked-files=no", "-z").split("\0"))
+    return _changed(root, "--untracked-files=no")
+
+
+def _changed(root: Path, *options: str) -> list[str]:
+    """Names of files that `git status` lists."""
+    entries = iter(git(root, "status", "--porcelain", "-z", *options).split("\0"))
     found = []
     for entry in filter(None, entries):
         found.append(entry[3:])
@@ -250,8 +255,7 @@ def _set_aside(root: Path, ahead: int, behind: int) -> None:
 
 def _left_results(root: Path) -> list[str]:
     """Result files that differ from the last commit or are not in it."""
-    listed = git(root, "status", "--porcelain", "--untracked-files=all", "-z", "--", *SAVED)
-    return [entry[3:] for entry in listed.split("\0") if entry]
+    return _changed(root, "--untracked-files=all", "--", *SAVED)
 
 
 def pull_data(root: Path) -> str:

@@ -64,7 +64,10 @@ LEARNED = {"local_features": "disk"} | {name: {"location": "gone.pth", "sha256":
         ),
         ({"aggregate.method": "selective", **SIFT, "aggregate.selective.local_dimensions": 200}, "200 of the 128 values of a SIFT descriptor"),
         ({**PATCHES, "aggregate.patches.dimensions": 2561}, "2561 of the 2560 values of a patch"),
-        ({**PATCHES, "aggregate.patches.code_bytes": 100}, "code_bytes: 100 does not divide the 1280 dimensions of a patch"),
+        (
+            {**PATCHES, "aggregate.patches.whitening": "none", "aggregate.patches.code_bytes": 100},
+            "code_bytes: 100 does not divide the 2560 dimensions of a patch",
+        ),
         (
             {**SCORES, "network.layers": ["block5"]},
             r"network.layers: aggregate.class_scores reads maps of the network's last layer; set it to \[head\]",
@@ -118,6 +121,9 @@ def test_what_can_be_had_is_taken(workplace: Path) -> None:
     check(workplace, {"network.layers": ["block14", "block15"], "aggregate.rmac.regional_dimensions": 512})
     for shrunk in ({"aggregate.gem.dimensions": 512, "aggregate.gem.shrinkage": 0.5}, {"aggregate.gem.dimensions": 258}):
         check(workplace, {"aggregate.method": "gem", "aggregate.gem.whitening": "pca_whitening", "benchmarks.gallery.kept_back": 0.2, **shrunk})
+    check(workplace, {**PATCHES, "aggregate.patches.code_bytes": 100})  # of as many dimensions as the held-out set allows
+    unsaid = {"aggregate.rmac.regional_dimensions": None, "hash.method": "thresholding", "hash.thresholding.bits": 288}
+    check(workplace, unsaid)
     check(workplace, {**PATCHES, "aggregate.patches.dimensions": 2000, "aggregate.patches.code_bytes": 100})
     for dimensions in (512, 2000):  # a linear adaptation is not bound by the images, nor by the vector
         check(workplace, {"aggregate.method": "mac", "aggregate.mac.whitening": "adaptation", "aggregate.mac.dimensions": dimensions})

@@ -1,5 +1,6 @@
 """Adding photographs to a folder and taking some away, in its own order: sub-folders, or the rows of its list."""
 
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,8 +14,10 @@ from pipeline.contracts.running.scratch import link_or_copy
 from pipeline.stage.catalogue import ROLES
 from pipeline.stage.errors import ParameterError, SourceError
 from pipeline.stage.fingerprint import file_sha256
-from pipeline.stage.tables import replacing
+from pipeline.stage.tables import replacing, write_json
 
+JOURNAL = "ids.json"
+"""In the folder of what was taken away: its paths by id, so that a removal that died can be finished."""
 REMOVED = ".removed"
 """A hidden folder, which no import looks into: what was taken away waits there."""
 
@@ -34,7 +37,12 @@ def add_photographs(dataset: str, files: Sequence[Path], instance: str = "", rol
         raise ParameterError(f"--role: {role!r} is unknown; there are: {', '.join(ROLES)}")
     _refuse_unsafe(instance)
     listed = folder.list_file
-    top = PurePosixPath(*([] if listed else [role] if role else _usual_role(folder)), *PurePosixPath(instance).parts)
+    above = [] if listed else [role] if role else _usual_role(folder)
+    top = PurePosixPath(*above, *PurePosixPath(instance).parts)
+    if not listed and not above and top.parts and top.parts[0] in ROLES:
+        raise ParameterError(
+            f"--instance: a folder {top.parts[0]!r} at the top holds photographs of that role; use --role {top.parts[0]}, or another name"
+        )
     seen = look_at(folder.root, sorted({record["path"] for record in folder.present}), remembered_scan(dataset))
     present = {digest: path for path, (*_, digest) in seen.items()}
     chosen: dict[str, Path] = {}
@@ -62,8 +70,9 @@ def refuse_unknown(dataset: str, image_ids: Sequence[str]) -> None:
         ParameterError, SourceError: another source than a folder, or an id that it does not have.
     """
     folder = _folder(dataset)
-    known = {record["id"] for record in folder.contents.records}
-    unknown = [image_id for image_id in image_ids if image_id not in known and not _was_removed(folder, image_id)]
+    known = {record["id"] for record in folder.present}
+    before = _removed_before(folder)
+    unknown = [image_id for image_id in image_ids if image_id not in known and image_id not in before and not _was_removed(folder, image_id)]
     if unknown:
         raise SourceError(f"{dataset}: no photograph has the id {unknown[0]!r}; ids are paths in the folder, or the column `id` of its list")
 
@@ -76,20 +85,32 @@ def remove_photographs(dataset: str, image_ids: Sequence[str]) -> Path:
     """
     refuse_unknown(dataset, image_ids)
     folder, gone = _folder(dataset), set(image_ids)
-    records = folder.contents.records
+    records, home = folder.present, folder.root / REMOVED
     kept = {record["path"] for record in records if record["id"] not in gone}
-    home = folder.root / REMOVED
-    moved = sorted({record["path"] for record in records if record["id"] in gone} - kept)
+    paths = _removed_before(folder) | {record["id"]: record["path"] for record in records}
+    home.mkdir(exist_ok=True)
+    write_json(home / JOURNAL, _removed_before(folder) | {image_id: paths[image_id] for image_id in gone if image_id in paths})
+    moved = sorted({paths[image_id] for image_id in gone if image_id in paths} - kept)
+    moved = [path for path in moved if (folder.root / path).is_file()]
     for path in moved:
         target = home / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         link_or_copy(folder.root / path, target)
-    if listed := folder.list_file:
+    if (listed := folder.list_file) and any(record["id"] in gone for record in records):
         drop_rows(listed, gone)  # between the two, as a list names no file that is not there
     for path in moved:
         (folder.root / path).unlink()
     return home
+
+
+def _removed_before(folder: Folder) -> dict[str, str]:
+    """Paths by id of what was taken away, as far as it is written down."""
+    try:
+        found: dict[str, str] = json.loads((folder.root / REMOVED / JOURNAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _was_removed(folder: Folder, image_id: str) -> bool:
@@ -112,8 +133,6 @@ def _refuse_unsafe(instance: str) -> None:
     parts = PurePosixPath(instance).parts
     if instance and (instance.startswith("/") or any(part in (".", "..") or part.startswith(".") for part in parts)):
         raise ParameterError(f"--instance: {instance!r} is no name of a folder; use letters, digits, blanks and / between folders")
-    if parts and parts[0] in ROLES:
-        raise ParameterError(f"--instance: a folder {parts[0]!r} at the top holds photographs of that role; use --role {parts[0]}, or another name")
 
 
 def _refuse_file(file: Path) -> None:

@@ -35,7 +35,7 @@ def read_image_list(path: Path) -> list[tuple[int, Record]]:
     """
     rows = _rows(path)
     line, headings = next(rows, (1, []))
-    headings = _without_empty_ends(headings)
+    headings = without_empty_ends(headings)
     names = _columns(headings, f"{path}:{line}")
     records: list[tuple[int, Record]] = []
     first_with: dict[str, int] = {}
@@ -114,7 +114,7 @@ def read_text(path: Path) -> tuple[str, str]:
     return text, encoding
 
 
-def _without_empty_ends(headings: list[str]) -> list[str]:
+def without_empty_ends(headings: list[str]) -> list[str]:
     """Without the empty columns that spreadsheets leave at the right."""
     return headings[: max((place + 1 for place, name in enumerate(headings) if name.strip()), default=0)]
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pipeline.acquisition.image_list import COLUMNS, read_text, separator_of, without_hint
+from pipeline.acquisition.image_list import COLUMNS, read_text, separator_of, without_empty_ends, without_hint
 from pipeline.stage.tables import replacing
 
 
@@ -33,7 +33,8 @@ def _table(text: str) -> tuple[list[str], list[list[str]]]:
     text = without_hint(text)[1]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text), strict=True)
     headings, *rows = [cells for cells in reader if any(cell.strip() for cell in cells)]
-    names = [name.strip() for name in headings]
+    names = [name.strip() for name in without_empty_ends(headings)]
+    rows = [[*cells[: len(names)], *[""] * (len(names) - len(cells))] for cells in rows]
     return [name.lower() if name.lower() in COLUMNS else name for name in names], rows
 
 

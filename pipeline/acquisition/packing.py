@@ -97,6 +97,7 @@ def read_records(path: Path) -> list[Record]:
     """
     verify(path)
     try:
+        csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size))
         with path.open(encoding="utf-8", newline="") as stream:
             headings, *rows = csv.reader(stream, strict=True)
         return [dict(zip(headings, row, strict=True)) for row in rows]
@@ -132,7 +133,7 @@ def packed_part(raw: Path, index: int) -> Iterator[Photograph]:
             yield photograph(record, data)
     if records:
         raise SourceError(
-            f"{archive}: {len(records)} images of {table.name} are missing, the first is {next(iter(records))}; remove {raw} and run again"
+            f"{archive}: {len(records)} images of {table.name} are missing, the first is {next(iter(records))}; {download_again(archive)}"
         )
 
 

@@ -79,7 +79,7 @@ def _tell_differences(collection: "Collection") -> None:
     if not PARAMS_FILE.exists():
         return
     try:
-        paths = differing(collection.facts)
+        paths = differing(collection.version)
     except PipelineError as error:
         paths = [str(error)]
     if paths:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.aggregation.params import load_method, load_storage
 from pipeline.contracts.benchmarks import load_benchmark
-from pipeline.contracts.collections import CollectionFacts
+from pipeline.contracts.collections import CollectionFacts, Version, removed_images
 from pipeline.contracts.features.feature_parameters import ExtractParameters, NetworkChoice
 from pipeline.hashing.params import NO_HASH, load_hash
 from pipeline.imaging.params import ResizeParameters
@@ -13,17 +13,18 @@ from pipeline.search.params import SearchParameters
 from pipeline.stage.parameters import load_section
 
 
-def differing(facts: CollectionFacts) -> list[str]:
-    """The sections of params.yaml that have other values than those that the collection was made with.
+def differing(version: Version) -> list[str]:
+    """The sections of params.yaml that have other values than those that a version of a collection was made with.
 
     Raises:
         ParameterError: params.yaml has no such benchmark, or does not fit.
     """
-    made_with = facts.described.features
+    facts = version.facts
+    made_with, rows = facts.described.features, facts.images + len(removed_images(version.folder))
     method, parameters = load_method()
     search: dict[str, Any] = SearchParameters.model_validate(facts.search).in_use()
     benchmark, (hashing, _) = load_benchmark(facts.benchmark, "dataset", "held_out"), load_hash()
-    index = load_section(CollectionParameters, "collection").kind_for(facts.images, codes=facts.hashed is not None)
+    index = load_section(CollectionParameters, "collection").kind_for(rows, codes=facts.hashed is not None)
     sections = {
         f"benchmarks.{facts.benchmark}.dataset": (facts.dataset, benchmark.dataset),
         f"benchmarks.{facts.benchmark}.held_out": (facts.described.held_out_set.dataset, benchmark.held_out),

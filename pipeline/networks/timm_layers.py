@@ -291,10 +291,14 @@ class _Maps(nn.Module):
         embedding = self._embedding
         if hasattr(self.model, "patch_embeds"):  # a convolution without padding before each stage
             height = width = self.model.feature_info[-1]["reduction"]
-        elif not hasattr(embedding, "feat_ratio") or (getattr(embedding, "dynamic_img_pad", False) and not hasattr(embedding, "backbone")):
+        elif getattr(embedding, "dynamic_img_pad", False) and not hasattr(embedding, "backbone"):
             return images
-        else:
+        elif hasattr(embedding, "feat_ratio"):
             height, width = embedding.feat_ratio(as_scalar=False)
+        elif _cuts_patches(embedding):
+            height, width = embedding.proj.stride
+        else:
+            return images
         return F.pad(images, (0, -images.shape[3] % width, 0, -images.shape[2] % height))
 
     def _taken(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -330,3 +334,9 @@ class _Maps(nn.Module):
         size = self._embedding.dynamic_feat_size(tuple(images.shape[2:]))
         patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)
         return patches.reshape(*patches.shape[:2], *size)
+
+
+def _cuts_patches(embedding: Any) -> bool:
+    """Whether an embedding is a convolution whose patches neither overlap nor are padded."""
+    convolution = getattr(embedding, "proj", None)
+    return isinstance(convolution, nn.Conv2d) and convolution.kernel_size == convolution.stride and convolution.padding == (0, 0)

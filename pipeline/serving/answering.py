@@ -19,6 +19,8 @@ from pipeline.serving.refusals import RefusedError
 from pipeline.stage.errors import ImageError
 
 BUSY_SECONDS = 2
+LARGEST_PROBE = 1024
+"""Pixels of a side of the picture that a version is asked with before others ask it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Answering:
 
         Nothing is searched meanwhile: a network is loaded with torch.fx, whose tracing changes how modules are called in every thread.
         """
-        side = max(64, served.collection.facts.described.features.images.resize.get("minimum_side", 0))  # smaller ones may be refused
+        resize = served.collection.facts.described.features.images.resize
+        side = max(64, resize.get("minimum_side", 0), min(resize.get("pixels", 0), LARGEST_PROBE))  # smaller ones may be refused
         await asyncio.get_running_loop().run_in_executor(self._searcher, served.collection.ask, np.full((side, side, 3), 127, np.uint8))
 
     async def run(self) -> None:

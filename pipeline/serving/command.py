@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.asking.finding import every_collection, known_collections, named_collection, no_such_collection
 from pipeline.contracts.collections import POINTER, is_version
 from pipeline.contracts.running.held_folder import held_folder
+from pipeline.contracts.running.settings import settings
 from pipeline.serving.guards import LOOPBACK, Guard
 from pipeline.serving.limits import Limits
 from pipeline.stage import places
@@ -87,11 +88,17 @@ def _configuration(guarded: Guard) -> "uvicorn.Config":
 
 @contextmanager
 def _home() -> Iterator[Path | None]:
-    """A folder next to the collections for what is served; none where they lie on a disk that cannot be written."""
-    if not places.COLLECTIONS.is_dir() or not os.access(places.COLLECTIONS, os.W_OK):
+    """A folder for what is served; none where it cannot be written, or lies on another disk than the collections, so that nothing can be linked."""
+    parent = settings().scratch / "serving"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        linked = places.COLLECTIONS.is_dir() and parent.stat().st_dev == places.COLLECTIONS.stat().st_dev and os.access(parent, os.W_OK)
+    except OSError:
+        linked = False
+    if not linked:
         yield None
         return
-    with held_folder(places.COLLECTIONS) as home:
+    with held_folder(parent) as home:
         yield home
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -107,13 +108,15 @@ class Published:
     def _opened(self, name: str, folder: Path) -> Collection:
         if self._home is None or folder.parent != places.COLLECTIONS:
             return Collection.open(folder)
-        own = open_version(folder, partial(_linked, self._home / name))
+        place = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._home))
         try:
-            collection = Collection.open(own.folder)
-        except PipelineError:
-            shutil.rmtree(own.folder, ignore_errors=True)
-            return Collection.open(folder)  # which says what is wrong by the name that it has there
-        weakref.finalize(collection, shutil.rmtree, own.folder, ignore_errors=True)
+            collection = Collection.open(open_version(folder, partial(_linked, place)).folder)
+        except BaseException as error:
+            shutil.rmtree(place, ignore_errors=True)
+            if isinstance(error, PipelineError):
+                return Collection.open(folder)  # which says what is wrong by the name that it has there
+            raise
+        weakref.finalize(collection, shutil.rmtree, place, ignore_errors=True)
         return collection
 
     def serve(self, served: Served) -> None:
@@ -141,9 +144,9 @@ def _linked(home: Path, version: Version) -> Version:
 
 def _version_of(folder: Path) -> str:
     """The name of the version in use; empty where there is none yet, `unknown` where opening it will say what is wrong."""
-    if is_version(folder):
-        return folder.name
     try:
+        if is_version(folder):
+            return folder.name
         return version_in_use(folder) if (folder / POINTER).exists() else ""
     except (PipelineError, OSError):
         return "unknown"

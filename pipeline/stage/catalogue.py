@@ -138,7 +138,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     rows, objects = [], {}
     for query, image, relevance, *box in zip(*file.read(columns=TRUTH_SCHEMA.names).to_pydict().values(), strict=True):
         rows.append((query, image, relevance))
-        if box[0] is not None:
+        if box and box[0] is not None:  # tables of earlier versions have no box
             objects[query, image] = (box[0], box[1], box[2], box[3])
     return GroundTruth(facts["protocol"], tuple(facts["queries"]), tuple(rows), objects)
 

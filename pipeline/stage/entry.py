@@ -11,18 +11,15 @@ from pipeline.stage.errors import PipelineError, UnreachableError, of_the_system
 from pipeline.stage.run_record import Produced, write_record
 from pipeline.stage.unchanged import code_now, refuse_changes
 
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-"""Values of RETRIEVAL_LOG."""
-
 
 def run_stage(main: Callable[[list[str]], Produced]) -> None:
     """Run a stage's main with the command line's arguments, write what the run cost, and exit: 0, or after one line on standard error 75
     where trying again can help, else 1."""
     signal.signal(signal.SIGTERM, _interrupt)
     _convert_without_pandas()
-    level = os.environ.get("RETRIEVAL_LOG", "INFO").upper()
-    if level not in LEVELS:
-        fail(f"RETRIEVAL_LOG={level}: unknown; allowed: {', '.join(LEVELS)}")
+    level, levels = os.environ.get("RETRIEVAL_LOG", "").upper() or "INFO", logging.getLevelNamesMapping()
+    if level not in levels:
+        fail(f"RETRIEVAL_LOG={level}: unknown; allowed: {', '.join(levels)}")
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
         code = code_now()

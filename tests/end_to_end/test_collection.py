@@ -166,12 +166,12 @@ def test_a_copy_answers_anywhere_and_a_damaged_one_is_refused(museum: Project, c
 
 def test_what_params_yaml_changed_since_is_named(museum: Project, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(museum.folder)
-    assert differing(collection.facts) == []
+    assert differing(collection.version) == []
     changed = {"benchmarks.gallery.held_out": "none", "hash.method": "itq", "collection.index": "hnsw", "resize.pixels": 100, "search.top_k": 7}
     changed_file = written(tmp_path, changed, Path("params.yaml"))
     monkeypatch.chdir(changed_file.parent)
     named = ["benchmarks.gallery.held_out", "resize", "hash.method", "collection.index", "search"]
-    assert differing(collection.facts) == named
+    assert differing(collection.version) == named
 
 
 def test_what_fails_while_a_collection_is_made_leaves_the_old_one(museum: Project, tmp_path: Path) -> None:
