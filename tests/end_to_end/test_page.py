@@ -16,6 +16,7 @@ from tests.end_to_end.project import Project
 from tests.end_to_end.service import ServiceProcess
 
 pytestmark = pytest.mark.slow
+expect.set_options(timeout=120_000)  # ends a page that hangs; an answer takes as long as the machine needs
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 PASTE = """bytes => {
   const data = new DataTransfer();

@@ -48,7 +48,7 @@ async function draw() {
     asking.abort();
     asking = new AbortController();
     viewer.close();
-    await drawNew(state, wanted).catch((error) => {
+    await drawNew(state, wanted, asking.signal).catch((error) => {
       if (error.name !== "AbortError" && drawn === wanted) say(error.message, true);
     });
   }
@@ -56,12 +56,13 @@ async function draw() {
   else if (drawn === wanted) enlarge(Number(show));
 }
 
-async function drawNew(state, wanted) {
+async function drawNew(state, wanted, signal) {
   say("");
   pictures = [];
   element("results").replaceChildren();
   if (!known.length) known = (await server.collections()).filter((each) => each.open);
   if (!known.length) throw new Error("The service is still opening its collections. Please reload in a moment.");
+  if (drawn !== wanted) return;
   const collection = collectionOf(state);
   offerCollections(collection);
   const asks = state.ask !== undefined || state.like !== undefined;
@@ -69,7 +70,7 @@ async function drawNew(state, wanted) {
   element("asked").hidden = !asks;
   element("heading").hidden = !(state.view || state.instance);
   own = null;
-  if (asks) await drawAnswer(state, collection, wanted);
+  if (asks) await drawAnswer(state, collection, wanted, signal);
   else if (state.instance !== undefined) await drawInstance(state.instance, collection, wanted);
   else if (state.view === "instances") await drawInstances(collection, wanted);
 }
@@ -84,8 +85,9 @@ function offerCollections(collection) {
   element("about").textContent = `${counted(collection.images, "photograph", "photographs")}${things} are compared with yours.`;
 }
 
-async function drawAnswer(state, collection, wanted) {
+async function drawAnswer(state, collection, wanted, signal) {
   const file = state.ask === undefined ? null : await photographs.find(state.ask);
+  if (drawn !== wanted) return; // the page shows something else by now
   if (state.ask !== undefined && !file) throw new Error("This browser no longer has that photograph. Please choose it again.");
   own = file ? URL.createObjectURL(file) : server.image(collection.name, state.like);
   const image = element("photograph");
@@ -99,8 +101,8 @@ async function drawAnswer(state, collection, wanted) {
   image.onload = () => { marking.box = box; element("ask-box").hidden = true; };
   image.onerror = () => { marking.enabled = false; element("hint").hidden = true; };
   image.src = own;
-  const reply = replies.get(wanted) ?? await server.ask(collection.name, { file, like: state.like, box }, TOP, asking.signal)
-    .catch((error) => { element("verdict").textContent = "This could not be answered."; throw error; });
+  const reply = replies.get(wanted) ?? await server.ask(collection.name, { file, like: state.like, box }, TOP, signal)
+    .catch((error) => { if (drawn === wanted) element("verdict").textContent = "This could not be answered."; throw error; });
   replies.set(wanted, reply);
   if (drawn !== wanted) return;
   element("verdict").textContent = verdict(reply);
