@@ -51,6 +51,7 @@ def test_make_has_the_steps_of_the_image(tmp_path: Path) -> None:
             assert "requirements.lock" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(services()))
 def test_services_run_known_commands_with_known_variables(name: str) -> None:
     service = services()[name]

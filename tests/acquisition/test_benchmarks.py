@@ -270,6 +270,7 @@ def test_another_table_than_the_solution_is_refused(server: LoopbackServer, work
         run(server, workplace, monkeypatch, "google_landmarks", **section)
 
 
+@pytest.mark.slow
 def test_flickr100k(server: LoopbackServer, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(
         server,

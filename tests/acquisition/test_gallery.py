@@ -30,10 +30,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("gallery") / "raw").parent
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_the_seed(made: Path, tmp_path: Path) -> None:
     assert file_sha256(make(tmp_path / "other", seed=1)) != file_sha256(made / "part-00000.tar")
 
 
+@pytest.mark.slow
 def test_bytes_are_the_same_on_every_processor(made: Path, tmp_path: Path) -> None:
     """Here, and as on a processor that has none of the instructions that NumPy and the JPEG library would choose."""
     assert file_sha256(made / "part-00000.tar") == DIGEST

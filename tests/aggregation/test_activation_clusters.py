@@ -67,6 +67,7 @@ def test_from_map_to_descriptor_in_the_papers_order(weights: str) -> None:
         np.testing.assert_allclose(found[index], unit(total), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_cluster_is_mac() -> None:
     describer = learned(feature_counts=[1], colour_counts=[], regional_whitening="none", regional_dimensions=None)
     own = maps(3)

@@ -101,6 +101,7 @@ def test_block_structure_is_recovered_exactly(sizes: list[int]) -> None:
         assert same_partition(labels, truth), (sizes, weak)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.05, 0.2])
 @pytest.mark.parametrize("count", [2, 5, 20])
 def test_cuts_are_not_worse_than_scikit_learns(count: int, scale: float) -> None:

@@ -186,6 +186,7 @@ def test_a_descriptor_that_is_not_finite_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_linear_adaptation_follows_the_pooling() -> None:
     describer = new_describer("mac", MacParameters(whitening="adaptation", dimensions=3, adaptation=AdaptationParameters(epochs=2, least_steps=1)))
     held_out = [maps(seed, count=2) for seed in range(6)]

@@ -79,6 +79,7 @@ def test_class_scores_of_a_larger_image_are_those_of_the_window_that_is_surest(t
             assert len(windows) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "last"), [("fc6", 3), ("fc7", 6)])
 def test_fully_connected_layers_are_those_of_the_published_network(tmp_path: Path, layer: str, last: int) -> None:
     from torchvision.models import alexnet

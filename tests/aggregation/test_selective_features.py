@@ -78,6 +78,7 @@ def plain_descriptors(describer: SelectiveFeatures, images: torch.Tensor, mask: 
     return reference.post_process(own, np.array([pooled(each) for each in learning]), 2, 0.5, "rotate_first")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mask", "embedding", "how"),
     [

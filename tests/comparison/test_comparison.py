@@ -136,6 +136,7 @@ def rankings(folder: Path, found: str) -> None:
     write_table(folder / "counts-database.parquet", "counts", COUNTS_SCHEMA, dict(zip(COUNTS_SCHEMA.names, zip(*counts, strict=True), strict=True)))
 
 
+@pytest.mark.slow
 def test_the_command_writes_every_form_with_pictures_from_the_image_shards(workplace: Path) -> None:
     snapshot(workplace / "old")
     snapshot(workplace / "new", shift=0.1)

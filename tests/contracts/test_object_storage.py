@@ -47,6 +47,7 @@ def test_a_file_comes_out_as_it_went_in(storage: ObjectStorage, workplace: Path,
     assert [path.name for path in (workplace / "taken").iterdir()] == ["own"]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_sent_again_and_what_was_cut_off_is(storage: ObjectStorage, workplace: Path) -> None:
     (workplace / "first").write_bytes(LARGE)
     (workplace / "second").write_bytes(LARGE)
@@ -105,6 +106,7 @@ def test_a_secret_in_an_address_is_refused_and_not_printed() -> None:
     assert "name:secret" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_storage_that_does_not_answer_can_be_tried_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in S3Server.credentials.items():
         monkeypatch.setenv(name, value)

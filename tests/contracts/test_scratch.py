@@ -96,6 +96,7 @@ def test_a_programming_error_keeps_its_traceback() -> None:
         fail_with(ZeroDivisionError())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["acquisition", "imaging", "evaluation", "reporting"])
 def test_stages_without_arithmetic_import_neither_torch_nor_pandas(module: str) -> None:
     code = (

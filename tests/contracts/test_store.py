@@ -106,6 +106,7 @@ for place in range(50):
 """
 
 
+@pytest.mark.slow
 def test_processes_write_at_the_same_time(tmp_path: Path) -> None:
     started = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name], cwd=PROJECT) for name in ("a", "b", "c")]
     assert [process.wait() for process in started] == [0, 0, 0]

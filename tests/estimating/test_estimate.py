@@ -48,6 +48,7 @@ def of(parameters: dict[str, Any], folder: Path, images: int = 1000) -> Workload
     return workload(load_parameters(written(folder, parameters)), images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "multiply_adds"), [("vgg16", 15.3e9), ("alexnet", 0.66e9)])
 def test_arithmetic_is_that_of_the_networks_convolutions(architecture: str, multiply_adds: float) -> None:
     """As published for 224×224 pixels; AlexNet's convolutions have no padding that scales, so that its count is within a tenth."""
@@ -55,6 +56,7 @@ def test_arithmetic_is_that_of_the_networks_convolutions(architecture: str, mult
     assert gigaflops * 224**2 / 1e6 * 1e9 / 2 == pytest.approx(multiply_adds, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_workload_follows_params_yaml(tmp_path: Path) -> None:
     plain = of({"resize.pixels": 320, "aggregate.method": "gem"}, tmp_path)
     assert plain.megapixels == pytest.approx(320 * 240 / 1e6)
@@ -110,6 +112,7 @@ def test_on_gpus_the_slowest_way_decides() -> None:
     assert Machine(4, euros=7).price(COSTS) == 7
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_stage_and_twice_the_images_cost_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
 

@@ -12,6 +12,7 @@ def samples(count: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
     return before, before + random.normal(shift, 0.1, count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "shift"), [(40, 0.0), (40, 0.05), (300, 0.01)])
 def test_interval_and_p_value_agree_with_scipy(count: int, shift: float) -> None:
     import scipy.stats

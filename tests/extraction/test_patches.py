@@ -67,6 +67,7 @@ def test_patches_by_themselves_are_crops_at_equal_area_through_the_network(layou
         np.testing.assert_allclose(found.maps[0][:, :, index], expected.numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_fast_way_comes_close_to_the_exact_one() -> None:
     from sklearn.datasets import load_sample_images
 

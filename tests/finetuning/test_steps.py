@@ -98,6 +98,7 @@ def test_a_trained_network_is_a_network_like_the_others(classified: Path) -> Non
     assert maps.shape[:2] == (1, 256 + 512)
 
 
+@pytest.mark.slow
 def test_chain_to_regions(museum: Workplace, adopt: Adopt) -> None:
     adopt()
     museum.train("convolutional", **CONVOLUTIONAL)
@@ -188,6 +189,7 @@ def test_the_first_weights_of_the_head() -> None:
     torch.testing.assert_close((vectors + shift).mean(dim=0), torch.zeros(16), atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_simplified_architecture_needs_no_classes(museum: Workplace) -> None:
     card = museum.train("siamese", **REGIONS | {"start": "squeezenet", "regions": None, "classification": 0.0, "learning_rate": 1e-4})
     assert card["labels"] == []
@@ -205,6 +207,7 @@ def test_other_contents_and_mining(museum: Workplace, adopt: Adopt, content: str
     assert tensors["weight"].shape == (8, 512 * (169 if content == "flattened" else 1))
 
 
+@pytest.mark.slow
 def test_gradients_of_parts_add_up_to_those_of_the_batch(museum: Workplace, adopt: Adopt) -> None:
     adopt()
     found = []

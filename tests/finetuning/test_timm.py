@@ -40,6 +40,7 @@ def start_from(museum: Workplace, architecture: str) -> None:
     network(["own"])
 
 
+@pytest.mark.slow
 def test_steps_follow_each_other_and_give_a_network_like_the_others(museum: Workplace) -> None:
     start_from(museum, "timm/convnext_atto")
     classified = museum.train("classified", **CLASSIFICATION)
@@ -54,6 +55,7 @@ def test_steps_follow_each_other_and_give_a_network_like_the_others(museum: Work
         assert loaded.feature_maps(torch.zeros(1, 3, 64, 96)).shape == (1, 320, 2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "frozen"), NETWORKS.items())
 def test_the_first_half_keeps_its_weights_and_the_rest_learns(museum: Workplace, architecture: str, frozen: str) -> None:
     start_from(museum, architecture)
@@ -71,6 +73,7 @@ def test_the_first_half_keeps_its_weights_and_the_rest_learns(museum: Workplace,
     assert len(changed) > 0.5 * len(weights[last + 1 :])
 
 
+@pytest.mark.slow
 def test_layers_that_it_does_not_have_are_refused(museum: Workplace) -> None:
     start_from(museum, "timm/resnet18")
     with pytest.raises(ModelError, match=r"frozen: layer 'block3' is unknown; there are: none, act1, layer1, layer2"):

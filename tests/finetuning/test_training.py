@@ -49,6 +49,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
     monkeypatch.setattr(Training, "_train_batch", dying)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STEPS)
 @pytest.mark.parametrize("batches", [2, 5])
 def test_interrupted_training_ends_with_the_same_weights(
@@ -134,6 +135,7 @@ def test_regions_need_a_classifier_of_the_same_instances(museum: Workplace, adop
         museum.train("wide", **STEPS["region_descriptor"] | {"dimensions": 400, "regions": 1, "initial": "pca"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classification", "region_descriptor"])
 def test_one_photograph_and_unreadable_ones(
     museum: Workplace, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str

@@ -66,6 +66,7 @@ def test_itq_is_the_plain_alternation() -> None:
     np.testing.assert_allclose(found, losses[: len(found)], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_itq_loses_less_than_a_random_rotation_and_than_faiss() -> None:
     vectors = white(5000, 256)
     model = ITQ(64).fit(vectors)
@@ -104,6 +105,7 @@ def test_kmeans_hashing_starts_at_pca_hashing_and_moves_towards_less_error() -> 
     assert error < 0.9 * float(vectors.var(dim=0).sum())
 
 
+@pytest.mark.slow
 def test_affinity_keeps_the_distances_of_centres_near_those_of_their_indices() -> None:
     vectors = white(2000, 16) ** 3
 
@@ -135,6 +137,7 @@ def test_the_autoencoder_rebuilds_from_its_codes() -> None:
     assert unexplained(codes) < 0.75 * unexplained(random)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_are_the_same_for_the_same_seed_and_after_loading(kind: type[Hasher], tmp_path: Path) -> None:
     vectors = uneven()

@@ -42,6 +42,7 @@ def test_maps_are_those_of_the_members_at_the_size_of_the_smallest() -> None:
         both.feature_maps(fine.preprocess(pixels))
 
 
+@pytest.mark.slow
 def test_the_stage_writes_every_member(workplace: Path) -> None:
     (workplace / "params.yaml").write_text(yaml.safe_dump({"networks": {"pair": {"members": MEMBERS}}}), encoding="utf-8")
     stage.main(["pair"])

@@ -36,6 +36,7 @@ def split_network(name: str, whole: nn.Module) -> tuple[nn.Module, Classifier]:
     return trunk.eval(), load_classifier(name, published(ARCHITECTURES[name].classifier, tensors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_classifier_and_convolutional_form_are_equal_on_one_window(name: str) -> None:
     whole = published_network(name, 11)

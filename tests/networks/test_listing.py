@@ -18,6 +18,7 @@ def test_every_architecture_is_listed_with_its_layers() -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_is_listed_is_what_the_graphs_say() -> None:
     """Of one network of each kind: the deeper ones are built from the same parts."""
     names = ["alexnet", "vgg16", "resnet50", "squeezenet1_1", "efficientnet_lite0"]

@@ -35,6 +35,7 @@ def random_weights(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
     return weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "vgg16", "squeezenet1_1", "resnet50", "efficientnet_lite0"])
 def test_feature_maps_are_those_of_the_plain_network(name: str) -> None:
     """Tracing, folding and channels-last change nothing but rounding."""
@@ -113,6 +114,7 @@ def test_first_centre_is_the_middle_of_what_gradients_see() -> None:
     assert len(seen) == network.receptive_field
 
 
+@pytest.mark.slow
 def test_vgg_layers_are_after_their_relu() -> None:
     from torchvision.models import vgg19
 

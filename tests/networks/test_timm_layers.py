@@ -61,6 +61,7 @@ def timms_own(model: Any, batch: torch.Tensor) -> torch.Tensor:
     return features.movedim(3, 1) if getattr(model, "output_fmt", "NCHW") == "NHWC" else features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, CONVNEXT, REGISTERS, SWIN])
 def test_maps_are_timms_own(name: str, size: tuple[int, int]) -> None:
@@ -75,6 +76,7 @@ def test_maps_are_timms_own(name: str, size: tuple[int, int]) -> None:
     assert own.channels == maps.shape[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layer", "stride"), [(CONVOLUTIONAL, "layer3", 16), (CONVNEXT, "stages.1", 8), (SWIN, "layers.2", 16)])
 def test_a_stage_is_a_layer(name: str, layer: str, stride: int) -> None:
     model, own = network(name, layer)
@@ -142,11 +144,13 @@ def test_gates_of_the_whole_map_are_said_to_see_the_whole_image() -> None:
     assert network(CONVNEXT)[1].first_centre == 16.0
 
 
+@pytest.mark.slow
 def test_models_of_one_size_are_refused_before_any_photograph() -> None:
     with pytest.raises(ModelError, match=r"gives no maps of images of \d+×\d+ pixels: .*doesn't match model"):
         network("timm/beit_base_patch16_224")[1].channels  # noqa: B018 -- computed here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, REGISTERS])
 def test_weights_with_and_without_their_classifier_give_the_same_network(name: str) -> None:
     import timm
@@ -204,6 +208,7 @@ def test_sections_that_cannot_be_meant_are_refused(section: dict[str, Any], mess
         validate(NetworkSource, section, "networks.net", "params.yaml")
 
 
+@pytest.mark.slow
 def test_the_stage_downloads_from_where_timm_says_and_writes_a_card(workplace: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     model, own = network(REGISTERS)
     content = save(model.state_dict())
@@ -225,6 +230,7 @@ def test_the_stage_downloads_from_where_timm_says_and_writes_a_card(workplace: P
         fetch_weights("net", wrong, workplace)
 
 
+@pytest.mark.slow
 def test_layers_are_listed_with_where_the_weights_are(capsys: pytest.CaptureFixture[str]) -> None:
     print_network(REGISTERS)
     printed = capsys.readouterr().out
@@ -234,6 +240,7 @@ def test_layers_are_listed_with_where_the_weights_are(capsys: pytest.CaptureFixt
     assert layer_channels(CONVOLUTIONAL, "layer3") == 256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, CONVNEXT, REGISTERS])
 @pytest.mark.parametrize("size", [(224, 224), (96, 150)])
 def test_what_is_trained_gives_the_final_maps_with_timms_keys_and_gradients(name: str, size: tuple[int, int]) -> None:
@@ -258,6 +265,7 @@ def test_a_classifier_is_the_mean_of_the_cells_of_the_published_size(name: str, 
     torch.testing.assert_close(classifier(maps)[:, :, 0].movedim(2, 0), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, CONVNEXT, REGISTERS, SWIN])
 def test_the_papers_methods_run_on_them(name: str) -> None:
     small: dict[str, dict[str, Any]] = {

@@ -70,6 +70,7 @@ def plainly(kind: str, detector: Any, picture: Any) -> tuple[torch.Tensor, torch
         return found.keypoints, found.descriptors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["xfeat", "aliked", "disk"])
 def test_key_points_and_pairs_are_those_of_kornias_own_calls(tmp_path: Path, kind: str) -> None:
     detector, matcher = models(kind)

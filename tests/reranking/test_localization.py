@@ -42,6 +42,7 @@ def overlap(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     return shared / (sum(areas) - shared)
 
 
+@pytest.mark.slow
 def test_planted_boxes_are_found() -> None:
     hits = 0
     for seed in range(200):

@@ -43,6 +43,7 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, derandomize=True)
 @given(st.integers(0, 10**6), st.integers(1, 90), st.integers(1, 60), st.integers(1, 40), st.sampled_from([None, 2, 3]))
 def test_any_database_gives_the_same(seed: int, images: int, size: int, k: int, levels: int | None) -> None:

@@ -204,6 +204,7 @@ def folder_of(folder: Path, sets: dict[str, npt.NDArray[Any]]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["flat", "inverted"])
 @pytest.mark.parametrize("candidates", ["whole_image", "sum"])
 @pytest.mark.parametrize(("size", "held"), [(300, 2**26), (5000, 2**26), (100, 2000)])

@@ -26,6 +26,7 @@ def test_the_number_of_buckets_is_a_power_of_two(images: int, buckets: int) -> N
     assert bucket_count(images) == buckets
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, derandomize=True)
 @given(st.sets(st.text(max_size=8), max_size=300), st.text(max_size=8))
 def test_an_added_name_changes_one_bucket(names: set[str], added: str) -> None:

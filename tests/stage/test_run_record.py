@@ -37,6 +37,7 @@ def start(seconds: float, **variables: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", STAGE, str(seconds)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_record_tells_what_the_run_cost(workplace: Path) -> None:
     process = start(0.5)
     process.communicate(timeout=300)
