@@ -54,8 +54,10 @@ def remove(
     done, failed = take_out_everywhere(Path.cwd(), dataset, ids)
     home = remove_photographs(dataset, ids)
     typer.echo(f"{dataset}: {len(set(ids))} photographs moved to {home}")
-    for line in (*done, *failed):
-        typer.echo(line, err=line in failed)
+    for line in done:
+        typer.echo(line)
+    for line in failed:
+        typer.echo(line, err=True)
     tell(scan_sources([dataset]))
     if is_busy(Path.cwd()):
         typer.echo("A run works on this checkout and may have read them already: run `retrieval repro` after it.", err=True)

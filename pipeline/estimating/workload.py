@@ -8,6 +8,7 @@ from pipeline.contracts.features.patches import patch_count
 from pipeline.feasibility import channels_of, described_dimensions, patch_dimensions
 from pipeline.imaging.params import ResizeParameters
 from pipeline.networks.params import ConcatenatedSource, NetworkSource
+from pipeline.search.candidate_index import wanted_lists
 from pipeline.stage.errors import ParameterError
 from pipeline.stage.parameters import PARAMS_FILE
 from pipeline.whole import Parameters
@@ -114,7 +115,7 @@ def workload(whole: Parameters, images: int) -> Workload:
         dimensions=int(dimensions),
         bits=bits,
         index=index,
-        lists=(whole.collection.ivf_pq.lists or round(4 * images**0.5)) if index == "ivf_pq" else 0,
+        lists=wanted_lists(whole.collection, images) if index == "ivf_pq" else 0,
         patch_bytes=getattr(method.parameters, "code_bytes", None),
         stored_bytes=4 if whole.aggregate.model_dump(include={"storage"})["storage"] == "float32" else 2,
         asked_rows=patch_count(whole.search.query_levels) if rows > 1 else 1,
